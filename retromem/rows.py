@@ -1,0 +1,116 @@
+"""One row: what one memory, written with the first N facts of one set, answered to one kind of question.
+
+A row is a flat record. `results.csv` is nothing but rows; the report reads nothing else.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Units are in the names; bits are base 2, bytes are 8 bits. Empty (None) = not defined or not known, never 0."""
+
+    study: str
+    """name of the comparison inside an experiment; all its rows carry one `knowledge` hash"""
+    side: str
+    """parametric | retrieval | paired | floor"""
+    memory: str
+    """readable name with the kind in lower case or the factory string in it: ffn-relu-32, faiss-q-Flat"""
+    role: str
+    """arm: takes part in the comparison; control: a null or an ablation; floor: a bound or a baseline"""
+    family: str
+    """memories that differ only in their dial share one: ffn-relu, faiss-q, faiss-s, paired, floor"""
+    knowledge: str
+    """content hash of the whole set; the twin keeps it and says twin = true"""
+    knowledge_name: str
+    twin: bool
+    """values permuted among the subjects of each relation"""
+    num_facts: int
+    """first N of the set's one shuffle"""
+    seed: int
+    phrasing: str
+    """identical | seen | heldout | alias; empty where a floor answers nothing"""
+    num_asked: int | None = None
+    accuracy: float | None = None
+    demand_bits: float | None = None
+    bits_ce: float | None = None
+    bits_argmax: float | None = None
+    bits_at_tau: float | None = None
+    """N log2 M where accuracy >= tau on uniformly drawn values, else empty (the literature's count)"""
+    bits_ce_clipped: float | None = None
+    """clipped per fact; only to compare with Morris et al. 2025"""
+    num_params: int | None = None
+    num_active_params: int | None = None
+    storage_bytes: int | None = None
+    maintain_bytes: int | None = None
+    value_bytes: int | None = None
+    shared_bytes: int | None = None
+    seeded_bytes: int | None = None
+    resident_bytes: int | None = None
+    bits_per_param: float | None = None
+    """bits_ce / num_params"""
+    bits_per_byte: float | None = None
+    """bits_ce / storage_bytes"""
+    write_seconds: float | None = None
+    """encoding at its cold cost included"""
+    memory_write_seconds: float | None = None
+    """behind the encoder"""
+    query_ms_p50: float | None = None
+    """batch 1, behind the encoder"""
+    query_ms_p95: float | None = None
+    query_ms_p50_end_to_end: float | None = None
+    """batch 1, the encoding of the question included"""
+    queries_per_second: float | None = None
+    """batch 256, behind the encoder"""
+    queries_per_second_end_to_end: float | None = None
+    write_flops: float | None = None
+    exposures: float | None = None
+    """times a fact was shown while writing, mean"""
+    optimizer_steps: int | None = None
+    succeeded: bool | None = None
+    """false: the budget in seconds ended the writing"""
+    precision: str | None = None
+    temperature: float | None = None
+    epsilon: float | None = None
+    chunk_at_1: float | None = None
+    """share of questions whose first answer was spoken for by the very fact asked for"""
+    accuracy_noise_10: float | None = None
+    """accuracy with |noise| = .1 |key| added to every key (identical rows)"""
+    sigma90: float | None = None
+    """relative Gaussian weight noise at which accuracy first falls below .9 (identical rows of weights)"""
+    flip90: float | None = None
+    """share of random bit flips in the storage bytes at which accuracy first falls below .9 (identical rows)"""
+    device: str | None = None
+
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))
+
+
+def _to_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return str(value)
+
+
+def rows_to_csv(rows: Iterable[Row]) -> str:
+    """The text of `results.csv`: one header, one line a row, true / false in lower case, empty for None and nan."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_to_text(getattr(row, column)) for column in COLUMNS])
+    return text.getvalue()
+
+
+def row_from_json(record: Mapping[str, Any]) -> Row:
+    """A row as `result.json` keeps it; an unknown or missing column is a TypeError."""
+    return Row(**record)

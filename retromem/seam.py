@@ -1,0 +1,245 @@
+"""The seam: what a memory is, seen from outside. Everything that measures sees only this file.
+
+    KnowledgeSet -> Memory.write(facts) -> Memory.recall(queries) -> measure -> rows -> report
+
+A memory is given facts without test wordings and queries without answers, so held-out leakage is impossible by type.
+
+Shape legend: N facts, Q queries, K ranked values, C candidates to score, D key dimension, V values, E code dimension.
+All log-probabilities are natural logarithms (nats); the measures turn them into bits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+from numpy import ndarray
+
+Phrasing = Literal["identical", "calibrate", "seen", "heldout", "alias"]
+Side = Literal["parametric", "retrieval", "paired", "floor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queries:
+    """Q questions (or statements), and nothing of their answers: no fact ids, no value ids."""
+
+    texts: Sequence[str] | None
+    """None for the keys task"""
+    keys_QD: Float32[ndarray, "Q D"] | None
+    """what the encoder makes of the texts, centred per wording unless the arm says raw; or the raw keys of the keys task"""
+    relation_ids_Q: Int64[ndarray, " Q"]
+    """the question names its relation: candidates are masked to it, on every side"""
+    encoder_hash: str
+    """'' for the keys task; a memory refuses keys of another encoder"""
+
+    def __len__(self) -> int:
+        return len(self.relation_ids_Q)
+
+    def keys(self) -> Float32[ndarray, "Q D"]:
+        """The keys, for memories that cannot do without."""
+        assert self.keys_QD is not None, "these queries were never encoded"
+        return self.keys_QD
+
+    def rows(self, rows_R: Int64[ndarray, " R"]) -> "Queries":
+        """A selection of the queries, in the order given."""
+        return Queries(
+            texts=None if self.texts is None else [self.texts[row] for row in rows_R],
+            keys_QD=None if self.keys_QD is None else self.keys_QD[rows_R],
+            relation_ids_Q=self.relation_ids_Q[rows_R],
+            encoder_hash=self.encoder_hash,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Queries with their answers. Lives on the measuring side; a memory is only ever given `.queries`."""
+
+    queries: Queries
+    phrasing: Phrasing
+    fact_ids_Q: Int64[ndarray, " Q"]
+    value_ids_Q: Int64[ndarray, " Q"]
+    prior_Q: Float64[ndarray, " Q"]
+    """prior of the true value: 1/M_r where values were drawn uniformly, else its frequency in the prefix that was written"""
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueTable:
+    """Every value that can be an answer. Shared by all memories. A value id stands for a (relation, value) pair.
+
+    The ids of a relation's values are one block: relation r owns ids [starts[r], starts[r + 1]).
+    """
+
+    strings: tuple[str, ...] | None
+    """length V; None for the keys task"""
+    relations: tuple[str, ...]
+    starts: tuple[int, ...]
+    """length R + 1"""
+
+    @property
+    def num_values(self) -> int:
+        return self.starts[-1]
+
+    def candidates(self, relation_id: int) -> Int64[ndarray, " M"]:
+        """Value ids that can answer a question of this relation."""
+        return np.arange(self.starts[relation_id], self.starts[relation_id + 1], dtype=np.int64)
+
+    def num_candidates_R(self) -> Int64[ndarray, " R"]:
+        return np.diff(np.asarray(self.starts, dtype=np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a memory may see when it is written: write cues, statements, calibrate cues. Test wordings are not here."""
+
+    ids_N: Int64[ndarray, " N"]
+    """63-bit hash of (subject, relation): a corrected fact keeps its id"""
+    value_ids_N: Int64[ndarray, " N"]
+    cues: Sequence[Queries]
+    """W cues a fact, N queries each, WITHOUT the value: what weights learn to answer and index-q stores"""
+    statements: Queries | None
+    """one a fact, WITH the value in the text: for stores that read, never a weight memory's key; None for the keys task"""
+    calibration: Asked
+    """calibrate wordings with answers: for T, eps and thresholds alone, the same for every memory"""
+    values: ValueTable
+
+    def __len__(self) -> int:
+        return len(self.ids_N)
+
+    def rows(self, rows_R: Int64[ndarray, " R"]) -> "Facts":
+        """Some of the facts, with all of the calibration."""
+        return Facts(
+            ids_N=self.ids_N[rows_R],
+            value_ids_N=self.value_ids_N[rows_R],
+            cues=[cue.rows(rows_R) for cue in self.cues],
+            statements=None if self.statements is None else self.statements.rows(rows_R),
+            calibration=self.calibration,
+            values=self.values,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """Answer to Q queries. Rows are distributions over the candidates of the relation: exp sums to at most 1 + 1e-4."""
+
+    value_ids_QK: Int64[ndarray, "Q K"]
+    """distinct values, best first, ties by smaller id; -1 pads"""
+    log_probs_QK: Float32[ndarray, "Q K"]
+    """of those; -inf where -1"""
+    scored_QC: Float32[ndarray, "Q C"]
+    """log-probability of exactly the candidates passed as `score`; -inf is allowed; C = 0 when none were"""
+    confidence_Q: Float32[ndarray, " Q"]
+    """larger = surer that the fact was written; any monotone scale"""
+    fact_ids_QK: Int64[ndarray, "Q K"] | None = None
+    """which stored fact spoke for each value; None where a memory cannot say"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteCost:
+    """What writing cost. Numbers that are not known are nan, never 0."""
+
+    seconds: float
+    """wall time of the memory itself, encoding apart"""
+    texts_encoded: int
+    """charged at the encoder's measured cold seconds per text, cache or no cache"""
+    flops: float
+    exposures: float
+    """mean times a fact was shown; 1 for an index"""
+    optimizer_steps: int
+    succeeded: bool = True
+    """False: the budget (seconds) ended first; the row says so"""
+
+
+class Part(StrEnum):
+    """The disjoint columns of the ledger. STORAGE + MAINTAIN + VALUE = bytes of the saved folder."""
+
+    STORAGE = "storage"  # the smallest artefact that answers: weights + whatever was fitted on facts; index + payload
+    MAINTAIN = "maintain"  # what changing one fact needs: training facts, optimiser state; ids, vectors, text, manifest
+    VALUE = "value"  # the value strings, compressed: charged to every memory
+    SHARED = "shared"  # encoder, tokenizer: the bytes of the encoder's files
+    SEEDED = "seeded"  # regenerated from a seed (value codes, random rotations); on no disk and in no sum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """One line of a memory's ledger."""
+
+    name: str
+    part: Part
+    num_bytes: int | None
+    """None = a server does not tell; every total with it is None"""
+    num_params: int = 0
+    num_active_params: int = 0
+    """used for one query"""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """A memory's ledger of bytes."""
+
+    holdings: tuple[Holding, ...]
+
+    def num_bytes(self, *parts: Part) -> int | None:
+        """Sum over the parts; None as soon as one of them is not known."""
+        sizes = [holding.num_bytes for holding in self.holdings if holding.part in parts]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def storage_bytes(self) -> int | None:
+        return self.num_bytes(Part.STORAGE)
+
+    @property
+    def num_params(self) -> int:
+        return sum(holding.num_params for holding in self.holdings if holding.part is Part.STORAGE)
+
+    @property
+    def num_active_params(self) -> int:
+        return sum(holding.num_active_params for holding in self.holdings if holding.part is Part.STORAGE)
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """Anything that can be written with facts and asked for them back."""
+
+    side: ClassVar[Side]
+
+    @property
+    def name(self) -> str: ...
+
+    def write(self, facts: Facts) -> WriteCost:
+        """Once, on an empty memory; AssertionError otherwise. All fitting happens here, on `facts` alone."""
+        ...
+
+    def recall(
+        self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None
+    ) -> Recall:
+        """Any Q (0 included), any top_k; splits into blocks itself, so that no (Q, V) array outlives a block.
+
+        `score` changes no other field (a law). Results do not depend on how queries are grouped, within 1e-5.
+        """
+        ...
+
+    def footprint(self) -> Footprint: ...
+
+    def save(self, folder: Path, *, extra: Mapping[str, bytes] | None = None) -> None:
+        """Whole or not at all. `extra` holds further files (the calibration) that belong to STORAGE."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> "Memory":
+        """The saved folder answers like the object that was saved."""
+        ...
+
+
+class MemoryConfig(Protocol):
+    """Frozen dataclass beside its memory; its fields are part of the cell's identity."""
+
+    @property
+    def name(self) -> str: ...
+
+    def build(self, *, seed: int) -> Memory: ...
