@@ -1,16 +1,22 @@
 """Files and folders that are either whole or not there.
 
-Everything is written beside its final place, flushed to disk, and renamed. A reader never sees half a file, and a
-killed writer leaves at most a `.tmp-...` sibling, which the next writer of the same place removes.
+Everything is written beside its final place, flushed to disk, and renamed. A reader never sees half a file. A killed
+writer leaves at most a `.tmp-...` sibling, which the next writer of the same place removes - or, where the kill fell
+while a folder was being replaced, puts back.
 """
 
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_TEMPORARY = ".tmp-"
+_NEW = ".tmp-"
+_OLD = ".tmp-old-"
+# Between the two renames that replace a folder lie microseconds: who waits this long in vain, waits for a dead writer.
+_REPLACING_SECONDS = 0.1
 
 
 def _fsync(path: Path) -> None:
@@ -21,14 +27,66 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+def _sibling(path: Path, prefix: str) -> Path:
+    return path.with_name(f"{prefix}{os.getpid()}-{path.name}")
+
+
+def _left_over(path: Path, prefix: str) -> list[tuple[Path, int]]:
+    """Siblings that writers of `path` made, each with the id of its process.
+
+    A whole-name match: the `.tmp-7-my-store` of another folder is none of the siblings of `store`.
+    """
+    pattern = re.compile(rf"{re.escape(prefix)}(\d+)-{re.escape(path.name)}")
+    matches = [(sibling, pattern.fullmatch(sibling.name)) for sibling in path.parent.iterdir()]
+    return [(sibling, int(match[1])) for sibling, match in matches if match]
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it runs, as another user
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed writers of `path` left; a process that writes it now keeps its own."""
+    for prefix in (_NEW, _OLD):
+        for sibling, process_id in _left_over(path, prefix):
+            # Our own id in an old name is a former process: in a container every run may have the same one.
+            if process_id == os.getpid() or not _is_running(process_id):
+                _remove(sibling)
+
+
+def restore_folder(path: Path) -> None:
+    """Put the old folder back where a writer was killed between moving it away and moving the new one in.
+
+    Does nothing where `path` exists or no such folder is left. For readers; writers do it themselves.
+    """
+    if path.exists() or not path.parent.is_dir() or not _left_over(path, _OLD):
+        return
+    time.sleep(_REPLACING_SECONDS)
+    left_over = _left_over(path, _OLD)
+    if left_over and not path.exists():
+        with suppress(OSError):  # another reader was faster, or nothing can be written here
+            left_over[0][0].rename(path)
+            _fsync(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    _sweep(path)
+    temporary = _sibling(path, _NEW)
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -49,9 +107,9 @@ def write_text(path: Path, text: str) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, on any error nothing changes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f"{_TEMPORARY}*-{path.name}"):
-        shutil.rmtree(stale, ignore_errors=True)
-    temporary = _temporary(path)
+    restore_folder(path)
+    _sweep(path)
+    temporary, old = _sibling(path, _NEW), _sibling(path, _OLD)
     temporary.mkdir()
     try:
         yield temporary
@@ -59,12 +117,11 @@ def new_folder(path: Path) -> Iterator[Path]:
             _fsync(file)
         _fsync(temporary)
         if path.exists():
-            old = path.with_name(f"{_TEMPORARY}{os.getpid()}-old-{path.name}")
             path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
+        temporary.rename(path)
         _fsync(path.parent)
     finally:
+        if old.exists() and not path.exists():  # the second rename failed, or Ctrl-C fell between the two
+            old.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)

@@ -8,7 +8,7 @@ Shape legend: N facts, Q queries, K ranked values, C candidates to score, D key 
 All log-probabilities are natural logarithms (nats); the measures turn them into bits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,8 @@ from numpy import ndarray
 Phrasing = Literal["identical", "calibrate", "seen", "heldout", "alias"]
 Side = Literal["parametric", "retrieval", "paired", "floor"]
 
+MAX_WORDINGS = 16  # the low four bits of a fact's id are 0: a chunk's id notes there which wording it was made from
+
 
 @dataclass(frozen=True, kw_only=True)
 class Queries:
@@ -29,7 +31,7 @@ class Queries:
     texts: Sequence[str] | None
     """None for the keys task"""
     keys_QD: Float32[ndarray, "Q D"] | None
-    """what the encoder makes of the texts, centred per wording unless the arm says raw; or the raw keys of the keys task"""
+    """what the encoder makes of the texts, centred per wording unless the arm says raw; or the keys of the keys task"""
     relation_ids_Q: Int64[ndarray, " Q"]
     """the question names its relation: candidates are masked to it, on every side"""
     encoder_hash: str
@@ -38,7 +40,7 @@ class Queries:
     def __len__(self) -> int:
         return len(self.relation_ids_Q)
 
-    def keys(self) -> Float32[ndarray, "Q D"]:
+    def key_vectors(self) -> Float32[ndarray, "Q D"]:
         """The keys, for memories that cannot do without."""
         assert self.keys_QD is not None, "these queries were never encoded"
         return self.keys_QD
@@ -62,7 +64,7 @@ class Asked:
     fact_ids_Q: Int64[ndarray, " Q"]
     value_ids_Q: Int64[ndarray, " Q"]
     prior_Q: Float64[ndarray, " Q"]
-    """prior of the true value: 1/M_r where values were drawn uniformly, else its frequency in the prefix that was written"""
+    """of the true value: 1/M_r where values were drawn uniformly, else its frequency in the prefix that was written"""
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -98,12 +100,12 @@ class Facts:
     """What a memory may see when it is written: write cues, statements, calibrate cues. Test wordings are not here."""
 
     ids_N: Int64[ndarray, " N"]
-    """63-bit hash of (subject, relation): a corrected fact keeps its id"""
+    """hash of (subject, relation), 63 bits, the lowest four 0: a corrected fact keeps its id"""
     value_ids_N: Int64[ndarray, " N"]
     cues: Sequence[Queries]
     """W cues a fact, N queries each, WITHOUT the value: what weights learn to answer and index-q stores"""
     statements: Queries | None
-    """one a fact, WITH the value in the text: for stores that read, never a weight memory's key; None for the keys task"""
+    """one a fact, WITH the value in the text: for stores that read, never a weight memory's key; None: not asked for"""
     calibration: Asked
     """calibrate wordings with answers: for T, eps and thresholds alone, the same for every memory"""
     values: ValueTable
@@ -183,6 +185,8 @@ class Footprint:
     """A memory's ledger of bytes."""
 
     holdings: tuple[Holding, ...]
+    resident_bytes: int | None = None
+    """arrays held in memory to answer"""
 
     def num_bytes(self, *parts: Part) -> int | None:
         """Sum over the parts; None as soon as one of them is not known."""
@@ -207,6 +211,8 @@ class Memory(Protocol):
     """Anything that can be written with facts and asked for them back."""
 
     side: ClassVar[Side]
+    calibration: bytes
+    """(T, eps) as the measure fitted them on the calibrate cues; saved and charged with the memory; empty before"""
 
     @property
     def name(self) -> str: ...
@@ -215,9 +221,7 @@ class Memory(Protocol):
         """Once, on an empty memory; AssertionError otherwise. All fitting happens here, on `facts` alone."""
         ...
 
-    def recall(
-        self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None
-    ) -> Recall:
+    def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         """Any Q (0 included), any top_k; splits into blocks itself, so that no (Q, V) array outlives a block.
 
         `score` changes no other field (a law). Results do not depend on how queries are grouped, within 1e-5.
@@ -226,8 +230,8 @@ class Memory(Protocol):
 
     def footprint(self) -> Footprint: ...
 
-    def save(self, folder: Path, *, extra: Mapping[str, bytes] | None = None) -> None:
-        """Whole or not at all. `extra` holds further files (the calibration) that belong to STORAGE."""
+    def save(self, folder: Path) -> None:
+        """Whole or not at all."""
         ...
 
     @classmethod
@@ -240,6 +244,18 @@ class MemoryConfig(Protocol):
     """Frozen dataclass beside its memory; its fields are part of the cell's identity."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Readable, with the kind in lower case or the factory string in it."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """Shared by memories that differ only in their dial."""
+        ...
+
+    @property
+    def reads_statements(self) -> bool:
+        """Whether `facts.statements` are needed, so that texts are encoded only when somebody reads them."""
+        ...
 
     def build(self, *, seed: int) -> Memory: ...

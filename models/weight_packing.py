@@ -1,0 +1,61 @@
+"""Weights as the bytes they are stored in, and back: what is evaluated is what is stored.
+
+Shape legend: I inputs, O outputs of one matrix.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Precision = Literal["float32", "float16", "int8"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+
+def pack(weights: Mapping[str, Tensor], precision: Precision) -> bytes:
+    """Matrices (I, O), one after another, without a header.
+
+    int8: symmetric, one float16 scale for each output (column), before its matrix.
+    """
+    parts: list[bytes] = []
+    for weight in weights.values():
+        w_IO = weight.detach().cpu().numpy()
+        if precision == "int8":
+            # The scale is rounded up, so that the largest weight still fits into 127 steps of it.
+            scale_O = np.nextafter((np.abs(w_IO).max(axis=0) / 127).astype(np.float16), np.float16(np.inf))
+            parts.append(scale_O.astype("<f2").tobytes())
+            parts.append(np.rint(w_IO / scale_O.astype(np.float32)).astype(np.int8).tobytes())
+        else:
+            parts.append(w_IO.astype("<f4" if precision == "float32" else "<f2").tobytes())
+    return b"".join(parts)
+
+
+def unpack(content: bytes, shapes: Mapping[str, Sequence[int]], precision: Precision) -> dict[str, Tensor]:
+    """The matrices that `pack` stored, in float32."""
+    weights: dict[str, Tensor] = {}
+    position = 0
+
+    def take(dtype: str, count: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+        nonlocal position
+        taken = np.frombuffer(content, dtype=dtype, count=count, offset=position)
+        position += taken.nbytes
+        return taken.astype(np.float32)
+
+    for name, (rows, columns) in shapes.items():
+        if precision == "int8":
+            scale_O = take("<f2", columns)
+            w_IO = take("i1", rows * columns).reshape(rows, columns) * scale_O
+        else:
+            w_IO = take("<f4" if precision == "float32" else "<f2", rows * columns).reshape(rows, columns)
+        weights[name] = torch.from_numpy(np.ascontiguousarray(w_IO))
+    assert position == len(content), "the packed weights are of another shape or precision"
+    return weights
+
+
+def flip_bits(content: bytes, rate: float, *, seed: int) -> bytes:
+    """Every bit flipped with probability `rate`, independently."""
+    stored = np.frombuffer(content, dtype=np.uint8)
+    bits = np.random.default_rng(seed).random((len(stored), 8)) < rate
+    return bytes(stored ^ np.packbits(bits, axis=1)[:, 0])

@@ -1,0 +1,100 @@
+"""FAISS indexes from factory strings and from bytes, with refusals of one line where FAISS gives a C++ trace."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from retrieval.errors import UserError
+
+# LSH declares a rotation that it neither has nor stores: what is read may be larger than the data by that.
+_MIN_ALLOCATION_LIMIT_BYTES = 1 << 26
+_LSH = re.compile(r"(^|,)LSH\d*r?t?$")
+_ABORTS = re.compile(r"(HNSW1|[A-Za-z]0+)(?!\d)")  # these end the process, without an exception
+_EXAMPLES = "Flat, SQ8, RaBitQ, LSH, PQ48np, HNSW32 or IVF64,Flat"
+
+
+def reason(error: Exception) -> str:
+    """What FAISS says, without its file names and C++ signatures."""
+    return re.sub(r"^.*(failed: |\.cpp:\d+: )", "", str(error), flags=re.DOTALL)
+
+
+def innermost(index: Any) -> Any:
+    """The index behind vector transforms (PCA, OPQ, ...)."""
+    from retrieval._faiss import faiss
+
+    return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """FAISS builds the same bytes twice only with one thread."""
+    from retrieval._faiss import faiss
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def empty_index(factory: str, dim: int) -> Any:
+    """The index of a factory string, by inner product; UserError where FAISS knows none or it would keep nothing."""
+    from retrieval._faiss import faiss
+
+    if "_direct" in factory:  # SQ8_direct_signed: recall .002 on unit vectors
+        raise UserError(f"index {factory!r} rounds to integers, which makes unit vectors 0; write SQ8")
+    if found := _ABORTS.search(factory):
+        raise UserError(f"index {factory!r}: {found[0]} is too small a number; right ones are {_EXAMPLES}")
+    # LSH exists for L2 alone, and then heeds no metric: Hamming distance orders like the angle.
+    metric = faiss.METRIC_L2 if _LSH.search(factory) else faiss.METRIC_INNER_PRODUCT
+    try:
+        index = faiss.index_factory(dim, factory, metric)
+    except Exception as error:  # not RuntimeError alone: absurd numbers raise what C++ throws for them
+        raise UserError(
+            f"index {factory!r} over {dim} dimensions: {reason(error)}; right ones are {_EXAMPLES}"
+        ) from error
+    if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
+        raise UserError(f"index {factory!r}: the store keeps the ids itself; leave IDMap out")
+    # No C++ warnings on stderr for fewer than 39 training points a centroid: recall is measured, not guessed.
+    inner = innermost(index)
+    for owner in (inner, getattr(inner, "pq", None)):
+        if owner is not None and hasattr(owner, "cp"):
+            owner.cp.min_points_per_centroid = 1
+    return index
+
+
+def set_search_parameters(index: Any, parameters: dict[str, int | None]) -> None:
+    """Set those that are not None, by FAISS's names; UserError where one has no effect on this index."""
+    from retrieval._faiss import faiss
+
+    for name, value in parameters.items():
+        if value is None:
+            continue
+        try:
+            faiss.ParameterSpace().set_index_parameter(index, name, value)
+        except RuntimeError as error:
+            raise UserError(f"{name} has no effect on a {type(innermost(index)).__name__}; leave it out") from error
+
+
+def read_index(data: bytes) -> Any:
+    """The index that `data` serialises; UserError where it is none.
+
+    FAISS notices no flipped bit: compare a hash first. What it allocates on the way is limited by the length of `data`.
+    """
+    from retrieval._faiss import faiss
+
+    byte_limit = faiss.get_deserialization_vector_byte_limit()
+    loop_limit = faiss.get_deserialization_loop_limit()
+    faiss.set_deserialization_vector_byte_limit(max(len(data), _MIN_ALLOCATION_LIMIT_BYTES))
+    faiss.set_deserialization_loop_limit(len(data))
+    try:
+        return faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
+    except Exception as error:
+        raise UserError(f"the stored index cannot be read: {reason(error)}; build the store again") from error
+    finally:
+        faiss.set_deserialization_vector_byte_limit(byte_limit)
+        faiss.set_deserialization_loop_limit(loop_limit)

@@ -1,0 +1,202 @@
+"""A folder of files under one manifest: sizes and sha256 of every file and of the manifest itself.
+
+FAISS and Arrow load a file with a flipped byte in silence, so nothing is loaded here that was not checked first. The
+standard library alone does it: a store can be verified where neither torch nor FAISS is installed.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from retrieval.atomic import new_folder, restore_folder
+from retrieval.errors import UserError
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+_SELF_HASH = "manifest_sha256"
+_FIELDS = {"files", "kind", "meta", "schema_version", _SELF_HASH}
+_HASH_BLOCK_BYTES = 1 << 20
+_LOCK_POLL_SECONDS = 0.05
+_HOW_TO_BUILD = "build one with `python -m retromem index build`"
+
+
+def _is_plain_name(name: object) -> bool:
+    """Whether it names a file in the folder itself: no path that climbs out or down, and not the manifest."""
+    return (
+        isinstance(name, str)
+        and name not in ("", ".", "..", MANIFEST)
+        and "\\" not in name
+        and "\0" not in name
+        and PurePosixPath(name).name == name
+    )
+
+
+def _self_hash(manifest: Mapping[str, object]) -> str:
+    others = {key: value for key, value in manifest.items() if key != _SELF_HASH}
+    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _render(manifest: Mapping[str, object]) -> bytes:
+    return (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode()
+
+
+def sealed_bytes(files: Mapping[str, bytes], *, kind: str, meta: Mapping[str, object]) -> bytes:
+    """The very bytes of the manifest that `write_sealed` would write: a ledger needs their number before any saving.
+
+    `meta` is anything that JSON can hold; no time and no path of this machine belongs in it.
+    """
+    for name in files:
+        assert _is_plain_name(name), f"{name!r} is not the name of a file in the folder itself"
+    manifest: dict[str, object] = {
+        "files": {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in files.items()
+        },
+        "kind": kind,
+        # Through JSON and back: what is hashed is what a reader will find (tuples as lists, keys as strings).
+        "meta": json.loads(json.dumps(meta, allow_nan=False)),
+        "schema_version": SCHEMA_VERSION,
+    }
+    return _render({**manifest, _SELF_HASH: _self_hash(manifest)})
+
+
+def _is_file_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _locked(folder: Path, seconds: float) -> Iterator[None]:
+    """Hold `<folder>.lock`. The kernel frees the lock of a killed writer; its file does no harm and may be removed."""
+    path = folder.with_name(f"{folder.name}.lock")
+    deadline = time.monotonic() + seconds
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            # The former holder removes the file: a lock on a file that nobody else can find holds nobody off.
+            if _is_file_at(descriptor, path):
+                break
+        os.close(descriptor)
+        if time.monotonic() > deadline:
+            raise UserError(f"{path}: another process is writing {folder.name}; try again when it has ended")
+        time.sleep(_LOCK_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _refuse_to_replace(folder: Path) -> None:
+    """A whole folder is about to be deleted: only one of our own, or an empty one, may be."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder that is new or a store")
+    names = {entry.name for entry in folder.iterdir()}
+    if names and not names <= {*read_manifest(folder)["files"], MANIFEST}:
+        raise UserError(f"{folder}: holds other files than a store's; remove it or name a new folder")
+
+
+def write_sealed(
+    folder: Path,
+    files: Mapping[str, bytes],
+    *,
+    kind: str,
+    meta: Mapping[str, object],
+    lock_seconds: float = 10.0,
+) -> None:
+    """Write `files` and their manifest as `folder`, whole or not at all; a store that was there is replaced.
+
+    Names are plain file names. UserError: another process writes the same folder (after `lock_seconds`), what is there
+    is no store, or the place cannot be written.
+    """
+    folder = Path(os.path.abspath(folder))  # "." and "x/.." have a name too
+    manifest = sealed_bytes(files, kind=kind, meta=meta)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder, lock_seconds):
+            _refuse_to_replace(folder)
+            with new_folder(folder) as new:
+                for name, content in files.items():
+                    (new / name).write_bytes(content)
+                (new / MANIFEST).write_bytes(manifest)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest, checked against its own hash; no other file is looked at.
+
+    Fields: `files` (name -> bytes, sha256), `kind`, `meta`, `schema_version`, `manifest_sha256`.
+    """
+    restore_folder(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{folder} is no retromem store: {MANIFEST} is missing; {_HOW_TO_BUILD}")
+    content = path.read_bytes()
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is no JSON, so it is damaged or no store's; {_HOW_TO_BUILD}") from error
+    if not isinstance(manifest, dict) or "schema_version" not in manifest or _SELF_HASH not in manifest:
+        raise UserError(f"{path}: is the manifest of something else than a retromem store; {_HOW_TO_BUILD}")
+    # Rendering again finds what the hash of the content cannot see: a changed space, a repeated key.
+    if manifest[_SELF_HASH] != _self_hash(manifest) or content != _render(manifest):
+        raise UserError(f"{path}: does not match its own hash, so it was changed or damaged; build the store again")
+    if manifest["schema_version"] != SCHEMA_VERSION or set(manifest) != _FIELDS:
+        raise UserError(
+            f"{path}: has schema version {manifest['schema_version']}, this release reads {SCHEMA_VERSION}; "
+            "build the store again"
+        )
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def verify_sealed(folder: Path, kind: str | None = None, *, hashes: bool = True) -> dict[str, Any]:
+    """Check a store against its manifest, and return that.
+
+    Every listed file is there with its size and sha256, no other file is, none lies outside the folder, and the
+    manifest matches its own hash; UserError otherwise, one line that names the file. `hashes=False` leaves out the
+    sha256 of the files, for folders too large to read twice.
+    """
+    manifest = read_manifest(folder)
+    if kind is not None and manifest["kind"] != kind:
+        raise UserError(f"{folder}: is a {manifest['kind']}, not a {kind}")
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not _is_plain_name(name) or path.is_symlink():
+            raise UserError(f"{folder / MANIFEST}: lists {name!r}, which is not a file of the folder itself")
+        if not path.is_file():
+            raise UserError(f"{path}: is missing; build the store again")
+        if path.stat().st_size != expected["bytes"]:
+            raise UserError(
+                f"{path}: has {path.stat().st_size} bytes where the manifest says {expected['bytes']}; "
+                "build the store again"
+            )
+        if hashes and _sha256(path) != expected["sha256"]:
+            raise UserError(f"{path}: its sha256 is not the manifest's, so it was changed; build the store again")
+    for path in folder.iterdir():
+        if path.name != MANIFEST and path.name not in manifest["files"]:
+            raise UserError(f"{path}: is not in the manifest; remove it or build the store again")
+    return manifest

@@ -1,0 +1,268 @@
+"""Nearest vectors by inner product through FAISS, checked where FAISS checks nothing.
+
+FAISS takes NaN rows in silence, pads with -3.4e38 and breaks ties as it likes. Here what is stored is checked, every
+answer is sorted, and ties go to the smaller position.
+
+Shape legend: N stored vectors, Q queries, K ranked answers, D dimensions of the caller's vectors, E after the rotation.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64, Shaped
+from numpy import ndarray
+
+from retrieval.errors import Refused, UserError
+from retrieval.faiss_factory import empty_index, innermost, one_thread, read_index, reason, set_search_parameters
+
+_UNIT_NORM_TOLERANCE = 1e-3
+_MAX_ANSWERS_A_BLOCK = 1 << 22  # of one FAISS call: 12 bytes each
+_FLIP_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSpec:
+    """Which index: everything that changes what it answers or what it weighs."""
+
+    factory: str = "Flat"
+    """any FAISS factory string. `PQ48` trains for minutes where `PQ48np` takes seconds and `PQ48x4fs` less than one"""
+    rotate_to: int | None = None
+    """dimensions of a random orthonormal rotation before FAISS, normalised again after it; made from its seed, so it
+    costs no storage. None = no rotation. More than the vectors have is allowed: LSH then keeps more bits"""
+    rotation_seed: int = 0
+    """of the rotation"""
+    nprobe: int | None = None
+    """inverted lists looked into for one query (IVF alone); None = FAISS's own, 1"""
+    ef_search: int | None = None
+    """nodes kept while walking the graph (HNSW alone); None = FAISS's own, 16"""
+
+    def __post_init__(self) -> None:
+        for name in ("rotate_to", "nprobe", "ef_search"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} of index {self.factory!r} must be 1 or more, not {value}")
+
+    @property
+    def label(self) -> str:
+        """The factory string, and the rotation before it: `RaBitQ`, `rot64-LSH`."""
+        return self.factory if self.rotate_to is None else f"rot{self.rotate_to}-{self.factory}"
+
+
+def _random_rotation(dim: int, to: int, seed: int) -> Float64[ndarray, "D E"]:
+    """Haar-random, orthonormal along its shorter side (QR of a Gaussian with the signs fixed; Mezzadri 2007)."""
+    tall = np.random.default_rng(seed).standard_normal((max(dim, to), min(dim, to)))
+    orthonormal, triangular = np.linalg.qr(tall)
+    orthonormal *= np.sign(np.diag(triangular))
+    return np.ascontiguousarray(orthonormal if to <= dim else orthonormal.T)
+
+
+class VectorIndex:
+    """One FAISS index over unit vectors, by inner product, whose vectors may lie in groups.
+
+    Similarities are inner products as the index estimates them; for LSH 1 - 2 h / bits at Hamming distance h.
+    """
+
+    def __init__(self, spec: IndexSpec, dim: int) -> None:
+        """An empty index. UserError where FAISS knows no such factory, or a search parameter has no effect on it."""
+        self.spec = spec
+        self.dim = dim
+        self._rotation_DE = (
+            None if spec.rotate_to is None else _random_rotation(dim, spec.rotate_to, spec.rotation_seed)
+        )
+        self._groups: dict[int, range] | None = None
+        self._take(empty_index(spec.factory, spec.rotate_to or dim))
+
+    def _take(self, index: Any) -> None:
+        from retrieval._faiss import faiss
+
+        set_search_parameters(index, {"nprobe": self.spec.nprobe, "efSearch": self.spec.ef_search})
+        self._index = index
+        self._inner = innermost(index)
+        self._is_lsh = isinstance(self._inner, faiss.IndexLSH)
+        # The others (PQ, FastScan, LSH, graphs, refined ones) refuse a selector, or walk past what it hides.
+        self._selects = isinstance(
+            self._inner, faiss.IndexFlat | faiss.IndexScalarQuantizer | faiss.IndexRaBitQ | faiss.IndexIVF
+        )
+
+    @property
+    def num_vectors(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def seeded_bytes(self) -> int:
+        """The rotation: in memory, on no disk."""
+        return 0 if self._rotation_DE is None else self._rotation_DE.nbytes
+
+    def _set_groups(self, groups_N: ndarray | None) -> None:
+        if groups_N is None:
+            return
+        assert (np.diff(groups_N) >= 0).all(), "vectors lie sorted by group"
+        ids_G, starts_G = np.unique(groups_N, return_index=True)
+        stops_G = [*starts_G[1:].tolist(), len(groups_N)]
+        self._groups = {
+            group: range(start, stop)
+            for group, start, stop in zip(ids_G.tolist(), starts_G.tolist(), stops_G, strict=True)
+        }
+
+    def _rotated(self, vectors_ND: ndarray) -> ndarray:
+        if self._rotation_DE is None:
+            return np.ascontiguousarray(vectors_ND)
+        # In float64, so that a vector gets the same bits alone and among others (LSH keeps signs of tiny numbers).
+        rotated = vectors_ND.astype(np.float64) @ self._rotation_DE
+        rotated /= np.maximum(np.linalg.norm(rotated, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        return np.asarray(rotated, dtype=np.float32)
+
+    def _check_shape(self, name: str, vectors: ndarray) -> None:
+        if vectors.dtype != np.float32:
+            raise ValueError(f"{name} are {vectors.dtype}; the index takes float32")
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise ValueError(f"{name} have shape {vectors.shape}; the index takes (any number, {self.dim})")
+
+    def add(self, vectors_ND: Shaped[ndarray, "*any"], groups_N: Int64[ndarray, " N"] | None = None) -> None:
+        """Train on the vectors and store them, once. Same vectors, same bytes: it runs on one thread.
+
+        `vectors_ND`: float32, C-contiguous, finite, of unit norm within 1e-3; ValueError otherwise. `groups_N`:
+        non-decreasing. Refused where FAISS cannot build this index from so few vectors.
+        """
+        assert self.num_vectors == 0, "an index is filled once"
+        assert groups_N is None or len(groups_N) == len(vectors_ND), "one group a vector"
+        self._check_shape("vectors", vectors_ND)
+        if not len(vectors_ND):
+            raise ValueError("there are no vectors to store")
+        if not vectors_ND.flags.c_contiguous:
+            raise ValueError("vectors do not lie row after row; use np.ascontiguousarray")
+        norms_N = np.linalg.norm(vectors_ND, axis=1)
+        if not np.isfinite(norms_N).all():
+            raise ValueError(f"vector {np.flatnonzero(~np.isfinite(norms_N))[0]} holds NaN or infinity")
+        if (off_N := np.abs(norms_N - 1)).max() > _UNIT_NORM_TOLERANCE:
+            raise ValueError(f"vector {off_N.argmax()} has norm {norms_N[off_N.argmax()]:.4f}; normalise to 1")
+        stored = self._rotated(vectors_ND)
+        with one_thread():
+            try:
+                self._index.train(stored)
+                self._index.add(stored)
+            except (RuntimeError, MemoryError) as error:
+                raise Refused(
+                    f"index {self.spec.label} cannot be built from {len(stored)} vectors: {reason(error)}"
+                ) from error
+        self._set_groups(groups_N)
+
+    def search(
+        self, queries_QD: Shaped[ndarray, "*any"], k: int, group: int | None = None
+    ) -> tuple[Int64[ndarray, "Q K"], Float32[ndarray, "Q K"]]:
+        """Positions and similarities of the `k` most similar vectors, of one group or of all.
+
+        Sorted by falling similarity, ties by smaller position; -1 and -inf pad where fewer were found. Any Q, any k.
+        Queries are float32 and finite (ValueError), of any norm. An index that cannot be restricted to a group is asked
+        for more and more answers until the group has filled the row.
+        """
+        self._check_shape("queries", queries_QD)
+        if not np.isfinite(queries_QD).all():
+            raise ValueError("queries hold NaN or infinity")
+        assert group is None or self._groups is not None, "this index was filled without groups"
+        window = range(self.num_vectors)
+        if group is not None and self._groups is not None:
+            window = self._groups.get(group, range(0))
+        positions_QK = np.full((len(queries_QD), k), -1, dtype=np.int64)
+        similarities_QK = np.full((len(queries_QD), k), -np.inf, dtype=np.float32)
+        if not (k and window):
+            return positions_QK, similarities_QK
+        queries = self._rotated(queries_QD)
+        most = len(window) if self._selects else self.num_vectors
+        # One more than asked for shows whether the last place is tied; what the group leaves out comes on top.
+        depth = min(most, -(-(k + 1) * most // len(window)))
+        open_rows = np.arange(len(queries))
+        while len(open_rows):
+            still_open = []
+            for rows in np.array_split(open_rows, -(-len(open_rows) * depth // _MAX_ANSWERS_A_BLOCK)):
+                positions, similarities, is_open = self._best(queries[rows], k, depth, window)
+                positions_QK[rows, : positions.shape[1]] = positions
+                similarities_QK[rows, : positions.shape[1]] = similarities
+                still_open.append(rows[is_open])
+            if depth == most:
+                break
+            open_rows = np.concatenate(still_open)
+            depth = min(most, 2 * depth)
+        return positions_QK, similarities_QK
+
+    def _best(self, queries: ndarray, k: int, depth: int, window: range) -> tuple[ndarray, ndarray, ndarray]:
+        """The best k of FAISS's first `depth` answers, and the rows whose last place a deeper one might take or tie."""
+        distances, positions = self._index.search(queries, depth, params=self._parameters(window))
+        similarities = 1 - distances * np.float32(2 / self._inner.nbits) if self._is_lsh else distances
+        is_exhausted, deepest = positions[:, -1] < 0, similarities[:, -1]
+        is_outside = (positions < window.start) | (positions >= window.stop)
+        similarities = np.where(is_outside, np.float32(-np.inf), similarities)
+        positions = np.where(is_outside, -1, positions)
+        order = np.lexsort((positions, -similarities), axis=-1)[:, :k]
+        positions = np.take_along_axis(positions, order, axis=1)
+        similarities = np.take_along_axis(similarities, order, axis=1)
+        return positions, similarities, ~is_exhausted & (similarities[:, -1] <= deepest)
+
+    def _parameters(self, window: range) -> Any:
+        from retrieval._faiss import faiss
+
+        if not self._selects or len(window) == self.num_vectors:
+            return None
+        selector = faiss.IDSelectorRange(window.start, window.stop)
+        if isinstance(self._inner, faiss.IndexIVF):
+            return faiss.SearchParametersIVF(sel=selector, nprobe=self._inner.nprobe)
+        return faiss.SearchParameters(sel=selector)
+
+    def reconstruct(self, positions_P: Int64[ndarray, " P"]) -> Float32[ndarray, "P D"]:
+        """The vectors as the index remembers them, exactly for Flat; NotImplementedError where it cannot."""
+        if self._rotation_DE is not None:
+            raise NotImplementedError(f"index {self.spec.label} keeps rotated vectors")
+        try:
+            return np.asarray(self._index.reconstruct_batch(positions_P), dtype=np.float32)
+        except RuntimeError as error:
+            raise NotImplementedError(f"index {self.spec.label}: {reason(error)}") from error
+
+    def with_flipped_bits(self, rate: float, rng: np.random.Generator) -> "VectorIndex":
+        """A copy in which every bit of the stored codes is flipped with probability `rate`; what was trained stays.
+
+        NotImplementedError for indexes without one flat array of codes (IVF, graphs, FastScan).
+        """
+        from retrieval._faiss import faiss
+
+        copy = VectorIndex.from_storage(self.spec, self.dim, self.storage())
+        copy._groups = self._groups
+        inner = copy._inner
+        if not isinstance(inner, faiss.IndexFlatCodes):
+            raise NotImplementedError(f"index {self.spec.label} keeps its codes in no flat array")
+        codes = faiss.vector_to_array(inner.codes)
+        for start in range(0, len(codes), _FLIP_BLOCK_BYTES):
+            block = codes[start : start + _FLIP_BLOCK_BYTES]
+            block ^= np.packbits(rng.random(8 * len(block), dtype=np.float32) < rate)
+        faiss.copy_array_to_vector(codes, inner.codes)
+        return copy
+
+    def storage(self) -> bytes:
+        """The serialised FAISS index: what a disk must hold."""
+        from retrieval._faiss import faiss
+
+        return bytes(faiss.serialize_index(self._index))
+
+    @classmethod
+    def from_storage(
+        cls, spec: IndexSpec, dim: int, data: bytes, groups_N: Int64[ndarray, " N"] | None = None
+    ) -> "VectorIndex":
+        """The index whose `storage()` is `data`; UserError where it is not one of this spec, dimension and number.
+
+        A flipped bit goes unnoticed: compare a hash first.
+        """
+        index = cls(spec, dim)
+        loaded = read_index(data)
+        # Flat reads back as a subclass of what the factory makes.
+        if not isinstance(innermost(loaded), type(index._inner)) or loaded.d != index._index.d:
+            raise UserError(
+                f"the stored index is a {type(innermost(loaded)).__name__} over {loaded.d} dimensions, "
+                f"not {spec.label} over {index._index.d}; build the store again"
+            )
+        if groups_N is not None and len(groups_N) != loaded.ntotal:
+            raise UserError(
+                f"the stored index holds {loaded.ntotal} vectors, not {len(groups_N)}; build the store again"
+            )
+        index._take(loaded)
+        index._set_groups(groups_N)
+        return index

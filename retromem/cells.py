@@ -1,0 +1,134 @@
+"""A cell: one memory on one set, size, twin and seed. A pure function of its config, named by it.
+
+The folder is called by a readable prefix and a hash of all that changes the result; device, paths and the number of
+workers are left out.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from models.ffn_kinds import num_params
+from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
+from retromem.memories.ffn_memory import FFNMemoryConfig
+from retromem.memories.memory_configs import AnyMemoryConfig
+
+SCHEMA_VERSION = 1
+"""raised by hand when the same config gives other numbers"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Everything that one worker needs; where it computes is not part of it."""
+
+    study: str
+    knowledge: KnowledgeConfig
+    knowledge_hash: str
+    encoder_hash: str
+    """'' for the keys task"""
+    memory: AnyMemoryConfig
+    num_facts: int
+    """largest N in reach of the search, where there is one"""
+    capacity: CapacitySearch | None
+    seed: int
+    twin: bool
+    raw_keys: bool
+    role: str
+    halves: bool
+    shuffled: bool
+    measures: MeasureConfig
+
+    def identity(self) -> dict[str, Any]:
+        """All that changes the result, ready for JSON."""
+        fields = asdict(self)
+        del fields["knowledge"]  # its hash stands for it
+        fields["max_calibration"] = getattr(self.knowledge, "max_calibration", None)
+        return {"schema_version": SCHEMA_VERSION, **fields}
+
+    @property
+    def folder_name(self) -> str:
+        canonical = json.dumps(self.identity(), sort_keys=True).encode()
+        size = "capacity" if self.capacity else f"n{self.num_facts}"
+        parts = [self.study, *(["twin"] if self.twin else []), self.name, size, f"s{self.seed}"]
+        readable = "-".join(parts).replace("/", "_").replace(",", "_")[:90]
+        return f"{readable}-{hashlib.sha256(canonical).hexdigest()[:8]}"
+
+    @property
+    def name(self) -> str:
+        """Of the memory, as its rows will have it."""
+        suffix = ("-raw" if self.raw_keys else "") + ("-shuffled" if self.shuffled else "")
+        return self.memory.name + suffix
+
+    @property
+    def weight(self) -> float:
+        """Rough seconds on one core, to start long cells first and to say how long a run will take."""
+        training = getattr(self.memory, "training", None)
+        if training is None or not training.steps:
+            return 0.4
+        searches = 10.0 if self.capacity else 1.0
+        return float(searches * training.steps * (0.0003 if not self.encoder_hash else 0.003))
+
+
+def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
+    """Every cell of an experiment. UserError where a size is larger than its set."""
+    cells: list[Cell] = []
+    for study_name, study in config.studies.items():
+        whole = build_knowledge(study.knowledge)
+        for arms in study.arms:
+            for memory in _widened(arms, whole, config):
+                trained = hasattr(memory, "training")
+                sizes = _sizes(arms, whole, most=config.max_weight_facts if trained else whole.num_facts)
+                for num_facts in sizes:
+                    whole.prefix(num_facts)
+                    for twin in arms.twins:
+                        cells += [
+                            Cell(
+                                study=study_name,
+                                knowledge=study.knowledge,
+                                knowledge_hash=whole.content_hash,
+                                encoder_hash=encoder_hash if whole.text else "",
+                                memory=memory,
+                                num_facts=num_facts,
+                                capacity=arms.capacity,
+                                seed=seed,
+                                twin=twin,
+                                raw_keys=arms.keys == "raw",
+                                role=arms.role,
+                                halves=arms.halves,
+                                shuffled=arms.shuffled,
+                                measures=config.measures,
+                            )
+                            for seed in arms.seeds
+                        ]
+    return list({cell.folder_name: cell for cell in cells}.values())
+
+
+def _sizes(arms: ArmsConfig, whole: KnowledgeSet, *, most: int) -> Sequence[int]:
+    if arms.capacity:
+        return [min(arms.capacity.high, whole.num_facts)]
+    if arms.num_facts:
+        return arms.num_facts
+    most = min(most, whole.num_facts)
+    return sorted({max(1, most >> halvings) for halvings in range(5)})
+
+
+def _widened(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig) -> Iterator[AnyMemoryConfig]:
+    """The memories of a block, each FFN at the widths that its largest demand asks for."""
+    for memory in arms.memories:
+        if not (arms.widths_from_demand and isinstance(memory, FFNMemoryConfig)):
+            yield memory
+            continue
+        largest = _sizes(arms, whole, most=config.max_weight_facts)[-1]
+        demand_bits = whole.prefix(largest).demand_bits()
+        dim = memory.code_dim or _ENCODER_DIM
+        for bits_per_param in arms.widths_from_demand:
+            per_unit = num_params(memory.kind, 1000, _ENCODER_DIM, dim) / 1000
+            yield replace(memory, width=max(4, math.ceil(demand_bits / bits_per_param / per_unit)))
+
+
+_ENCODER_DIM = 384  # of the default encoder; another one only shifts the widths that are tried

@@ -1,0 +1,203 @@
+"""The command line: a thin layer over the Python functions. Every make target is one such call.
+
+    python -m retromem compare [CONFIG] [--facts FILE] [--phrasings FILE] [--name NAME] [--section.field VALUE ...]
+    python -m retromem index build | verify | search STORE
+    python -m retromem report RUN_FOLDER
+    python -m retromem doctor
+
+A user's mistake is one line on stderr and exit status 2; Ctrl-C is 130; every other exception keeps its traceback.
+"""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from retrieval.errors import UserError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+_DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.[\w-]+)+)(?:=(.*))?", re.DOTALL)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, call, and turn a UserError into one line and status 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two OpenMP runtimes: see retrieval/_faiss.py
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _run(arguments)
+    except UserError as error:
+        sys.stderr.write(f"retromem: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("retromem: interrupted; finished cells are kept, the same command goes on from there\n")
+        sys.exit(130)
+
+
+def _run(arguments: list[str]) -> None:
+    rest, overrides = _split_overrides(arguments)
+    parser = _parser()
+    known = parser.parse_args(rest)
+    command = known.subcommand
+    chosen = known[command] if command else None
+    if command != "compare" and overrides:
+        raise UserError(f"--{overrides[0][0]}: only `compare` takes settings of an experiment")
+    match command:
+        case "compare":
+            _compare(chosen, overrides, shlex.join(["python", "-m", "retromem", *arguments]))
+        case "index":
+            _index(chosen)
+        case "report":
+            from retromem.run_experiment import report_run
+
+            run = Path(chosen.run)
+            print(report_run(run, Path("reports") / run.resolve().name) / "index.html")
+        case "doctor":
+            from retromem.doctor import describe
+
+            print(describe())
+        case _:
+            parser.print_help()
+
+
+def _split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """`--section.field VALUE` and `--section.field=VALUE` taken out of the arguments."""
+    rest: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        dotted = _DOTTED.fullmatch(argument)
+        if dotted is None:
+            rest.append(argument)
+            continue
+        value = dotted[2] if dotted[2] is not None else next(waiting, None)
+        if value is None:
+            raise UserError(f"--{dotted[1]} needs a value: --{dotted[1]} VALUE")
+        overrides.append((dotted[1], value))
+    return rest, overrides
+
+
+def _parser() -> "ArgumentParser":
+    from jsonargparse import ArgumentParser
+
+    class Parser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            raise UserError(f"{message} (python -m retromem --help lists the commands and their options)")
+
+    parser = Parser(
+        prog="python -m retromem",
+        description="Should these facts live in the weights of an FFN or in an external index, and what does each cost?",
+        exit_on_error=False,
+    )
+    commands = parser.add_subcommands(required=False)
+
+    compare = Parser(description="Run an experiment and write its report.", exit_on_error=False)
+    compare.add_argument("config", nargs="?", type=str, help="YAML file; configs/quickstart.yaml where empty")
+    compare.add_argument("--facts", type=str, help="your facts: JSONL or CSV, gzipped or not")
+    compare.add_argument("--phrasings", type=str, help="wordings of their relations: YAML or JSON")
+    compare.add_argument("--columns", type=str, help="ours=theirs,... where columns have other names")
+    compare.add_argument("--max-facts", type=int, help="facts that memories with weights are trained on, at most")
+    compare.add_argument("--name", type=str, help="of the run; the stem of config or facts where empty")
+    compare.add_argument("--force", action="store_true", help="run finished cells again")
+    compare.add_argument("--workers", type=int, help="processes; one a core where empty")
+    commands.add_subcommand("compare", compare, help="run an experiment and write its report")
+
+    index = Parser(description="Build, verify or search a store of facts.", exit_on_error=False)
+    index.add_argument("action", type=str, choices=["build", "verify", "search"], help="what to do")
+    index.add_argument("store", type=str, help="folder of the store")
+    index.add_argument("--facts", type=str, help="build: your facts")
+    index.add_argument("--phrasings", type=str, help="build: wordings of their relations")
+    index.add_argument("--columns", type=str, help="build: ours=theirs,...")
+    index.add_argument("--index", type=str, default="Flat", help="build: FAISS factory string (default: Flat)")
+    index.add_argument("--rotate-to", type=int, help="build: dimensions of a random rotation before it")
+    index.add_argument("--key-by", type=str, choices=["question", "statement"], default="statement", help="build")
+    index.add_argument("--query", type=str, help="search: a question")
+    index.add_argument("--top", type=int, default=5, help="search: answers shown (default: 5)")
+    commands.add_subcommand("index", index, help="build, verify or search a store of facts")
+
+    report = Parser(description="Write the report of a run again, from its results alone.", exit_on_error=False)
+    report.add_argument("run", type=str, help="run folder, such as runs/quickstart")
+    commands.add_subcommand("report", report, help="write the report of a run again")
+
+    doctor = Parser(description="Print what this installation is made of.", exit_on_error=False)
+    commands.add_subcommand("doctor", doctor, help="print versions, threads, devices, encoder")
+    return parser
+
+
+def _columns(text: str | None) -> list[str]:
+    return text.split(",") if text else []
+
+
+def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> None:
+    from retromem.configuration import apply_override, build, read_config
+    from retromem.experiment import ExperimentConfig
+
+    path = Path(chosen.config or ("configs/own_facts.yaml" if chosen.facts else "configs/quickstart.yaml"))
+    content = read_config(path)
+    if chosen.facts:
+        _point_at(content, chosen, path)
+    elif chosen.phrasings or chosen.columns:
+        raise UserError("--phrasings and --columns describe your own facts: add --facts FILE")
+    if chosen.max_facts is not None:
+        content["max_weight_facts"] = chosen.max_facts
+    for dotted, value in overrides:
+        apply_override(content, dotted, value)
+    config = build(ExperimentConfig, content, source=str(path))
+    name = chosen.name or (_stem(chosen.facts) if chosen.facts else path.stem)
+    if not re.fullmatch(r"[^/\\\0]+", name) or name in (".", ".."):
+        raise UserError(f"--name {name!r}: is no name of a folder; use letters, digits, - and _")
+
+    from retromem.run_experiment import run_experiment, say_on_stderr
+
+    run_experiment(
+        config, name=name, command=command, say=say_on_stderr, force=chosen.force, num_workers=chosen.workers
+    )
+
+
+def _stem(facts: str) -> str:
+    return Path(facts).name.split(".")[0]
+
+
+def _point_at(content: dict[str, Any], chosen: Any, path: Path) -> None:
+    """The user's file takes the place of each `source: file` of the config."""
+    pointed = False
+    studies = content.get("studies")
+    for study in studies.values() if isinstance(studies, dict) else ():
+        knowledge = study.get("knowledge") if isinstance(study, dict) else None
+        if isinstance(knowledge, dict) and knowledge.get("source") == "file":
+            knowledge |= {"file": chosen.facts, "phrasings": chosen.phrasings, "columns": _columns(chosen.columns)}
+            pointed = True
+    if not pointed:
+        raise UserError(
+            f"{path}: has no study with `source: file`, so --facts has no effect; use configs/own_facts.yaml"
+        )
+
+
+def _index(chosen: Any) -> None:
+    from retromem import stores
+
+    store = Path(chosen.store)
+    if chosen.action == "verify":
+        print(stores.verify(store))
+    elif chosen.action == "search":
+        if not chosen.query:
+            raise UserError('index search needs a question: --query "In which country is Paris?"')
+        print(stores.search(store, chosen.query, top=chosen.top))
+    else:
+        if not chosen.facts:
+            raise UserError("index build needs --facts FILE, a JSONL or CSV of subject, relation, value")
+        print(
+            stores.build(
+                store,
+                facts=chosen.facts,
+                phrasings=chosen.phrasings,
+                columns=_columns(chosen.columns),
+                factory=chosen.index,
+                rotate_to=chosen.rotate_to,
+                key_by=chosen.key_by,
+            )
+        )

@@ -1,0 +1,153 @@
+"""From a YAML file to frozen dataclasses: every mistake becomes one line that names the file and the key.
+
+The dataclasses stand beside their owners and say it all: names, types, units, defaults. A config file overlays them,
+dotted overrides (`studies.cities.seeds=[0]`) overlay the file.
+"""
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from retrieval.errors import UserError
+
+T = TypeVar("T")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; UserError where it is missing, unreadable or no mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = sorted(str(other) for other in Path("configs").glob("*.yaml"))
+        hint = f"; the shipped ones are {', '.join(known)}" if known else ""
+        raise UserError(f"{path}: there is no such config file{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is no valid YAML ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: should hold `key: value` lines, but holds {_kind(content)}")
+    return content
+
+
+def apply_override(config: dict[str, Any], dotted: str, text: str) -> None:
+    """Set `section.field` to a YAML value, in place. Numbers select an element of a list."""
+    *parents, last = dotted.split(".")
+    place: Any = config
+    for depth, key in enumerate(parents):
+        try:
+            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+        except (ValueError, IndexError):
+            raise UserError(f"--{dotted}: {'.'.join(parents[:depth])} is a list and has no element {key!r}") from None
+        if not isinstance(place, dict | list):
+            raise UserError(f"--{dotted}: {'.'.join(parents[: depth + 1])} is {_kind(place)} and has no fields")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if isinstance(place, list):
+        if not last.isdigit() or int(last) >= len(place):
+            raise UserError(f"--{dotted}: {'.'.join(parents)} is a list of {len(place)} and has no element {last!r}")
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def build(cls: type[T], content: object, *, source: str, path: str = "") -> T:
+    """`content` as an instance of a dataclass; UserError names source, dotted path and what would be right."""
+    return _dataclass(cls, content, source, path)  # type: ignore[no-any-return]
+
+
+def _kind(value: object) -> str:
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", int: "a whole number"}
+    return "nothing" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _fail(source: str, path: str, what: str) -> UserError:
+    return UserError(f"{source}: {path or 'the top level'}: {what}")
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _dataclass(cls: Any, content: object, source: str, path: str) -> Any:
+    if not isinstance(content, dict):
+        raise _fail(source, path, f"should be a mapping of {', '.join(f.name for f in fields(cls))}, not {content!r}")
+    hints = get_type_hints(cls)
+    known = {field.name: field for field in fields(cls)}
+    for key in content:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.0)
+            raise _fail(source, _join(path, key), f"is no such key; the nearest is {near[0]!r}")
+    arguments = {key: _value(hints[key], value, source, _join(path, key)) for key, value in content.items()}
+    for name, field in known.items():
+        if name not in arguments and field.default is MISSING and field.default_factory is MISSING:
+            raise _fail(source, _join(path, name), "is missing")
+    try:
+        return cls(**arguments)
+    except ValueError as error:
+        raise _fail(source, path, str(error)) from None
+
+
+def _value(hint: Any, value: object, source: str, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _union(arguments, value, source, path)
+    if origin is Literal:
+        if value not in arguments:
+            near = get_close_matches(str(value), [str(a) for a in arguments], n=1, cutoff=0.0)
+            allowed = ", ".join(map(str, arguments))
+            raise _fail(source, path, f"{value!r} is none of {allowed}; the nearest is {near[0]!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _fail(source, path, f"should be a list, not {_kind(value)} ({value!r})")
+        return tuple(_value(arguments[0], item, source, _join(path, row)) for row, item in enumerate(value))
+    if origin in (dict, Mapping):
+        if not isinstance(value, dict):
+            raise _fail(source, path, f"should be a mapping, not {_kind(value)} ({value!r})")
+        return {str(key): _value(arguments[1], item, source, _join(path, key)) for key, item in value.items()}
+    if is_dataclass(hint):
+        return _dataclass(hint, value, source, path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-2 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        wanted = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
+        raise _fail(source, path, f"should be {wanted}, not {_kind(value)} ({value!r})")
+    return value
+
+
+def _union(choices: Sequence[Any], value: object, source: str, path: str) -> Any:
+    """`X | None`, or dataclasses told apart by the Literal of their first field."""
+    if type(None) in choices:
+        if value is None:
+            return None
+        choices = [choice for choice in choices if choice is not type(None)]
+        if len(choices) == 1:
+            return _value(choices[0], value, source, path)
+    if all(is_dataclass(choice) for choice in choices):
+        tag = fields(choices[0])[0].name
+        by_name = {name: choice for choice in choices for name in get_args(get_type_hints(choice)[tag])}
+        if not isinstance(value, dict) or value.get(tag) not in by_name:
+            given = value.get(tag) if isinstance(value, dict) else value
+            near = get_close_matches(str(given), by_name, n=1, cutoff=0.0)
+            raise _fail(
+                source, _join(path, tag), f"{given!r} is none of {', '.join(by_name)}; the nearest is {near[0]!r}"
+            )
+        return _dataclass(by_name[value[tag]], value, source, path)
+    for choice in choices:
+        if isinstance(value, choice) and not (isinstance(value, bool) and choice is not bool):
+            return value
+    names = " or ".join(choice.__name__ for choice in choices)
+    raise _fail(source, path, f"should be {names}, not {_kind(value)} ({value!r})")

@@ -1,0 +1,102 @@
+"""What an experiment is: studies, each one comparison of memories on one knowledge set.
+
+Every field is overlaid by a YAML file and by dotted overrides (`--studies.cities.knowledge.num_written 2`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from retrieval.encoder import EncoderConfig
+from retromem.knowledge.sources import KnowledgeConfig
+from retromem.memories.memory_configs import AnyMemoryConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """How much is asked, and which accuracies count."""
+
+    accuracy_identical: float = 0.99
+    """tau: share of the written questions that must be answered"""
+    accuracy_heldout: float = 0.95
+    """the same for questions worded anew"""
+    max_asked: int | None = None
+    """written questions asked, at most; all where empty"""
+    max_reworded: int = 1000
+    """questions asked in each other phrasing, at most"""
+    robustness: bool = True
+    """measure key noise, weight noise (sigma90) and bit flips (flip90) too"""
+    max_disturbed: int = 256
+    """questions asked of each disturbed copy"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacitySearch:
+    """Bisection for the largest N that a memory of this size answers, over nested prefixes."""
+
+    accuracy: float = 0.99
+    """that must be reached, on the final weights"""
+    phrasing: Literal["identical", "heldout"] = "identical"
+    """of the questions"""
+    low: int = 16
+    """facts, where the search starts"""
+    high: int = 4096
+    """facts, where it ends: beyond it a capacity is a lower bound only"""
+    resolution: float = 0.02
+    """relative width of the last interval"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmsConfig:
+    """Memories that are run on the same sizes, seeds and twins."""
+
+    memories: tuple[AnyMemoryConfig, ...]
+    """what is compared"""
+    num_facts: tuple[int, ...] = ()
+    """sizes; where empty: five, halving from the largest"""
+    capacity: CapacitySearch | None = None
+    """search the capacity of each memory instead of running the sizes"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of initial weights, dealt labels and random splits together"""
+    twins: tuple[bool, ...] = (False,)
+    """false: the real values; true: values permuted among the subjects of each relation"""
+    keys: Literal["centred", "raw"] = "centred"
+    """raw: embeddings as the encoder gives them, the offset of the wording left in"""
+    role: Literal["arm", "control", "floor"] = "arm"
+    """what the report makes of them"""
+    halves: bool = False
+    """judge on half of the facts; memories that can be taught are taught on the other half"""
+    shuffled: bool = False
+    """null: answers are shuffled before they are scored"""
+    widths_from_demand: tuple[float, ...] = ()
+    """replace each FFN's width by those that would store the demand at these bits a parameter"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """One comparison: every row of it carries the same knowledge hash."""
+
+    knowledge: KnowledgeConfig
+    """the facts"""
+    arms: tuple[ArmsConfig, ...]
+    """who answers"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """A title, a question, and the studies that answer it."""
+
+    title: str
+    """of the report"""
+    question: str
+    """one sentence that the report answers"""
+    studies: Mapping[str, StudyConfig]
+    """by name"""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """serves every memory of every text study"""
+    measures: MeasureConfig = field(default_factory=MeasureConfig)
+    """what is asked"""
+    max_weight_facts: int = 4000
+    """sizes chosen by themselves stop here for memories that are trained"""
+    seconds_expected: float = 300.0
+    """of the whole run on two cores, as measured; shown before it starts"""

@@ -1,0 +1,93 @@
+"""From a table of real facts and their wordings to a knowledge set."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from retrieval.errors import UserError
+from retromem.knowledge.fact_table import FactTable
+from retromem.knowledge.knowledge_set import KnowledgeSet, TextTask, content_hash
+from retromem.knowledge.wordings import Wordings
+from retromem.seam import MAX_WORDINGS, ValueTable
+
+
+def fact_id(subject: str, relation: str) -> int:
+    """Hash of (subject, relation), 63 bits, the lowest four 0: a corrected fact keeps its id."""
+    number = int.from_bytes(hashlib.sha256(f"{subject}\0{relation}".encode()).digest()[:8], "big") >> 1
+    return number - number % MAX_WORDINGS
+
+
+def text_set(
+    table: FactTable,
+    wordings: Mapping[str, Wordings],
+    *,
+    num_written: int = 1,
+    pool: int | None = None,
+    max_calibration: int = 512,
+    seed: int = 0,
+) -> KnowledgeSet:
+    """Facts in wordings, in one seeded order.
+
+    `num_written` is W, the wordings a fact is written in; `pool` cuts the wordings that are dealt (all where None).
+    UserError where a relation has fewer than W wordings.
+    """
+    relations = tuple(sorted(set(table.relations)))
+    relation_number = {relation: number for number, relation in enumerate(relations)}
+    strings: list[str] = []
+    starts = [0]
+    value_number: dict[tuple[str, str], int] = {}
+    for relation in relations:
+        for value in sorted({v for r, v in zip(table.relations, table.values, strict=True) if r == relation}):
+            value_number[relation, value] = len(strings)
+            strings.append(value)
+        starts.append(len(strings))
+
+    dealt_wordings = []
+    for relation in relations:
+        own = wordings[relation]
+        own = replace(own, written=own.written[:pool])
+        if len(own.written) < num_written:
+            raise UserError(
+                f"{table.name}: relation {relation!r} has {len(own.written)} wordings to write, "
+                f"but each fact is to be written in {num_written}; lower num_written or add `seen` wordings"
+            )
+        dealt_wordings.append(own)
+
+    order_N = np.random.default_rng(seed).permutation(len(table.subjects))
+    subjects = tuple(table.subjects[row] for row in order_N)
+    relation_names = [table.relations[row] for row in order_N]
+    dealt_N = np.random.default_rng([seed, 0xDEA1]).integers(2**40, size=len(order_N))
+    relation_ids_N = np.array([relation_number[name] for name in relation_names], dtype=np.int64)
+    value_ids_N = np.array([value_number[table.relations[row], table.values[row]] for row in order_N], dtype=np.int64)
+    aliases = tuple(table.aliases[row] for row in order_N)
+    identity = [subjects, relations, strings, starts, aliases, num_written]
+    described = [[own.statements, own.written, own.calibrate, own.heldout] for own in dealt_wordings]
+    return KnowledgeSet(
+        name=table.name,
+        content_hash=content_hash(
+            json.dumps([identity, described]).encode(),
+            relation_ids_N.tobytes(),
+            value_ids_N.tobytes(),
+            dealt_N.tobytes(),
+        ),
+        values=ValueTable(strings=tuple(strings), relations=relations, starts=tuple(starts)),
+        uniform=False,
+        all_fact_ids=np.array([fact_id(s, r) for s, r in zip(subjects, relation_names, strict=True)], dtype=np.int64),
+        all_relation_ids=relation_ids_N,
+        all_value_ids=value_ids_N,
+        rows_N=np.arange(len(order_N), dtype=np.int64),
+        text=TextTask(
+            subjects=subjects,
+            aliases=aliases,
+            wordings=tuple(dealt_wordings),
+            num_written=num_written,
+            dealt_N=dealt_N,
+        ),
+        max_calibration=max_calibration,
+        dropped=table.dropped,
+        attribution=table.attribution,
+        notes=table.notes,
+    )

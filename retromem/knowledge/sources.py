@@ -1,0 +1,89 @@
+"""Where the facts of a study come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from retrieval.errors import UserError
+from retromem.knowledge.cities import CITY_WORDINGS, cities, city_timezones
+from retromem.knowledge.fact_files import read_facts
+from retromem.knowledge.fact_table import FactTable
+from retromem.knowledge.from_table import text_set
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.random_keys import KeysConfig, keys_set
+from retromem.knowledge.wordings import (
+    Wordings,
+    check_covers,
+    drop_value_in_wording,
+    generic_wordings,
+    read_wordings,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Facts in wordings: cities and their countries or time zones, or the user's own file."""
+
+    source: Literal["cities", "city_timezones", "file"]
+    file: str | None = None
+    """JSONL or CSV with subject, relation, value (source: file)"""
+    phrasings: str | None = None
+    """YAML or JSON with the wordings of each relation; generic ones where empty (source: file)"""
+    columns: tuple[str, ...] = ()
+    """`ours=theirs` for columns of the file with other names (source: file)"""
+    num_written: int = 1
+    """W, wordings a fact is written in"""
+    pool: int | None = None
+    """wordings dealt to the facts, at most; all that may be written where empty"""
+    max_calibration: int = 512
+    """questions that fit (T, eps), at most"""
+    seed: int = 0
+    """of the one shuffle, and of the dealing of wordings"""
+
+
+KnowledgeConfig = TextConfig | KeysConfig
+
+
+@lru_cache(maxsize=4)
+def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
+    """The whole set, without keys of any encoder. UserError for whatever is wrong with a user's file."""
+    if isinstance(config, KeysConfig):
+        return keys_set(config)
+    table, wordings = _table(config)
+    return text_set(
+        drop_value_in_wording(table, wordings),
+        wordings,
+        num_written=config.num_written,
+        pool=config.pool,
+        max_calibration=config.max_calibration,
+        seed=config.seed,
+    )
+
+
+def _table(config: TextConfig) -> tuple[FactTable, Mapping[str, Wordings]]:
+    if config.source == "cities":
+        return cities(), CITY_WORDINGS
+    if config.source == "city_timezones":
+        return city_timezones(), CITY_WORDINGS
+    if config.file is None:
+        raise UserError("a study with `source: file` needs `file:`, the path of its facts (make report FACTS=...)")
+    table = read_facts(Path(config.file), columns=_columns(config.columns))
+    relations = sorted(set(table.relations))
+    if config.phrasings is None:
+        return table, {relation: generic_wordings(relation) for relation in relations}
+    wordings = read_wordings(Path(config.phrasings))
+    check_covers(wordings, relations, Path(config.phrasings))
+    repeated = sum(wordings[relation].num_repeated for relation in relations)
+    if repeated:
+        table = replace(table, notes=(*table.notes, f"{repeated} question wordings repeat others and were left out"))
+    return table, wordings
+
+
+def _columns(pairs: tuple[str, ...]) -> dict[str, str] | None:
+    columns = dict(pair.partition("=")[::2] for pair in pairs)
+    for ours, theirs in columns.items():
+        if not theirs:
+            raise UserError(f"columns: {ours!r} should read ours=theirs, such as subject=name")
+    return columns or None

@@ -1,0 +1,91 @@
+"""From wordings to keys: what the encoder makes of a text, centred per wording.
+
+The mean embedding of a wording says "a question about a country", not which city is meant. It is estimated from the
+wording filled with 200 names that are no subjects, so that it is a property of encoder and wording, without labels.
+
+Shape legend: Q texts, D encoder dimension.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from retrieval.embedding_cache import EmbeddingCache
+from retromem.knowledge.wordings import fill
+
+
+@dataclass(frozen=True)
+class Template:
+    """One wording: a question of a relation, or a statement, whose examples then take values in turn."""
+
+    text: str
+    values: tuple[str, ...] = ()
+
+    def examples(self, names: Sequence[str]) -> list[str]:
+        """The wording filled with names that are no subjects (and, in a statement, with values in turn)."""
+        if not self.values:
+            return [fill(self.text, name) for name in names]
+        return [fill(self.text, name, self.values[row % len(self.values)]) for row, name in enumerate(names)]
+
+
+class TextKeys(Protocol):
+    """Turns filled wordings into unit keys."""
+
+    encoder_hash: str
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> Float32[ndarray, "Q D"]: ...
+
+
+class CachedTextKeys:
+    """Keys from the embedding cache, where every text must lie already."""
+
+    def __init__(
+        self, cache: EmbeddingCache, encoder_hash: str, *, centred: bool, names_off_the_set: Sequence[str]
+    ) -> None:
+        self.encoder_hash = encoder_hash + ("" if centred else "-raw")
+        self._raw_hash = encoder_hash
+        self._cache = cache
+        self._centred = centred
+        self._names = names_off_the_set
+        self._means: dict[Template, Float32[ndarray, " D"]] = {}
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> Float32[ndarray, "Q D"]:
+        vectors_QD = self._cache.vectors(self._raw_hash, texts)
+        if not self._centred or not texts:
+            return vectors_QD
+        centred_QD = vectors_QD - np.stack([self._mean(template) for template in templates])
+        unit_QD: Float32[ndarray, "Q D"] = centred_QD / np.linalg.norm(centred_QD, axis=1, keepdims=True)
+        return unit_QD.astype(np.float32)
+
+    def _mean(self, template: Template) -> Float32[ndarray, " D"]:
+        if template not in self._means:
+            examples_D = self._cache.vectors(self._raw_hash, template.examples(self._names))
+            self._means[template] = examples_D.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return self._means[template]
+
+
+class TextCollector:
+    """Stands where keys are made, and notes every text that will have to be encoded."""
+
+    encoder_hash = "none yet"
+
+    def __init__(self, names_off_the_set: Sequence[str]) -> None:
+        self._names = names_off_the_set
+        self._texts: dict[str, None] = {}
+        self._templates: set[Template] = set()
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> Float32[ndarray, "Q D"]:
+        self._texts.update(dict.fromkeys(texts))
+        for template in set(templates) - self._templates:
+            self._templates.add(template)
+            self._texts.update(dict.fromkeys(template.examples(self._names)))
+        return np.zeros((len(texts), 1), dtype=np.float32)
+
+    @property
+    def texts(self) -> list[str]:
+        """Every text seen so far, once."""
+        return list(self._texts)

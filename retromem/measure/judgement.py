@@ -1,0 +1,239 @@
+"""One memory judged on one knowledge set: write, calibrate, ask in every phrasing, weigh, time. Rows come out."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from retromem.experiment import MeasureConfig
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.measure.answers import Answers, accuracy, answers, bits_recalled, fit_calibration
+from retromem.measure.latency import EncoderCost, Latency, measure_latency
+from retromem.measure.robustness import flip90, sigma90, with_key_noise
+from retromem.rows import Row
+from retromem.seam import Asked, Facts, Footprint, Memory, MemoryConfig, Part, Phrasing, WriteCost
+
+
+@runtime_checkable
+class Taught(Protocol):
+    """A memory that learns to read on facts of its own, before it is written."""
+
+    def teach(self, facts: Facts) -> WriteCost: ...
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """A control that may be told which fact a question asks for."""
+
+    def reveal(self, asked: Asked) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a row says beside its measurements."""
+
+    study: str
+    role: str
+    seed: int
+    raw_keys: bool = False
+    halves: bool = False
+    shuffled: bool = False
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The memory as it was left, and its rows."""
+
+    memory: Memory
+    rows: tuple[Row, ...]
+
+
+def judge(
+    config: MemoryConfig,
+    knowledge: KnowledgeSet,
+    *,
+    setting: Setting,
+    measures: MeasureConfig,
+    encoder: EncoderCost,
+    only: Phrasing | None = None,
+    quick: bool = False,
+) -> Judged:
+    """Write `knowledge` into a new memory and ask it back.
+
+    `only` asks one phrasing; `quick` leaves latency and robustness out (a step of a search). Raises Refused where the
+    memory cannot hold these facts at all.
+    """
+    num_facts = knowledge.num_facts
+    memory = config.build(seed=setting.seed)
+    costs: list[WriteCost] = []
+    if setting.halves:
+        taught, knowledge = knowledge.split(0.5, seed=setting.seed)
+        if isinstance(memory, Taught):
+            costs.append(memory.teach(taught.facts(statements=True)))
+    facts = knowledge.facts(statements=config.reads_statements)
+    costs.append(memory.write(facts))
+    calibrate = _shuffled(facts.calibration, setting)
+    if getattr(config, "exact_keys_only", False):
+        calibrate, only = knowledge.ask("identical", num=knowledge.max_calibration), "identical"
+    asked = {
+        phrasing: _shuffled(knowledge.ask(phrasing, num=_limit(phrasing, measures)), setting)
+        for phrasing in knowledge.phrasings()
+        if only in (None, phrasing)
+    }
+    if isinstance(memory, Oracle):
+        for questions in (calibrate, *asked.values()):
+            memory.reveal(questions)
+    calibration = fit_calibration(memory, calibrate, knowledge.values, num_facts=knowledge.num_facts)
+    memory.calibration = calibration.to_bytes()
+    footprint = memory.footprint()
+    identical = knowledge.ask("identical", num=measures.max_disturbed)
+    latency = None if quick else measure_latency(memory, identical.queries, encoder)
+    demand_bits = knowledge.demand_bits()
+    base = Row(
+        study=setting.study,
+        side=memory.side,
+        memory=config.name + ("-raw" if setting.raw_keys else "") + ("-shuffled" if setting.shuffled else ""),
+        role=setting.role,
+        family=config.family,
+        knowledge=knowledge.content_hash,
+        knowledge_name=knowledge.name,
+        twin=knowledge.is_twin,
+        num_facts=num_facts,
+        seed=setting.seed,
+        phrasing="",
+        demand_bits=demand_bits,
+        precision=getattr(config, "precision", None),
+        temperature=calibration.temperature,
+        epsilon=calibration.epsilon,
+        device=setting.device,
+        **_ledger(footprint, encoder),
+        **_costs(costs, encoder),
+        **({} if latency is None else _times(latency)),
+    )
+    rows = []
+    for phrasing, questions in asked.items():
+        if not len(questions):
+            continue
+        answered = answers(memory, questions, knowledge.values, calibration)
+        tau = measures.accuracy_heldout if phrasing == "heldout" else measures.accuracy_identical
+        row = _with_bits(base, phrasing, answered, knowledge, tau=tau)
+        if phrasing == "identical" and measures.robustness and not quick and not setting.shuffled:
+            row = _with_robustness(row, memory, identical, seed=setting.seed)
+        rows.append(row)
+    return Judged(memory=memory, rows=tuple(rows))
+
+
+def _limit(phrasing: Phrasing, measures: MeasureConfig) -> int | None:
+    return measures.max_asked if phrasing == "identical" else measures.max_reworded
+
+
+def _shuffled(asked: Asked, setting: Setting) -> Asked:
+    """The null: answers dealt anew among the questions of each relation."""
+    if not setting.shuffled:
+        return asked
+    rng = np.random.default_rng([setting.seed, 0x0511])
+    order = np.arange(len(asked))
+    for relation in np.unique(asked.queries.relation_ids_Q):
+        rows = np.flatnonzero(asked.queries.relation_ids_Q == relation)
+        order[rows] = rng.permutation(rows)
+    return replace(asked, value_ids_Q=asked.value_ids_Q[order], prior_Q=asked.prior_Q[order])
+
+
+def _ledger(footprint: Footprint, encoder: EncoderCost) -> dict[str, Any]:
+    return {
+        "num_params": footprint.num_params,
+        "num_active_params": footprint.num_active_params,
+        "storage_bytes": footprint.storage_bytes,
+        "maintain_bytes": footprint.num_bytes(Part.MAINTAIN),
+        "value_bytes": footprint.num_bytes(Part.VALUE),
+        "shared_bytes": encoder.file_bytes,
+        "seeded_bytes": footprint.num_bytes(Part.SEEDED),
+        "resident_bytes": footprint.resident_bytes,
+    }
+
+
+def _costs(costs: list[WriteCost], encoder: EncoderCost) -> dict[str, Any]:
+    seconds = sum(cost.seconds for cost in costs)
+    texts = sum(cost.texts_encoded for cost in costs)
+    return {
+        "memory_write_seconds": seconds,
+        "write_seconds": seconds + texts * encoder.seconds_per_text,
+        "write_flops": sum(cost.flops for cost in costs),
+        "exposures": max(cost.exposures for cost in costs),
+        "optimizer_steps": sum(cost.optimizer_steps for cost in costs),
+        "succeeded": all(cost.succeeded for cost in costs),
+    }
+
+
+def _times(latency: Latency) -> dict[str, Any]:
+    return {
+        "query_ms_p50": latency.query_ms_p50,
+        "query_ms_p95": latency.query_ms_p95,
+        "query_ms_p50_end_to_end": latency.query_ms_p50_end_to_end,
+        "queries_per_second": latency.queries_per_second,
+        "queries_per_second_end_to_end": latency.queries_per_second_end_to_end,
+    }
+
+
+def _with_bits(base: Row, phrasing: Phrasing, answered: Answers, knowledge: KnowledgeSet, *, tau: float) -> Row:
+    assert base.demand_bits is not None
+    recalled = bits_recalled(
+        answered,
+        demand_bits=base.demand_bits,
+        num_facts=knowledge.num_facts,
+        uniform=knowledge.uniform,
+        tau=tau,
+    )
+    return replace(
+        base,
+        phrasing=phrasing,
+        num_asked=len(answered.right_Q),
+        accuracy=answered.accuracy,
+        bits_ce=recalled.bits_ce,
+        bits_argmax=recalled.bits_argmax,
+        bits_at_tau=recalled.bits_at_tau,
+        bits_ce_clipped=recalled.bits_ce_clipped,
+        bits_per_param=recalled.bits_ce / base.num_params if base.num_params else None,
+        bits_per_byte=recalled.bits_ce / base.storage_bytes if base.storage_bytes else None,
+        chunk_at_1=None if answered.chunk_right_Q is None else float(answered.chunk_right_Q.mean()),
+    )
+
+
+def _with_robustness(row: Row, memory: Memory, identical: Asked, *, seed: int) -> Row:
+    return replace(
+        row,
+        accuracy_noise_10=accuracy(memory, with_key_noise(identical, 0.1, seed=seed)),
+        sigma90=sigma90(memory, identical, seed=seed),
+        flip90=flip90(memory, identical, seed=seed),
+    )
+
+
+def floor_lines(knowledge: KnowledgeSet, *, setting: Setting, encoder: EncoderCost) -> tuple[Row, ...]:
+    """Bounds that answer nothing: D / 8 bytes, and the bytes of any memory that must also know what it was not told."""
+    demand_bits = knowledge.demand_bits()
+    rate = 0.01
+    lines = {
+        "floor-entropy": demand_bits / 8,
+        f"floor-known-{rate:g}": (demand_bits + knowledge.num_facts * math.log2(1 / rate)) / 8,
+    }
+    return tuple(
+        Row(
+            study=setting.study,
+            side="floor",
+            memory=name,
+            role="floor",
+            family="floor",
+            knowledge=knowledge.content_hash,
+            knowledge_name=knowledge.name,
+            twin=knowledge.is_twin,
+            num_facts=knowledge.num_facts,
+            seed=setting.seed,
+            phrasing="",
+            demand_bits=demand_bits,
+            storage_bytes=math.ceil(num_bytes),
+            shared_bytes=encoder.file_bytes,
+        )
+        for name, num_bytes in lines.items()
+    )

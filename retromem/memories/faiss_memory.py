@@ -1,0 +1,199 @@
+"""Facts in a FAISS chunk store. index-q stores the very keys that weights are trained on; index-s stores statements.
+
+Shape legend: N chunks, Q queries, B block, K chunks found, M candidates of a relation.
+"""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from retrieval.chunk_store import ChunkStore
+from retrieval.vector_index import IndexSpec
+from retromem.memories.ranking import rank_candidates
+from retromem.memories.saved import load_calibration, load_values
+from retromem.memories.store_memory import (
+    build_store,
+    extra_files,
+    fact_ids_of_chunks,
+    open_store,
+    store_footprint,
+)
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, WriteCost
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaissMemoryConfig:
+    """One index over one kind of text. Search parameters belong to it, as they change its answers."""
+
+    memory: Literal["faiss"] = "faiss"
+    key_by: Literal["question", "statement"] = "question"
+    """question: the write cues, payload the value (index-q). statement: texts that hold the value, as RAG (index-s)"""
+    factory: str = "Flat"
+    """FAISS factory string"""
+    rotate_to: int | None = None
+    """dimensions of a random rotation from a seed, before FAISS"""
+    rotation_seed: int = 0
+    """of the rotation"""
+    nprobe: int | None = None
+    """inverted lists searched (IVF alone)"""
+    ef_search: int | None = None
+    """nodes kept while walking the graph (HNSW alone)"""
+    chunks: int = 1
+    """k, chunks that are read; their values share the probability by softmax(similarity / temperature)"""
+    temperature: float = 0.05
+    """of that softmax; without effect for one chunk"""
+    called: str | None = None
+    """name in the report, where the made one would mislead"""
+
+    @property
+    def spec(self) -> IndexSpec:
+        return IndexSpec(
+            factory=self.factory,
+            rotate_to=self.rotate_to,
+            rotation_seed=self.rotation_seed,
+            nprobe=self.nprobe,
+            ef_search=self.ef_search,
+        )
+
+    @property
+    def name(self) -> str:
+        dials = [f"np{self.nprobe}"] if self.nprobe else []
+        dials += [f"ef{self.ef_search}"] if self.ef_search else []
+        dials += [f"k{self.chunks}"] if self.chunks > 1 else []
+        return self.called or "-".join([self.family, self.spec.label, *dials])
+
+    @property
+    def family(self) -> str:
+        return "faiss-q" if self.key_by == "question" else "faiss-s"
+
+    @property
+    def reads_statements(self) -> bool:
+        return self.key_by == "statement"
+
+    def build(self, *, seed: int) -> "FaissMemory":
+        return FaissMemory(self)
+
+
+class FaissMemory:
+    """The k nearest chunks of the question's relation; each speaks for its value."""
+
+    side: ClassVar[Side] = "retrieval"
+
+    def __init__(self, config: FaissMemoryConfig) -> None:
+        self.config = config
+        self.calibration = b""
+        self._store: ChunkStore | None = None
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def _sources(self, facts: Facts) -> list[Queries]:
+        if self.config.key_by == "question":
+            return list(facts.cues)
+        assert facts.statements is not None, "this set has no statements, or they were not asked for"
+        return [facts.statements]
+
+    def write(self, facts: Facts) -> WriteCost:
+        """Build the index. UserError for an unknown factory, Refused for one that these facts cannot train."""
+        assert self._store is None, "a memory is written once"
+        start = time.perf_counter()
+        sources = self._sources(facts)
+        self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
+        self._store = build_store(facts, sources, self.config.spec, with_values=True)
+        self._chunk_facts_N = fact_ids_of_chunks(self._store)
+        return WriteCost(
+            seconds=time.perf_counter() - start,
+            texts_encoded=len(facts) * len(sources),
+            flops=float("nan"),
+            exposures=1.0,
+            optimizer_steps=0,
+        )
+
+    def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
+        store, starts = self._store, self._values.starts
+        assert store is not None, "write or load before recall"
+        assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
+        keys_QD = queries.key_vectors()
+        spoke_QM: dict[int, Int64[ndarray, "B M"]] = {}
+
+        def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
+            positions_BK, similarities_BK = store.search(keys_QD[rows], self.config.chunks, relation)
+            num_candidates = starts[relation + 1] - starts[relation]
+            mass_BM = np.zeros((len(rows), num_candidates))
+            chunk_BM = np.full((len(rows), num_candidates), -1, dtype=np.int64)
+            nearest_B = similarities_BK.max(axis=1, initial=-np.inf)
+            for place in range(positions_BK.shape[1] - 1, -1, -1):  # the nearest chunk of a value is noted last
+                found = np.flatnonzero(positions_BK[:, place] >= 0)
+                labels = store.labels_N[positions_BK[found, place]]
+                gap = similarities_BK[found, place] - nearest_B[found]
+                mass_BM[found, labels] += np.exp(gap / self.config.temperature)
+                chunk_BM[found, labels] = positions_BK[found, place]
+            spoke_QM[int(rows[0])] = chunk_BM
+            with np.errstate(divide="ignore", invalid="ignore"):
+                log_BM = np.log(mass_BM / mass_BM.sum(axis=1, keepdims=True))
+            return np.where(mass_BM > 0, log_BM, -np.inf).astype(np.float32)
+
+        def fact_ids(rows: Int64[ndarray, " B"], value_ids_BK: Int64[ndarray, "B K"]) -> Int64[ndarray, "B K"]:
+            chunk_BM = spoke_QM.pop(int(rows[0]))
+            first = np.asarray(starts)[queries.relation_ids_Q[rows]]
+            column_BK = np.where(value_ids_BK >= 0, value_ids_BK - first[:, None], 0)
+            chunk_BK = np.take_along_axis(chunk_BM, column_BK, axis=1)
+            return np.where(value_ids_BK >= 0, self._chunk_facts_N[chunk_BK], -1)
+
+        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score, fact_ids=fact_ids)
+
+    def _extra_files(self) -> dict[str, bytes]:
+        return extra_files(self._values, self.calibration)
+
+    def _meta(self) -> dict[str, object]:
+        return {
+            "memory": "faiss",
+            "config": asdict(self.config),
+            "encoder_hash": self._encoder_hash,
+            "relations": self._values.relations,
+            "starts": self._values.starts,
+        }
+
+    def footprint(self) -> Footprint:
+        assert self._store is not None
+        return store_footprint(self._store, self._extra_files(), self._meta())
+
+    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "FaissMemory":
+        """A copy with random bits of codes and payload flipped; NotImplementedError where codes lie in no array."""
+        assert self._store is not None
+        assert not relative_noise, "an index has no weights"
+        rng = np.random.default_rng(seed)
+        chunks = self._store.chunks
+        bits_N = np.asarray(chunks.label_bits_G)[chunks.groups_N]
+        flips_NB = rng.random((len(bits_N), max(1, int(bits_N.max())))) < flip_rate
+        flips_NB &= np.arange(flips_NB.shape[1]) < bits_N[:, None]
+        flipped_N = chunks.labels_N ^ (flips_NB << np.arange(flips_NB.shape[1])).sum(axis=1)
+        # A label beyond the last value names no value; it is as wrong as any other.
+        labels_N = flipped_N % self._values.num_candidates_R()[chunks.groups_N]
+        copy = FaissMemory(self.config)
+        copy._values, copy._encoder_hash, copy._chunk_facts_N = self._values, self._encoder_hash, self._chunk_facts_N
+        copy._store = ChunkStore(
+            replace(chunks, labels_N=labels_N), self._store.index.with_flipped_bits(flip_rate, rng)
+        )
+        return copy
+
+    def save(self, folder: Path) -> None:
+        assert self._store is not None
+        self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
+
+    @classmethod
+    def load(cls, folder: Path) -> "FaissMemory":
+        store, meta = open_store(folder, "faiss")
+        memory = cls(FaissMemoryConfig(**meta["config"]))
+        memory._store = store
+        memory._values = load_values(folder, meta)
+        memory._encoder_hash = meta["encoder_hash"]
+        memory._chunk_facts_N = fact_ids_of_chunks(store)
+        memory.calibration = load_calibration(folder)
+        return memory

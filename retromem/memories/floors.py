@@ -1,0 +1,116 @@
+"""Memories that remember no fact: what a comparison must not credit.
+
+`floor-mode` answers with the frequencies of the values it was shown. `guesser` names a value drawn from them, with
+full confidence; honest estimators give it nothing.
+
+Shape legend: B block of queries, M candidates of a relation, V values.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from retrieval.sealed_folder import verify_sealed
+from retromem.memories.ranking import rank_candidates
+from retromem.memories.saved import SavedFiles, load_calibration, load_values
+from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, WriteCost
+
+_COUNTS = "counts.bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrequencyConfig:
+    """The value frequencies, and nothing of the facts."""
+
+    memory: Literal["frequency"] = "frequency"
+    guess: bool = False
+    """name one value at random, surely, instead of giving the frequencies"""
+
+    @property
+    def name(self) -> str:
+        return "guesser" if self.guess else "floor-mode"
+
+    @property
+    def family(self) -> str:
+        return "floor"
+
+    @property
+    def reads_statements(self) -> bool:
+        return False
+
+    def build(self, *, seed: int) -> "FrequencyMemory":
+        return FrequencyMemory(self, seed=seed)
+
+
+class FrequencyMemory:
+    """Counts of the values, four bytes each."""
+
+    side: ClassVar[Side] = "floor"
+
+    def __init__(self, config: FrequencyConfig, *, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+        self.calibration = b""
+        self._counts_V: Int64[ndarray, " V"] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def write(self, facts: Facts) -> WriteCost:
+        assert self._counts_V is None, "a memory is written once"
+        start = time.perf_counter()
+        self._values = facts.values
+        self._counts_V = np.bincount(facts.value_ids_N, minlength=facts.values.num_values)
+        return WriteCost(
+            seconds=time.perf_counter() - start, texts_encoded=0, flops=0.0, exposures=1.0, optimizer_steps=0
+        )
+
+    def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
+        assert self._counts_V is not None, "write or load before recall"
+        counts_V, starts = self._counts_V, self._values.starts
+
+        def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
+            counts_M = counts_V[starts[relation] : starts[relation + 1]]
+            if not counts_M.any():
+                return np.full((len(rows), len(counts_M)), -np.inf, dtype=np.float32)
+            if not self.config.guess:
+                with np.errstate(divide="ignore"):
+                    log_M = np.log(counts_M / counts_M.sum())
+                return np.tile(log_M.astype(np.float32), (len(rows), 1))
+            guessed_BM = np.full((len(rows), len(counts_M)), -np.inf, dtype=np.float32)
+            cumulated_M = np.cumsum(counts_M) / counts_M.sum()
+            for line, row in enumerate(rows):  # the guess is a function of the question alone
+                key = queries.key_vectors()[row].tobytes()
+                draw = np.random.default_rng([self.seed, *np.frombuffer(key[:32], np.uint32).tolist()]).random()
+                guessed_BM[line, min(int(np.searchsorted(cumulated_M, draw)), len(counts_M) - 1)] = 0.0
+            return guessed_BM
+
+        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
+
+    def _saved_files(self) -> SavedFiles:
+        assert self._counts_V is not None
+        meta = {"guess": self.config.guess, "seed": self.seed}
+        files = SavedFiles("frequency-memory", meta, self._values, self.calibration)
+        files.add(_COUNTS, Part.STORAGE, self._counts_V.astype("<u4").tobytes())
+        return files
+
+    def footprint(self) -> Footprint:
+        return self._saved_files().footprint()
+
+    def save(self, folder: Path) -> None:
+        self._saved_files().write(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "FrequencyMemory":
+        meta: Any = verify_sealed(folder, kind="frequency-memory")["meta"]
+        memory = cls(FrequencyConfig(guess=meta["guess"]), seed=meta["seed"])
+        memory._values = load_values(folder, meta)
+        memory._counts_V = np.frombuffer((folder / _COUNTS).read_bytes(), dtype="<u4").astype(np.int64)
+        memory.calibration = load_calibration(folder)
+        return memory

@@ -1,0 +1,269 @@
+"""A pair: an FFN that was taught to read on other facts, and a store that holds the facts it is asked for.
+
+Shape legend: Q queries, B block, K neighbours, D key dimension, E code dimension, M candidates, V values.
+"""
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from models.ffn_kinds import FFNKind, num_params
+from models.training_budget import TrainingBudget
+from retrieval.chunk_store import ChunkStore
+from retrieval.vector_index import IndexSpec
+from retromem.memories.ranking import rank_candidates
+from retromem.memories.saved import load_calibration, load_values
+from retromem.memories.store_memory import build_store, extra_files, open_store, store_footprint
+from retromem.memories.value_codes import value_codes
+from retromem.seam import Asked, Facts, Footprint, Queries, Recall, Side, WriteCost
+
+if TYPE_CHECKING:
+    import torch
+
+
+_WEIGHTS = "weights.bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedMemoryConfig:
+    """An FFN over a key and its neighbours among the stored statements."""
+
+    memory: Literal["paired"] = "paired"
+    kind: FFNKind = "gelu"
+    """hidden layer: relu, gelu or swiglu"""
+    width: int = 64
+    """hidden units of a dense FFN; gated kinds get fewer, at equal parameters"""
+    code_dim: int | None = None
+    """dimension of the frozen value codes; that of the keys where empty"""
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    """of the stored weights, which are the ones evaluated"""
+    chunks: int = 1
+    """k, statements that are read; 0 = no retrieval"""
+    neighbours: Literal["retrieved", "random", "oracle"] = "retrieved"
+    """random and oracle (the statement of the very fact asked for) are controls"""
+    factory: str = "Flat"
+    """FAISS factory string of the store; its vectors are read, so it must be able to give them back"""
+    training: TrainingBudget = field(default_factory=TrainingBudget)
+    """optimiser steps and learning rate"""
+
+    @property
+    def name(self) -> str:
+        arm = f"-k{self.chunks}" if self.neighbours == "retrieved" else f"-{self.neighbours}"
+        suffix = "" if self.precision == "float32" else f"-{self.precision}"
+        return f"paired-{self.kind}-{self.width}{suffix}{arm}"
+
+    @property
+    def family(self) -> str:
+        return "paired"
+
+    @property
+    def reads_statements(self) -> bool:
+        return True
+
+    def build(self, *, seed: int) -> "PairedMemory":
+        return PairedMemory(self, seed=seed)
+
+
+class PairedMemory:
+    """`teach` trains the reader on facts of its own; `write` then stores the facts that will be asked for."""
+
+    side: ClassVar[Side] = "paired"
+
+    def __init__(self, config: PairedMemoryConfig, *, seed: int, accelerator: str = "auto") -> None:
+        self.config = config
+        self.seed = seed
+        self.calibration = b""
+        self._accelerator = accelerator
+        self._packed = b""
+        self._store: ChunkStore | None = None
+        self._revealed: dict[str, int] = {}
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def _store_of(self, facts: Facts) -> ChunkStore:
+        assert facts.statements is not None, "a pair reads statements"
+        return build_store(facts, [facts.statements], IndexSpec(factory=self.config.factory), with_values=False)
+
+    def reveal(self, asked: Asked) -> None:
+        """Tell which fact each question asks for: the oracle control alone uses it."""
+        self._revealed.update(zip(asked.queries.texts or (), asked.fact_ids_Q.tolist(), strict=True))
+
+    def teach(self, facts: Facts) -> WriteCost:
+        """Train the reader on facts whose statements lie in a store of their own, which is thrown away."""
+        import torch
+
+        from models.ffn import FFN
+        from models.key_value_training import KeyValueData, fit
+        from models.reading import ReadingModule, reading_dim
+        from models.weight_packing import pack
+
+        assert not self._packed, "a pair is taught once"
+        start = time.perf_counter()
+        cue, store = facts.cues[0], self._store_of(facts)
+        if self.config.neighbours == "oracle":
+            self._revealed.update(zip(cue.texts or (), facts.ids_N.tolist(), strict=True))
+        self._values, self._dim, self._encoder_hash = facts.values, cue.key_vectors().shape[1], cue.encoder_hash
+        self._code_dim = self.config.code_dim or self._dim
+        self._codes_VE = value_codes(facts.values, self._code_dim, seed=self.seed)
+        generator = torch.Generator().manual_seed(self.seed)
+        dim_in = reading_dim(self._dim, self.config.chunks)
+        ffn = FFN(self.config.kind, dim_in, self.config.width, self._code_dim, generator=generator)
+        starts_R = np.asarray(facts.values.starts, dtype=np.int64)
+        module = ReadingModule(
+            ffn,
+            KeyValueData(
+                keys_ND=torch.from_numpy(cue.key_vectors()),
+                value_ids_N=torch.from_numpy(facts.value_ids_N),
+                first_candidates_N=torch.from_numpy(starts_R[cue.relation_ids_Q]),
+                end_candidates_N=torch.from_numpy(starts_R[cue.relation_ids_Q + 1]),
+            ),
+            torch.from_numpy(self._codes_VE),
+            self.config.training,
+            lambda _: self._neighbours(store, cue),
+            generator=generator,
+        )
+        fit(module, accelerator=self._accelerator)
+        self._use(pack(ffn.state_dict(), self.config.precision))
+        shown = module.steps_done * module.batch_facts
+        params = sum(weight.numel() for weight in ffn.parameters())
+        return WriteCost(
+            seconds=time.perf_counter() - start,
+            texts_encoded=2 * len(facts),
+            flops=6.0 * shown * (params + self._codes_VE.size),
+            exposures=shown / len(facts),
+            optimizer_steps=module.steps_done,
+            succeeded=module.succeeded,
+        )
+
+    def write(self, facts: Facts) -> WriteCost:
+        """Store the statements; the weights do not change."""
+        assert self._packed, "teach before write"
+        assert self._store is None, "a memory is written once"
+        start = time.perf_counter()
+        self._store = self._store_of(facts)
+        return WriteCost(
+            seconds=time.perf_counter() - start,
+            texts_encoded=len(facts),
+            flops=float("nan"),
+            exposures=1.0,
+            optimizer_steps=0,
+        )
+
+    def _use(self, packed: bytes) -> None:
+        import torch
+
+        from models.ffn import FFN
+        from models.reading import reading_dim
+        from models.weight_packing import unpack
+
+        dim_in = reading_dim(self._dim, self.config.chunks)
+        self._ffn: FFN = FFN(self.config.kind, dim_in, self.config.width, self._code_dim, generator=torch.Generator())
+        shapes = {name: tuple(weight.shape) for name, weight in self._ffn.state_dict().items()}
+        self._ffn.load_state_dict(unpack(packed, shapes, self.config.precision))
+        self._packed = packed
+
+    def _neighbours(self, store: ChunkStore, queries: Queries) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Embeddings (Q, K, D) and similarities (Q, K) of the statements to read."""
+        import torch
+
+        keys_QD, k = queries.key_vectors(), self.config.chunks
+        positions_QK = np.full((len(queries), k), -1, dtype=np.int64)
+        for relation in np.unique(queries.relation_ids_Q) if k else ():
+            rows = np.flatnonzero(queries.relation_ids_Q == relation)
+            positions_QK[rows] = self._positions(store, queries.rows(rows), int(relation))
+        vectors_QKD = np.zeros((len(queries), k, keys_QD.shape[1]), dtype=np.float32)
+        found_QK = positions_QK >= 0
+        if found_QK.any():
+            vectors_QKD[found_QK] = store.index.reconstruct(positions_QK[found_QK])
+        similarities_QK = np.einsum("qd,qkd->qk", keys_QD, vectors_QKD)
+        similarities_QK[~found_QK] = -np.inf
+        return torch.from_numpy(vectors_QKD), torch.from_numpy(similarities_QK)
+
+    def _positions(self, store: ChunkStore, queries: Queries, relation: int) -> Int64[ndarray, "Q K"]:
+        k = self.config.chunks
+        if self.config.neighbours == "retrieved":
+            return store.search(queries.key_vectors(), k, relation)[0]
+        own = np.flatnonzero(store.chunks.groups_N == relation)
+        if self.config.neighbours == "random":
+            draws = [
+                np.random.default_rng([self.seed, *np.frombuffer(key_D.tobytes()[:32], np.uint32).tolist()])
+                for key_D in queries.key_vectors()
+            ]
+            return np.array([own[draw.integers(len(own), size=k)] for draw in draws])
+        place = {fact: row for row, fact in zip(own.tolist(), store.ids_N[own].tolist(), strict=True)}
+        positions_QK = np.full((len(queries), k), -1, dtype=np.int64)
+        positions_QK[:, 0] = [place[self._revealed[text]] for text in queries.texts or ()]
+        return positions_QK
+
+    def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
+        import torch
+
+        from models.reading import joined
+
+        store, starts = self._store, self._values.starts
+        assert store is not None, "write or load before recall"
+        assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
+
+        def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
+            block = queries.rows(rows)
+            codes_ME = torch.from_numpy(self._codes_VE[starts[relation] : starts[relation + 1]])
+            with torch.inference_mode():
+                inputs_BI = joined(torch.from_numpy(block.key_vectors()), lambda _: self._neighbours(store, block))
+                logits_BM: torch.Tensor = self._ffn(inputs_BI) @ codes_ME.T
+                answer_BM: Float32[ndarray, "B M"] = torch.log_softmax(logits_BM, dim=1).numpy()
+            return answer_BM
+
+        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
+
+    def _extra_files(self) -> dict[str, bytes]:
+        return {**extra_files(self._values, self.calibration), _WEIGHTS: self._packed}
+
+    def _meta(self) -> dict[str, object]:
+        return {
+            "memory": "paired",
+            "config": asdict(self.config),
+            "seed": self.seed,
+            "dim": self._dim,
+            "encoder_hash": self._encoder_hash,
+            "relations": self._values.relations,
+            "starts": self._values.starts,
+        }
+
+    def footprint(self) -> Footprint:
+        from models.reading import reading_dim
+
+        assert self._store is not None
+        dim_in = reading_dim(self._dim, self.config.chunks)
+        params = num_params(self.config.kind, self.config.width, dim_in, self._code_dim)
+        return store_footprint(
+            self._store,
+            self._extra_files(),
+            self._meta(),
+            num_params={_WEIGHTS: params},
+            seeded_bytes=self._codes_VE.nbytes,
+        )
+
+    def save(self, folder: Path) -> None:
+        assert self._store is not None
+        self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
+
+    @classmethod
+    def load(cls, folder: Path) -> "PairedMemory":
+        store, meta = open_store(folder, "paired")
+        config: dict[str, Any] = meta["config"]
+        training = TrainingBudget(**config.pop("training"))
+        memory = cls(PairedMemoryConfig(**config, training=training), seed=meta["seed"])
+        memory._values, memory._store = load_values(folder, meta), store
+        memory._dim, memory._encoder_hash = meta["dim"], meta["encoder_hash"]
+        memory._code_dim = memory.config.code_dim or memory._dim
+        memory._codes_VE = value_codes(memory._values, memory._code_dim, seed=memory.seed)
+        memory._use((folder / _WEIGHTS).read_bytes())
+        memory.calibration = load_calibration(folder)
+        return memory

@@ -1,0 +1,69 @@
+"""What every memory's saved folder has in common: files with a part of the ledger each, under one manifest."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from retrieval.sealed_folder import sealed_bytes, write_sealed
+from retromem.knowledge.knowledge_set import value_file
+from retromem.seam import Footprint, Holding, Part, ValueTable
+
+VALUES = "values.json.zlib"
+CALIBRATION = "calibration.bin"
+
+
+class SavedFiles:
+    """The files of one memory: the ledger is read off the very bytes that are saved."""
+
+    def __init__(self, kind: str, meta: Mapping[str, Any], values: ValueTable, calibration: bytes) -> None:
+        self._kind, self._meta = kind, {**meta, "relations": values.relations, "starts": values.starts}
+        self._parts: dict[str, Part] = {}
+        self._contents: dict[str, bytes] = {}
+        self._params: dict[str, int] = {}
+        self.add(VALUES, Part.VALUE, value_file(values))
+        if calibration:
+            self.add(CALIBRATION, Part.STORAGE, calibration)
+
+    def add(self, name: str, part: Part, content: bytes, *, num_params: int = 0) -> None:
+        self._parts[name], self._contents[name], self._params[name] = part, content, num_params
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """One line a file, the manifest among what maintaining needs."""
+        manifest = sealed_bytes(self._contents, kind=self._kind, meta=self._meta)
+        return (
+            *(
+                Holding(
+                    name=name,
+                    part=self._parts[name],
+                    num_bytes=len(content),
+                    num_params=self._params[name],
+                    num_active_params=self._params[name],
+                )
+                for name, content in self._contents.items()
+            ),
+            Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)),
+        )
+
+    def footprint(self, *, seeded_bytes: int = 0, resident_bytes: int | None = None) -> Footprint:
+        seeded = Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes)
+        return Footprint((*self.holdings(), seeded), resident_bytes=resident_bytes)
+
+    def write(self, folder: Path) -> None:
+        write_sealed(folder, self._contents, kind=self._kind, meta=self._meta)
+
+
+def load_values(folder: Path, meta: Mapping[str, Any]) -> ValueTable:
+    """The value table of a saved memory."""
+    content = (folder / VALUES).read_bytes()
+    return ValueTable(
+        strings=tuple(json.loads(zlib.decompress(content))) if content else None,
+        relations=tuple(meta["relations"]),
+        starts=tuple(meta["starts"]),
+    )
+
+
+def load_calibration(folder: Path) -> bytes:
+    path = folder / CALIBRATION
+    return path.read_bytes() if path.exists() else b""

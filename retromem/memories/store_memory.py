@@ -1,0 +1,97 @@
+"""What memories over a chunk store share: facts to chunks, and the ledger of a store with files beside it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
+
+from retrieval.chunk_store import INDEX, Chunks, ChunkStore
+from retrieval.errors import UserError
+from retrieval.vector_index import IndexSpec
+from retromem.knowledge.knowledge_set import value_file
+from retromem.memories.saved import CALIBRATION, VALUES
+from retromem.seam import MAX_WORDINGS, Facts, Footprint, Holding, Part, Queries, ValueTable
+
+
+def build_store(facts: Facts, sources: list[Queries], spec: IndexSpec, *, with_values: bool) -> ChunkStore:
+    """One chunk for each fact and source (its cues, or its statements), sorted by relation.
+
+    The payload is the value within its relation, or nothing where the reader reads the value from the vector.
+    """
+    values = facts.values
+    relation_ids = np.concatenate([source.relation_ids_Q for source in sources])
+    order = np.argsort(relation_ids, kind="stable")
+    assert len(sources) <= MAX_WORDINGS, "a chunk's id has no room for so many wordings"
+    ids = np.concatenate([facts.ids_N | number for number in range(len(sources))])
+    labels = np.tile(facts.value_ids_N, len(sources)) - np.asarray(values.starts)[relation_ids]
+    texts = None if sources[0].texts is None else [text for source in sources for text in source.texts or ()]
+    bits = [math.ceil(math.log2(max(1, count))) for count in values.num_candidates_R().tolist()]
+    chunks = Chunks(
+        ids_N=ids[order],
+        vectors_ND=np.ascontiguousarray(np.concatenate([source.key_vectors() for source in sources])[order]),
+        labels_N=labels[order] if with_values else np.zeros(len(order), dtype=np.int64),
+        groups_N=relation_ids[order],
+        label_bits_G=bits if with_values else [0] * len(bits),
+        texts=None if texts is None else [texts[row] for row in order],
+    )
+    return ChunkStore.build(chunks, spec)
+
+
+def fact_ids_of_chunks(store: ChunkStore) -> Int64[ndarray, " N"]:
+    """The fact that each chunk of `build_store` was made from, by position."""
+    return store.ids_N & ~np.int64(MAX_WORDINGS - 1)
+
+
+def checked_spec(spec: IndexSpec, dim: int) -> None:
+    """UserError where FAISS does not know the index, before anything is run."""
+    from retrieval.vector_index import VectorIndex
+
+    VectorIndex(spec, dim)
+
+
+def extra_files(values: ValueTable, calibration: bytes) -> dict[str, bytes]:
+    """What lies beside a store of facts: the value strings, and (T, eps)."""
+    return {VALUES: value_file(values), **({CALIBRATION: calibration} if calibration else {})}
+
+
+def store_footprint(
+    store: ChunkStore,
+    files: Mapping[str, bytes],
+    meta: Mapping[str, Any],
+    *,
+    num_params: Mapping[str, int] | None = None,
+    seeded_bytes: int = 0,
+) -> Footprint:
+    """The ledger of a store and of the files beside it, which count as storage."""
+    params = num_params or {}
+    holdings = [Holding(name=name, part=Part.STORAGE, num_bytes=size) for name, size in store.file_bytes().items()]
+    holdings += [
+        Holding(name=name, part=Part.MAINTAIN, num_bytes=len(content))
+        for name, content in store.maintain_files().items()
+    ]
+    for name, content in files.items():
+        part = Part.VALUE if name == VALUES else Part.STORAGE
+        count = params.get(name, 0)
+        holdings.append(
+            Holding(name=name, part=part, num_bytes=len(content), num_params=count, num_active_params=count)
+        )
+    manifest = store.manifest_bytes(extra_files=files, meta=meta)
+    holdings.append(Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)))
+    seeded_bytes += store.index.seeded_bytes
+    holdings.append(Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes))
+    resident = store.file_bytes()[INDEX] + store.labels_N.nbytes + 4 * sum(params.values()) + seeded_bytes
+    return Footprint(tuple(holdings), resident_bytes=resident)
+
+
+def open_store(folder: Any, memory: str) -> tuple[ChunkStore, dict[str, Any]]:
+    """A saved store and what its memory noted; UserError where another kind of memory saved it."""
+    from retrieval.sealed_folder import read_manifest
+
+    store = ChunkStore.open(folder)
+    meta: dict[str, Any] = read_manifest(folder)["meta"]["extra"]
+    if meta.get("memory") != memory:
+        raise UserError(f"{folder}: holds a {meta.get('memory')!r} memory, not {memory!r}")
+    return store, meta

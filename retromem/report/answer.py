@@ -1,0 +1,79 @@
+"""The answer in words: a few plain sentences, every number of which is computed from the rows."""
+
+from collections.abc import Sequence
+
+from retromem.report.crossover import TAU, min_bytes
+from retromem.report.kinds import Kind, kinds_of
+from retromem.report.numerals import bytes_text, count_text, list_text, percent_text, significant_text
+from retromem.report.run_facts import CapacityRow
+from retromem.report.sides import Group, group_of, main_contest
+from retromem.report.verdict import GOAL, verdict, verdict_in_short
+from retromem.rows import Row
+
+
+def answer(rows: Sequence[Row], capacities: Sequence[CapacityRow] = ()) -> str:
+    """What the run found, for somebody who reads nothing else; one sentence a line, the main one first.
+
+    A study with both sides: who is smaller as written, then what new wordings do to both. Without one: the weight
+    memories by bits per parameter, or the smallest index.
+    """
+    contest = main_contest(rows)
+    if contest is not None:
+        return "\n".join(verdict(contest))
+    for study in dict.fromkeys(row.study for row in rows):
+        if kinds := kinds_of(rows, capacities, study):
+            return "\n".join(_rank(kinds))
+    return _alone(rows)
+
+
+def answer_on_real_values(rows: Sequence[Row]) -> str:
+    """The same comparison in short on the real values, where `answer` spoke of the twin; else empty."""
+    contest = main_contest(rows)
+    if contest is None or not contest.twin:
+        return ""
+    real = main_contest([row for row in rows if row.study == contest.study and not row.twin])
+    return "" if real is None else verdict_in_short(real)
+
+
+def _bits(kind: Kind) -> str:
+    return ("at least " if kind.censored else "") + f"{significant_text(kind.bits_per_param.median)} bits"
+
+
+def _rank(kinds: Sequence[Kind]) -> list[str]:
+    """Weight memories by bits per parameter at their capacity."""
+    first, rest = kinds[0], kinds[1:]
+    spread = first.bits_per_param
+    low, high = significant_text(spread.low), significant_text(spread.high)
+    seeds = f" ({low} to {high} over {spread.num_seeds} seeds)" if low != high else ""
+    others = f", before {list_text([f'{kind.memory} with {_bits(kind)}' for kind in rest])}" if rest else ""
+    sentences = [f"Per parameter {first.memory} holds {'the most: ' if rest else ''}{_bits(first)}{seeds}{others}."]
+    missed = [kind.memory for kind in kinds if not kind.reached]
+    if missed:
+        sentences.append(
+            f"{list_text(missed)} answered {GOAL} at no size measured: "
+            "the number is that of the size with the most bits."
+        )
+    if len(missed) < len(kinds):
+        those = "The others are" if missed else "Each is" if rest else "It is"
+        sentences.append(f"{those} read at the most facts answered to {percent_text(TAU['identical'])}.")
+    if rest and spread.num_seeds > 1 and rest[0].bits_per_param.high >= spread.low:
+        sentences.append(f"The seeds of {first.memory} and {rest[0].memory} overlap.")
+    return sentences
+
+
+def _alone(rows: Sequence[Row]) -> str:
+    """A run without weights: nothing to compare, so say what the smallest store needs."""
+    for study in dict.fromkeys(row.study for row in rows):
+        here = [row for row in rows if row.study == study]
+        twin = any(row.twin for row in here)
+        for group in (Group.INDEX, Group.TEXT_INDEX):
+            curve = min_bytes(here, tau=TAU["identical"], phrasing="identical", group=group, twin=twin)
+            reached = {num_facts: arm for num_facts, arm in curve.items() if arm is not None}
+            if reached:
+                top = max(reached)
+                return (
+                    f"Only one side was run: {reached[top].memory} answers {GOAL} on {count_text(top)} facts "
+                    f"with {bytes_text(reached[top].storage_bytes)}."
+                )
+    sides = list_text(list(dict.fromkeys(str(group_of(row)) for row in rows)))
+    return f"Nothing to compare: the finished cells hold no two sides that answered (only: {sides})."

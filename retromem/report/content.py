@@ -1,0 +1,166 @@
+"""What the report says and in which order, before it is HTML or Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retromem.report.answer import answer, answer_on_real_values
+from retromem.report.drawing import Picture
+from retromem.report.figures import study_pictures
+from retromem.report.glossary import GLOSSARY
+from retromem.report.headline import draw_headline
+from retromem.report.numerals import count_text, list_text
+from retromem.report.run_facts import RunFacts
+from retromem.report.sides import Contest, main_contest
+from retromem.report.table_text import Table
+from retromem.report.tables import capacity_table, ledger_size, ledger_table
+from retromem.rows import Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Pairs of a word and what is to be said of it."""
+
+    pairs: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Short paragraphs, one a point."""
+
+    texts: Sequence[str]
+
+
+Block = Picture | Table | Terms | Points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    title: str
+    blocks: Sequence[Block]
+    folded: bool = False
+    """shown when asked for; Markdown shows it all the same"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """The whole page."""
+
+    title: str
+    question: str
+    answer: str
+    """the main sentence"""
+    more: str
+    """the sentences after it"""
+    basis: str
+    """on which facts that holds, and what the real values say"""
+    warning: str
+    """empty when no cell failed; a refused one is only listed"""
+    headline: Picture | None
+    sections: Sequence[Section]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        blocks = [block for section in self.sections for block in section.blocks if isinstance(block, Picture)]
+        return blocks if self.headline is None else [self.headline, *blocks]
+
+
+def compose(rows: Sequence[Row], run: RunFacts) -> Content:
+    """Draw, tabulate and phrase everything."""
+    contest = main_contest(rows)
+    studies = list(dict.fromkeys(row.study for row in rows))
+    main = studies[0] if contest is None else contest.study
+    first, *more = answer(rows, run.capacities).split("\n")
+    pictures = study_pictures(rows, run.capacities, main)
+    headline = pictures.pop() if contest is None and pictures else None
+    sections = [
+        Section(title="The ledger", blocks=[_ledger(rows, main, "arm")]),
+        *_others(rows, main),
+        Section(title=f"Curves: {main}", blocks=pictures),
+        *_capacity(run),
+        *(section for study in studies if study != main for section in _study(rows, run, study)),
+        Section(title="Words", blocks=[Terms(pairs=GLOSSARY)]),
+        Section(title="Method", blocks=[Terms(pairs=list(run.method.items()))]),
+        Section(title="The facts", blocks=[Points(texts=[*run.notes, *_dropped(run)])]),
+        Section(title="Limits", blocks=[Points(texts=run.limits)]),
+        Section(
+            title="Cells without a result",
+            blocks=[Terms(pairs=[(f"{cell} ({what})", reason) for cell, what, reason in run.problems])],
+        ),
+    ]
+    return Content(
+        title=run.title,
+        question=run.question,
+        answer=first,
+        more=" ".join(more),
+        basis=_basis(rows, contest),
+        warning=_warning(run),
+        headline=headline if contest is None else draw_headline(contest),
+        sections=[section for section in sections if any(not _is_empty(block) for block in section.blocks)],
+    )
+
+
+def _is_empty(block: Block) -> bool:
+    match block:
+        case Terms():
+            return not block.pairs
+        case Points():
+            return not block.texts
+        case Table():
+            return not block.blocks
+        case Picture():
+            return False
+
+
+def _ledger(rows: Sequence[Row], study: str, role: str, twin: bool | None = None) -> Table:
+    here = [row for row in rows if row.study == study]
+    twin = any(row.twin for row in here) if twin is None else twin
+    of_twin = [row for row in here if row.twin == twin]
+    return ledger_table(of_twin, twin=twin, num_facts=ledger_size(of_twin), role=role)
+
+
+def _others(rows: Sequence[Row], study: str) -> list[Section]:
+    """Controls and floors in view; the same ledger on the real values folded away."""
+    sections = [Section(title="Controls and floors", blocks=[_ledger(rows, study, "control")])]
+    if len({row.twin for row in rows if row.study == study}) == 2:
+        real = [_ledger(rows, study, role, twin=False) for role in ("arm", "control")]
+        sections.append(Section(title="The ledger on the real values", blocks=real, folded=True))
+    return sections
+
+
+def _study(rows: Sequence[Row], run: RunFacts, study: str) -> list[Section]:
+    blocks: list[Block] = [*study_pictures(rows, run.capacities, study)[::-1], _ledger(rows, study, "arm")]
+    controls = _ledger(rows, study, "control")
+    return [
+        Section(title=f"Study: {study}", blocks=[block for block in blocks if not _is_empty(block)]),
+        Section(title=f"Study: {study}, controls and floors", blocks=[controls], folded=True),
+    ]
+
+
+def _capacity(run: RunFacts) -> list[Section]:
+    return [Section(title="How many facts each holds", blocks=[capacity_table(run.capacities)])]
+
+
+def _dropped(run: RunFacts) -> list[str]:
+    left_out = [
+        f"{count_text(number)} ({reason.replace('_', ' ')})" for reason, number in run.dropped.items() if number
+    ]
+    return [f"Left out of the set: {list_text(left_out)}."] if left_out else []
+
+
+def _basis(rows: Sequence[Row], contest: Contest | None) -> str:
+    if contest is None:
+        return ""
+    name = contest.rows[0].knowledge_name
+    if not contest.twin:
+        return f"Measured on {name}, with the values as given."
+    real = answer_on_real_values(rows)
+    return (
+        f"Measured on {name} with the values shuffled among the subjects (the twin), so that nothing known beforehand "
+        "helps." + (f" With the real values: {real}" if real else "")
+    )
+
+
+def _warning(run: RunFacts) -> str:
+    failed = sum(what == "failed" for _, what, _ in run.problems)
+    cells = "cell" if failed == 1 else "cells"
+    return f"{failed} {cells} failed: what is said here holds for the others; reasons at the end." if failed else ""

@@ -1,0 +1,55 @@
+"""The words of the page, each in a sentence."""
+
+from retromem.report.crossover import TAU
+from retromem.report.numerals import percent_text
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    ("fact", "a subject, a relation and one value: (Lyon, country, France)."),
+    ("value", "what has to be answered. Every memory is given the list of possible values and picks one."),
+    ("as written", "the very question that was written into the memory (identical in results.csv)."),
+    ("in new words", "the same question in a wording that was never written, for any fact (heldout)."),
+    ("alias", "a written wording with another name of the subject."),
+    (
+        "twin",
+        "the same subjects, questions and values, but the values shuffled among the subjects: nothing known beforehand "
+        "helps, so whatever is answered was stored. Sizes are claimed on it.",
+    ),
+    ("FFN weights", "a small feed-forward network trained to map each question's vector to its value."),
+    (
+        "index, the same vectors",
+        "a FAISS index (index-q) that stores exactly the question vectors the weights learn, with their values.",
+    ),
+    (
+        "index, reads text",
+        "a FAISS index (index-s) of statements that contain the answer, as in retrieval-augmented generation. It sees "
+        "more than the weights do.",
+    ),
+    (
+        "paired",
+        "an FFN that also reads what the index finds: the store does the storing. Judged on facts that only it holds.",
+    ),
+    ("demand", "the fewest bits that tell all values apart, given how often each occurs."),
+    (
+        "bits recalled",
+        "the demand less the bits still needed to name every right value given the memory's answers (bits_ce). "
+        "Guessing earns none.",
+    ),
+    (
+        "storage",
+        "bytes of the smallest artefact that answers: weights with scales, or index with value ids. Not in it: what "
+        "changing a fact needs (to maintain), the values' strings, what all memories share (the encoder), and what a "
+        "seed regenerates.",
+    ),
+    ("bits per byte", "bits recalled over storage bytes; 8 is the physical limit."),
+    (
+        "floor",
+        "what no memory, or no memory of its kind, can beat: the demand in bytes (entropy), a packed table of values "
+        "(static), always the commonest value (mode).",
+    ),
+    ("control", "a memory that should fail, or a part taken away: untrained, shuffled, guessing, no neighbours."),
+    (
+        "crossover",
+        "the numbers of facts between which the smaller memory changes sides, both answering "
+        f"{percent_text(TAU['identical'])} as written or {percent_text(TAU['heldout'])} in new words.",
+    ),
+)

@@ -1,0 +1,157 @@
+"""The tables of the page: the ledger, controls and floors, capacity."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from retromem.report.crossover import TAU, min_bytes
+from retromem.report.figures import PHRASINGS
+from retromem.report.numerals import bytes_text, count_text, list_text, percent_text, seconds_text, significant_text
+from retromem.report.run_facts import CapacityRow
+from retromem.report.seed_spread import Spread, seed_spread, spread_of
+from retromem.report.sides import Group, group_of
+from retromem.report.table_text import Cell, Table
+from retromem.rows import Row
+
+_LEDGER: tuple[tuple[str, str, Callable[[float | int], str]], ...] = (
+    ("bits recalled", "bits_ce", count_text),
+    ("storage", "storage_bytes", bytes_text),
+    ("bits per byte", "bits_per_byte", significant_text),
+    ("bits per param.", "bits_per_param", significant_text),
+    ("to maintain", "maintain_bytes", bytes_text),
+    ("for values", "value_bytes", bytes_text),
+    ("shared", "shared_bytes", bytes_text),
+    ("seeded", "seeded_bytes", bytes_text),
+    ("write", "write_seconds", seconds_text),
+    ("query p50", "query_ms_p50", lambda number: seconds_text(number / 1000)),
+    ("query p95", "query_ms_p95", lambda number: seconds_text(number / 1000)),
+    ("with encoding", "query_ms_p50_end_to_end", lambda number: seconds_text(number / 1000)),
+)
+
+# Said once above the table where all memories have the same.
+_OFTEN_ALIKE = ("maintain_bytes", "value_bytes", "shared_bytes", "seeded_bytes")
+
+
+def ledger_size(rows: Sequence[Row]) -> int:
+    """The largest size that both sides finished.
+
+    Without two sides the largest that every arm finished and at which some arm still answers as written: beyond its
+    capacity a memory's numbers say little. The largest of all if there is neither.
+    """
+    sizes: dict[str, set[int]] = {}
+    for row in rows:
+        if row.role == "arm" and row.side in ("parametric", "retrieval"):
+            sizes.setdefault(row.side, set()).add(row.num_facts)
+    if len(sizes) == 2:
+        candidates = set.intersection(*sizes.values())
+    else:
+        asked = [row for row in rows if (row.role, row.phrasing) == ("arm", "identical")]
+        arms = {row.memory for row in asked}
+        candidates = {row.num_facts for row in asked if (row.accuracy or 0) >= TAU["identical"]}
+        candidates = {
+            num_facts for num_facts in candidates if arms == {row.memory for row in asked if row.num_facts == num_facts}
+        }
+    return max(candidates or {row.num_facts for row in rows})
+
+
+def ledger_table(rows: Sequence[Row], *, twin: bool, num_facts: int, role: str) -> Table:
+    """One line a memory of one study at one size: `role` arm, or control (then floors come along)."""
+    roles = ("arm",) if role == "arm" else ("control", "floor")
+    at_size = [row for row in rows if (row.twin, row.num_facts) == (twin, num_facts)]
+    here = [row for row in at_size if row.role in roles]
+    phrasings = [phrasing for phrasing in PHRASINGS if any(row.phrasing == phrasing for row in at_size)]
+    known = [line for line in _LEDGER if any(getattr(row, line[1]) is not None for row in here)]
+    alike = [line for line in known if line[1] in _OFTEN_ALIKE and len({getattr(row, line[1]) for row in here}) == 1]
+    same = [f"{text(getattr(here[0], column))} {name}" for name, column, text in alike]
+    ledger = [line for line in known if line not in alike]
+    blocks = []
+    for group in Group:
+        members = [row for row in here if group_of(row) is group]
+        smallest = min_bytes(at_size, tau=TAU["identical"], phrasing="identical", group=group, twin=twin).get(num_facts)
+        marked = smallest.memory if smallest is not None and role == "arm" else None
+        lines = []
+        for memory in dict.fromkeys(row.memory for row in members):
+            its_rows = [row for row in members if row.memory == memory]
+            accuracy = [
+                _spread_cell(
+                    seed_spread([row for row in its_rows if row.phrasing == phrasing], "accuracy"), percent_text
+                )
+                for phrasing in phrasings
+            ]
+            # Costs are the same whatever was asked; bits are those of the questions as written. A floor asks nothing.
+            costs = [row for row in its_rows if row.phrasing in ("identical", "")] or its_rows
+            numbers = [
+                _median_cell(costs, column, text, memory == marked and column == "storage_bytes")
+                for _, column, text in ledger
+            ]
+            lines.append([Cell(text=memory), *accuracy, *numbers])
+        if lines:
+            blocks.append((group.value, lines))
+    return Table(
+        caption=_ledger_caption(at_size, twin, num_facts, role)
+        + (f" The same for all: {list_text(same)}." if same else ""),
+        header=["memory", *(PHRASINGS[phrasing] for phrasing in phrasings), *(name for name, _, _ in ledger)],
+        blocks=blocks,
+    )
+
+
+def _ledger_caption(rows: Sequence[Row], twin: bool, num_facts: int, role: str) -> str:
+    values = "values shuffled among the subjects (the twin)" if twin else "values as given"
+    demand = seed_spread([row for row in rows if row.side != "paired"], "demand_bits")
+    bits = "" if demand is None else f"; {count_text(demand.median)} bits to be recalled"
+    seeds = len({row.seed for row in rows if row.role == "arm"})
+    caption = f"{count_text(num_facts)} facts, {values}{bits}; median"
+    caption += f" (range) over {seeds} seeds." if seeds > 1 else " of 1 seed."
+    if role == "arm":
+        caption += f" Bold: the smallest of its group that answers {percent_text(TAU['identical'])} as written."
+    return caption
+
+
+def _spread_cell(spread: Spread | None, text: Callable[[float | int], str]) -> Cell:
+    if spread is None:
+        return Cell(text="–")
+    low, high = text(spread.low), text(spread.high)
+    return Cell(text=text(spread.median), detail="" if low == high else f"{low.removesuffix(' %')}–{high}")
+
+
+def _median_cell(rows: Sequence[Row], column: str, text: Callable[[float | int], str], strong: bool) -> Cell:
+    spread = seed_spread(rows, column)
+    return Cell(text="–") if spread is None else Cell(text=text(spread.median), strong=strong)
+
+
+def capacity_table(capacities: Sequence[CapacityRow]) -> Table:
+    """Most facts a memory of fixed size held, one line for each memory, phrasing and accuracy."""
+
+    def cells(rows: Sequence[CapacityRow]) -> list[Cell]:
+        first = rows[0]
+        facts = spread_of(row.num_facts for row in rows)
+        size = spread_of(row.storage_bytes for row in rows if row.storage_bytes is not None)
+        density = spread_of(row.bits_per_param for row in rows if row.bits_per_param is not None)
+        assert facts is not None
+        lower_bound = any(row.censored for row in rows)
+        spread = _spread_cell(facts, count_text)
+        return [
+            Cell(text=first.memory),
+            Cell(text="twin" if first.twin else "as given"),
+            Cell(text=f"{percent_text(first.tau)} {PHRASINGS.get(first.phrasing, first.phrasing)}"),
+            Cell(text=f"at least {spread.text}" if lower_bound else spread.text, detail=spread.detail),
+            Cell(text="–" if size is None else bytes_text(size.median)),
+            _spread_cell(density, significant_text),
+            Cell(text=str(len(rows))),
+        ]
+
+    studies = dict.fromkeys(row.study for row in capacities)
+    return Table(
+        caption=(
+            "The most facts each memory answered to the accuracy given; median (range) over seeds. At least: a lower "
+            "bound only, since no larger number that was tried failed."
+        ),
+        header=["memory", "values", "goal", "facts held", "storage", "bits per param.", "seeds"],
+        blocks=[(study, [cells(rows) for rows in _memories(capacities, study)]) for study in studies],
+    )
+
+
+def _memories(capacities: Sequence[CapacityRow], study: str) -> Iterable[Sequence[CapacityRow]]:
+    by_memory: dict[tuple[str, bool, str, float], list[CapacityRow]] = {}
+    for row in capacities:
+        if row.study == study:
+            by_memory.setdefault((row.memory, row.twin, row.phrasing, row.tau), []).append(row)
+    return by_memory.values()

@@ -1,0 +1,183 @@
+"""One cell, run where it is told: builds its knowledge, judges its memory, writes `result.json` whole or not at all."""
+
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from retrieval.atomic import write_text
+from retrieval.embedding_cache import EmbeddingCache
+from retrieval.errors import Refused
+from retromem.cells import Cell
+from retromem.knowledge.cities import spare_city_names
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.sources import build_knowledge
+from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
+from retromem.measure.capacity import search_capacity
+from retromem.measure.judgement import Setting, floor_lines, judge
+from retromem.measure.latency import EncoderCost
+from retromem.report.run_facts import CapacityRow
+from retromem.rows import Row
+
+RESULT, ERROR, RUNNING = "result.json", "error.txt", "running.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where cells compute; no part of their identity."""
+
+    cells_folder: str
+    cache_folder: str
+    encoder: EncoderCost
+    device: str
+
+
+@lru_cache(maxsize=2)
+def _cache(folder: str) -> EmbeddingCache:
+    return EmbeddingCache(Path(folder))
+
+
+def cell_knowledge(cell: Cell) -> KnowledgeSet:
+    """The set that the cell is about, without keys: the twin where it says so, its labels dealt by its seed."""
+    whole = build_knowledge(cell.knowledge)
+    assert whole.content_hash == cell.knowledge_hash, "the facts changed while the run was going on"
+    # Uniformly drawn values are dealt anew for each seed: as good a set as the first.
+    return whole.twin(seed=cell.seed) if cell.twin or whole.uniform else whole
+
+
+def texts_of(cells: list[Cell]) -> list[str]:
+    """Every text that these cells need encoded, once."""
+    collector = TextCollector(spare_city_names())
+    seen = set()
+    for cell in sorted(cells, key=lambda cell: -cell.num_facts):
+        if not cell.encoder_hash:
+            continue
+        # Statements of the real set are the same for every seed; smaller sets are prefixes, but calibrate on others.
+        signature = (
+            cell.knowledge_hash,
+            cell.twin,
+            cell.seed,
+            cell.num_facts,
+            cell.halves,
+            cell.memory.reads_statements,
+        )
+        if signature in seen:
+            continue
+        seen.add(signature)
+        knowledge = cell_knowledge(cell).prefix(cell.num_facts).with_keys(collector)
+        parts = knowledge.split(0.5, seed=cell.seed) if cell.halves else (knowledge,)
+        for part in parts:
+            part.facts(statements=cell.memory.reads_statements)
+            for phrasing in part.phrasings():
+                reworded = phrasing != "identical"
+                part.ask(phrasing, num=cell.measures.max_reworded if reworded else cell.measures.max_asked)
+    return collector.texts
+
+
+def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], CapacityRow | None]:
+    """Rows of one cell, and its capacity where it searched for one. Raises Refused."""
+    knowledge = cell_knowledge(cell)
+    encoder = EncoderCost()
+    if cell.encoder_hash:
+        encoder = workplace.encoder
+        knowledge = knowledge.with_keys(
+            CachedTextKeys(
+                _cache(workplace.cache_folder),
+                cell.encoder_hash,
+                centred=not cell.raw_keys,
+                names_off_the_set=spare_city_names(),
+            )
+        )
+    setting = Setting(
+        study=cell.study,
+        role=cell.role,
+        seed=cell.seed,
+        raw_keys=cell.raw_keys,
+        halves=cell.halves,
+        shuffled=cell.shuffled,
+        device=workplace.device,
+    )
+    if cell.capacity is None:
+        prefix = knowledge.prefix(cell.num_facts)
+        rows = judge(cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder).rows
+        if cell.memory.memory == "frequency" and not cell.memory.guess:
+            rows += floor_lines(prefix, setting=setting, encoder=encoder)
+        return rows, None
+
+    search, seen = cell.capacity, dict[int, Row]()
+
+    def reaches(num_facts: int) -> bool:
+        (row,) = judge(
+            cell.memory,
+            knowledge.prefix(num_facts),
+            setting=setting,
+            measures=cell.measures,
+            encoder=encoder,
+            only=search.phrasing,
+            quick=True,
+        ).rows
+        seen[num_facts] = row
+        return row.accuracy is not None and row.accuracy >= search.accuracy
+
+    found = search_capacity(reaches, search, num_available=knowledge.num_facts)
+    at = seen.get(found.num_facts)
+    rows = tuple(seen[num_facts] for num_facts in sorted(seen))
+    if at is not None:  # the row at capacity is judged in full
+        prefix = knowledge.prefix(found.num_facts)
+        full = judge(cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder).rows
+        rows = tuple(row for row in rows if row.num_facts != found.num_facts) + full
+    first = rows[0]
+    return rows, CapacityRow(
+        study=cell.study,
+        memory=first.memory,
+        twin=first.twin,
+        phrasing=search.phrasing,
+        tau=search.accuracy,
+        seed=cell.seed,
+        num_facts=found.num_facts,
+        censored=found.censored,
+        storage_bytes=first.storage_bytes,
+        num_params=first.num_params,
+        bits=at.bits_at_tau if at and at.bits_at_tau is not None else at.bits_ce if at else None,
+    )
+
+
+def run_cell(cell: Cell, workplace: Workplace) -> str:
+    """Run and write; returns done, refused or failed. Only a killed process leaves neither result nor error."""
+    folder = Path(workplace.cells_folder) / cell.folder_name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ERROR).unlink(missing_ok=True)
+    write_text(folder / RUNNING, json.dumps({"pid": os.getpid()}))
+    start = time.perf_counter()
+    record: dict[str, Any] = {"identity": cell.identity(), "rows": [], "capacity": None, "status": "done", "reason": ""}
+    try:
+        rows, capacity = measure_cell(cell, workplace)
+        record["rows"] = [asdict(row) for row in rows]
+        record["capacity"] = None if capacity is None else asdict(capacity)
+    except Refused as refusal:
+        record |= {"status": "refused", "reason": str(refusal)}
+    except Exception:
+        write_text(folder / ERROR, traceback.format_exc())
+        (folder / RUNNING).unlink()
+        return "failed"
+    record["seconds"] = round(time.perf_counter() - start, 3)
+    write_text(folder / RESULT, json.dumps(record, indent=1) + "\n")
+    (folder / RUNNING).unlink()
+    return str(record["status"])
+
+
+def read_result(folder: Path) -> Mapping[str, Any] | None:
+    """The result of a finished cell; None where there is none."""
+    path = folder / RESULT
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def forget_cell(folder: Path) -> None:
+    """Remove whatever a cell left."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,81 @@
+"""Cells in processes of their own: started by spawn, one thread each, a killed one alone fails.
+
+joblib with loky: its Ray and Dask backends are how cells can leave the machine.
+"""
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from retrieval.atomic import write_text
+from retromem.cells import Cell
+from retromem.run_cell import ERROR, RESULT, RUNNING, Workplace, run_cell
+
+Progress = Callable[[str, Cell], None]
+
+_ENVIRONMENT = {
+    # Two OpenMP runtimes (torch's and FAISS's) spin against each other unless told not to, before the first import.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def _work(cell: Cell, workplace: Workplace) -> tuple[str, str]:
+    """In the worker: one thread, and no warnings of Lightning about loaders and workers that are meant."""
+    warnings.filterwarnings("ignore", module="lightning")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    return cell.folder_name, run_cell(cell, workplace)
+
+
+def run_cells(cells: Sequence[Cell], workplace: Workplace, *, num_workers: int, progress: Progress) -> None:
+    """Run every cell to a result or an error.
+
+    A dying worker takes its pool with it, and nobody can tell from outside which of the cells in flight killed it: each
+    of them is run once more, alone in a pool of its own. The one that dies again fails; the others go on.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    waiting = {cell.folder_name: cell for cell in sorted(cells, key=lambda cell: -cell.weight)}
+    while waiting:
+        _run_pool(list(waiting.values()), workplace, num_workers, waiting, progress)
+        suspects = [cell for cell in waiting.values() if (_folder(cell, workplace) / RUNNING).exists()]
+        for cell in suspects:
+            (_folder(cell, workplace) / RUNNING).unlink()
+            _run_pool([cell], workplace, 1, waiting, progress)
+            if cell.folder_name in waiting:
+                folder = _folder(cell, workplace)
+                (folder / RUNNING).unlink(missing_ok=True)
+                write_text(folder / ERROR, "The worker process was killed, twice (out of memory?).\n")
+                progress("failed", waiting.pop(cell.folder_name))
+
+
+def _folder(cell: Cell, workplace: Workplace) -> Path:
+    return Path(workplace.cells_folder) / cell.folder_name
+
+
+def _run_pool(
+    cells: list[Cell], workplace: Workplace, num_workers: int, waiting: dict[str, Cell], progress: Progress
+) -> None:
+    """One pool over the cells; returns early when a worker was killed. Finished cells leave `waiting`."""
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    try:
+        with Parallel(n_jobs=num_workers, backend="loky", batch_size=1, return_as="generator_unordered") as parallel:
+            for name, status in parallel(delayed(_work)(cell, workplace) for cell in cells):
+                progress(status, waiting.pop(name))
+    except BrokenProcessPool:
+        for cell in cells:  # results that were written, but not reported before the pool broke
+            folder = _folder(cell, workplace)
+            if cell.folder_name in waiting and not (folder / RUNNING).exists():
+                if (folder / RESULT).exists():
+                    progress("done", waiting.pop(cell.folder_name))
+                elif (folder / ERROR).exists():
+                    progress("failed", waiting.pop(cell.folder_name))
+        time.sleep(0.2)  # let the broken pool's workers end

@@ -1,0 +1,87 @@
+"""Stores of facts, outside any experiment: build one and see its ledger, check it, ask it."""
+
+from pathlib import Path
+from typing import Literal
+
+from retrieval.errors import UserError
+from retrieval.sealed_folder import read_manifest, verify_sealed
+from retromem.knowledge.sources import TextConfig, build_knowledge
+from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
+from retromem.seam import Part
+
+_CACHE = Path(".cache/embeddings")
+
+
+def build(
+    store: Path,
+    *,
+    facts: str,
+    phrasings: str | None,
+    columns: list[str],
+    factory: str,
+    rotate_to: int | None,
+    key_by: Literal["question", "statement"],
+) -> str:
+    """Encode the facts, write their store, return its ledger as text. UserError for bad facts or an unknown index."""
+    config = TextConfig(source="file", file=facts, phrasings=phrasings, columns=tuple(columns))
+    knowledge = build_knowledge(config)
+
+    from retrieval.embedding_cache import EmbeddingCache
+    from retrieval.encoder import Encoder, EncoderConfig
+    from retromem.memories.faiss_memory import FaissMemoryConfig
+    from retromem.memories.store_memory import checked_spec
+
+    memory_config = FaissMemoryConfig(key_by=key_by, factory=factory, rotate_to=rotate_to)
+    checked_spec(memory_config.spec, 384)
+    encoder, cache = Encoder(EncoderConfig()), EmbeddingCache(_CACHE)
+    # Free questions have no wording whose mean could be taken off: such a store keeps the embeddings as they are.
+    keys = CachedTextKeys(cache, encoder.content_hash, centred=False, names_off_the_set=())
+    collector = TextCollector(())
+    knowledge.with_keys(collector).facts(statements=memory_config.reads_statements)
+    cache.encode_missing(encoder, collector.texts)
+    memory = memory_config.build(seed=0)
+    memory.write(knowledge.with_keys(keys).facts(statements=memory_config.reads_statements))
+    memory.save(store)
+    footprint = memory.footprint()
+    lines = [f"{store}: {knowledge.num_facts:,} facts in {memory.name}"]
+    for part in (Part.STORAGE, Part.MAINTAIN, Part.VALUE):
+        names = ", ".join(h.name for h in footprint.holdings if h.part is part)
+        lines.append(f"  {part.value + '_bytes':<15} {footprint.num_bytes(part):>14,}  ({names})")
+    lines.append(f"  {'shared_bytes':<15} {encoder.file_bytes:>14,}  (encoder)")
+    lines.append(f"  {'seeded_bytes':<15} {footprint.num_bytes(Part.SEEDED):>14,}  (on no disk)")
+    lines += [f"  left out: {count:,} {reason}" for reason, count in sorted(knowledge.dropped.items())]
+    return "\n".join(lines)
+
+
+def verify(store: Path) -> str:
+    """Sizes and hashes of every file; UserError that names the first wrong one."""
+    manifest = verify_sealed(store)
+    total = sum(entry["bytes"] for entry in manifest["files"].values())
+    return f"{store}: whole; {len(manifest['files'])} files, {total:,} bytes, every sha256 as written"
+
+
+def search(store: Path, question: str, *, top: int) -> str:
+    """The nearest chunks to a question, best first: similarity, value, text."""
+    meta = read_manifest(store)["meta"]
+    extra = meta.get("extra", {})
+    if extra.get("memory") != "faiss":
+        raise UserError(f"{store}: is no store of facts; build one with `python -m retromem index build`")
+
+    from retrieval.chunk_store import ChunkStore
+    from retrieval.encoder import Encoder, EncoderConfig
+    from retromem.memories.saved import load_values
+
+    encoder = Encoder(EncoderConfig())
+    if extra["encoder_hash"] != f"{encoder.content_hash}-raw":
+        raise UserError(
+            f"{store}: was built with encoder {extra['encoder_hash']}, this one is {encoder.content_hash}-raw"
+        )
+    opened, values = ChunkStore.open(store), load_values(store, extra)
+    chunks = opened.chunks
+    positions_QK, similarities_QK = opened.search(encoder.encode([question]), top)
+    lines = []
+    for position, similarity in zip(positions_QK[0], similarities_QK[0], strict=True):
+        if position >= 0 and values.strings is not None and chunks.texts is not None:
+            value = values.strings[values.starts[int(chunks.groups_N[position])] + int(chunks.labels_N[position])]
+            lines.append(f"{similarity:.3f}  {value}  ({chunks.texts[position]})")
+    return "\n".join(lines)

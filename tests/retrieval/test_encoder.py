@@ -1,0 +1,156 @@
+import shutil
+import socket
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+
+from retrieval.encoder import (
+    Encoder,
+    EncoderConfig,
+    _cpu_multiplies_bfloat16,
+)
+from retrieval.encoder_files import find_default
+from retrieval.errors import UserError
+
+TEXTS = [
+    "In which country is Paris?",
+    "Córdoba lies in Argentina.",
+    "Which country does the city of Ouagadougou belong to, if you had to say it in a single word?",
+    "oslo",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def float32() -> Encoder:
+    return Encoder(EncoderConfig(precision="float32", device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def bfloat16() -> Encoder:
+    return Encoder(EncoderConfig(precision="bfloat16", device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def word_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole sentence-transformers model of three words: the vector of a text is the mean of its words' vectors."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "where": 1, "is": 2, "oslo": 3}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    words = StaticEmbedding(tokenizer, embedding_weights=np.eye(4, 5, dtype=np.float32))
+    folder = tmp_path_factory.mktemp("models") / "words"
+    SentenceTransformer(modules=[words], device="cpu").save(str(folder), create_model_card=False)
+    return folder
+
+
+def test_float32_agrees_with_sentence_transformers(float32: Encoder) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    reference = SentenceTransformer(str(find_default()[0]), device="cpu", local_files_only=True)
+    expected_ND = reference.encode(TEXTS, normalize_embeddings=True)
+    vectors_ND = float32.encode(TEXTS)
+    assert vectors_ND.dtype == np.float32
+    np.testing.assert_allclose(vectors_ND, expected_ND, atol=1e-6)
+
+
+def test_bfloat16_is_unit_norm_and_near_float32(float32: Encoder, bfloat16: Encoder) -> None:
+    rough_ND, exact_ND = bfloat16.encode(TEXTS), float32.encode(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(rough_ND, axis=1), 1, atol=1e-6)
+    assert np.abs(rough_ND - exact_ND).max() > 1e-4  # or it ran in float32 after all
+    assert (rough_ND * exact_ND).sum(axis=1).min() > 0.999
+    assert float32.content_hash != bfloat16.content_hash
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("bfloat16", 1e-2)])
+def test_a_text_alone_is_the_text_in_a_batch(precision: str, tolerance: float, request: pytest.FixtureRequest) -> None:
+    encoder: Encoder = request.getfixturevalue(precision)
+    alone_ND = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    np.testing.assert_allclose(encoder.encode(TEXTS), alone_ND, atol=tolerance)
+
+
+def test_no_texts(float32: Encoder) -> None:
+    assert float32.encode([]).shape == (0, 384)
+    assert float32.dim == 384
+
+
+def test_bytes_and_hash_are_those_of_the_files_that_are_read(
+    float32: Encoder, word_model: Path, tmp_path: Path
+) -> None:
+    folder = float32.resolved.path
+    unread = {"README.md", ".gitattributes", "data_config.json"}
+    read = [file for file in folder.rglob("*") if file.is_file() and file.name not in unread]
+    assert float32.file_bytes == sum(file.stat().st_size for file in read)
+
+    copy = shutil.copytree(word_model, tmp_path / "copy")
+    before = EncoderConfig(model=str(word_model)).resolve()
+    assert EncoderConfig(model=str(copy)).resolve().content_hash == before.content_hash
+    (copy / "README.md").write_text("what is not read does not count")
+    (copy / "onnx").mkdir()
+    (copy / "onnx" / "config.json").write_text("{}")
+    assert EncoderConfig(model=str(copy)).resolve().content_hash == before.content_hash
+    (copy / "config_sentence_transformers.json").write_text("{}")
+    assert EncoderConfig(model=str(copy)).resolve().content_hash != before.content_hash
+
+
+def test_local_folder_is_encoded_without_any_network_call(word_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = []
+
+    def refuse(host: str, *_: object, **__: object) -> None:
+        looked_up.append(host)
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    encoder = Encoder(EncoderConfig(model=str(word_model), precision="float32", device="cpu"))
+    half = 0.5**0.5
+    np.testing.assert_allclose(
+        encoder.encode(["oslo is", "where"]), [[0, 0, half, half, 0], [0, 1, 0, 0, 0]], atol=1e-6
+    )
+    assert looked_up == []
+    with pytest.raises(UserError, match="nobody/nothing is neither a folder nor on the Hugging Face hub"):
+        EncoderConfig(model="nobody/nothing").resolve()
+    assert looked_up  # the trap above does catch a call
+
+
+def test_model_of_words_in_bfloat16(word_model: Path) -> None:
+    encoder = Encoder(EncoderConfig(model=str(word_model), precision="bfloat16", device="cpu"))
+    error_D = encoder.encode(["where is is oslo oslo oslo"])[0] - np.array([0, 1, 2, 3, 0]) / 14**0.5
+    assert 1e-5 < np.abs(error_D).max() < 1e-2
+    assert not encoder.encode([""]).any()  # no token, no direction, and no nan
+
+
+def test_milliseconds_of_one_text(word_model: Path) -> None:
+    encoder = Encoder(EncoderConfig(model=str(word_model), device="cpu"))
+    assert 0.01 < encoder.single_text_ms(["where is oslo"] * 5) < 1000
+
+
+def test_damaged_weights_are_a_user_error(word_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(word_model, tmp_path / "damaged")
+    (weights,) = folder.rglob("model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(UserError, match=r"damaged cannot be loaded"):
+        Encoder(EncoderConfig(model=str(folder), device="cpu")).load()
+
+
+def test_bfloat16_probe_agrees_with_torch() -> None:
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    if capabilities["architecture"] != "x86_64" or not Path("/proc/cpuinfo").is_file():
+        pytest.skip("needs Linux on x86")
+    native = capabilities["avx512_bf16"] or capabilities.get("amx_bf16", False)
+    assert _cpu_multiplies_bfloat16() == native
+
+
+def test_cuda_without_a_gpu_is_a_user_error(word_model: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match="torch finds no GPU"):
+        Encoder(EncoderConfig(model=str(word_model), device="cuda")).load()

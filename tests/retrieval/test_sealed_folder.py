@@ -1,0 +1,203 @@
+import fcntl
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrieval.errors import UserError
+from retrieval.sealed_folder import read_manifest, sealed_bytes, verify_sealed, write_sealed
+
+FILES = {"a.bin": bytes(range(256)) * 9, "empty": b"", "b.txt": "ü".encode()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_sealed(tmp_path / "store", FILES, kind="test", meta={"x": (1, 2), "y": {"z": 0.1}})
+    return tmp_path / "store"
+
+
+def reseal(folder: Path, **changes: object) -> None:
+    """A manifest that matches its own hash, as somebody else's program might write it."""
+    manifest = {**json.loads((folder / "manifest.json").read_text()), **changes}
+    del manifest["manifest_sha256"]
+    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    manifest["manifest_sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest, sort_keys=True, indent=1) + "\n")
+
+
+def test_what_was_sealed_verifies_and_is_on_disk_byte_for_byte(folder: Path) -> None:
+    manifest = verify_sealed(folder, "test")
+    assert manifest["meta"] == {"x": [1, 2], "y": {"z": 0.1}}
+    assert manifest["files"].keys() == FILES.keys()
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name in FILES} == FILES
+    assert [path.name for path in folder.parent.iterdir()] == ["store"]
+
+
+def test_the_manifest_is_known_before_it_is_written(folder: Path) -> None:
+    assert (folder / "manifest.json").read_bytes() == sealed_bytes(
+        FILES, kind="test", meta={"y": {"z": 0.1}, "x": [1, 2]}
+    )
+
+
+@pytest.mark.parametrize("name", ["a.bin", "b.txt", "manifest.json"])
+def test_every_flipped_byte_is_found(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(UserError, match=name):
+            verify_sealed(folder)
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_longer_shorter_or_missing_file_is_named(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    for changed in (content + b"\n", content[:-1]):
+        if changed == content:
+            continue
+        (folder / name).write_bytes(changed)
+        with pytest.raises(UserError, match=name):
+            verify_sealed(folder, hashes=False)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=name):
+        verify_sealed(folder)
+
+
+def test_without_hashes_only_sizes_are_compared(folder: Path) -> None:
+    (folder / "b.txt").write_bytes(b"xy")
+    assert verify_sealed(folder, hashes=False)["kind"] == "test"
+    with pytest.raises(UserError, match=r"b\.txt: its sha256"):
+        verify_sealed(folder)
+
+
+def test_a_stranger_in_the_folder_is_named(folder: Path) -> None:
+    (folder / "cache-123.arrow").write_bytes(b"")
+    with pytest.raises(UserError, match=r"cache-123\.arrow: is not in the manifest"):
+        verify_sealed(folder)
+
+
+def test_what_is_no_store_says_so_and_how_to_build_one(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing", tmp_path / "no" / "parent"):
+        with pytest.raises(UserError, match=r"is no retromem store: manifest.json is missing; build one with"):
+            verify_sealed(folder)
+
+
+def test_another_kind_of_store_is_named(folder: Path) -> None:
+    with pytest.raises(UserError, match="is a test, not a chunk-store"):
+        verify_sealed(folder, "chunk-store")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"3", b'{"name": "web app"}', b"[" * 100_000])
+def test_a_foreign_manifest_is_one_line(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"manifest\.json: is"):
+        verify_sealed(folder)
+
+
+@pytest.mark.parametrize("name", ["../a.bin", "/etc/hostname", "sub/a.bin", "..", "", "a\\b", "manifest.json"])
+def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> None:
+    reseal(folder, files={name: {"bytes": 0, "sha256": ""}})
+    with pytest.raises(UserError, match="is not a file of the folder itself"):
+        verify_sealed(folder)
+    with pytest.raises(AssertionError):
+        sealed_bytes({name: b""}, kind="test", meta={})
+
+
+def test_a_link_is_no_file_of_the_folder(folder: Path) -> None:
+    (folder / "a.bin").rename(folder.parent / "elsewhere")
+    (folder / "a.bin").symlink_to(folder.parent / "elsewhere")
+    with pytest.raises(UserError, match=r"lists 'a\.bin'"):
+        verify_sealed(folder)
+
+
+def test_another_schema_version_is_named(folder: Path) -> None:
+    reseal(folder, schema_version=99)
+    with pytest.raises(UserError, match="has schema version 99, this release reads 1"):
+        verify_sealed(folder)
+
+
+def test_a_store_is_replaced_and_a_failed_one_is_not(folder: Path) -> None:
+    write_sealed(folder, {"new": b"1"}, kind="test", meta={})
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "new"]
+    with pytest.raises(TypeError):
+        write_sealed(folder, {"newer": "text, not bytes"}, kind="test", meta={})  # type: ignore[dict-item]
+    assert verify_sealed(folder)["files"].keys() == {"new"}
+
+
+def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="papers is no retromem store"):
+        write_sealed(tmp_path / "papers", FILES, kind="test", meta={})
+    (folder / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files than a store's"):
+        write_sealed(folder, FILES, kind="test", meta={})
+    with pytest.raises(UserError, match="is a file"):
+        write_sealed(folder / "thesis.txt", FILES, kind="test", meta={})
+    with pytest.raises(UserError, match="cannot be written"):
+        write_sealed(folder / "thesis.txt" / "store", FILES, kind="test", meta={})
+    assert (folder / "thesis.txt").read_text() == (tmp_path / "papers" / "thesis.txt").read_text() == "mine"
+
+
+def test_an_empty_folder_and_a_relative_name_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    write_sealed(Path("."), FILES, kind="test", meta={})
+    assert verify_sealed(tmp_path / "out")["kind"] == "test"
+
+
+def test_a_second_writer_waits_and_then_names_the_lock(folder: Path) -> None:
+    lock = folder.with_name("store.lock")
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"store\.lock: another process is writing store"):
+            write_sealed(folder, {}, kind="test", meta={}, lock_seconds=0.1)
+    assert verify_sealed(folder)["files"].keys() == FILES.keys()
+    write_sealed(folder, {}, kind="test", meta={})  # a lock file that nobody holds is in nobody's way
+    assert not lock.exists()
+
+
+def test_a_lock_on_a_file_that_its_former_holder_removed_does_not_count(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, flock, was_there = folder.with_name("store.lock"), fcntl.flock, []
+
+    def former_holder_ends_first(descriptor: int, operation: int) -> None:
+        if not was_there:
+            lock.unlink()
+        was_there.append(lock.exists())
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", former_holder_ends_first)
+    write_sealed(folder, {}, kind="test", meta={})
+    assert was_there == [False, True]
+
+
+def test_writers_at_once_leave_one_whole_store(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from retrieval.sealed_folder import write_sealed\n"
+        "for turn in range(15):\n"
+        "    write_sealed(Path(sys.argv[1]), {'who': sys.argv[2].encode() * 1000}, kind='test', meta={})"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "store")]
+    writers = [subprocess.Popen([*command, who]) for who in "abc"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert verify_sealed(tmp_path / "store")["files"]["who"]["bytes"] == 1000
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_reader_finds_the_store_that_a_killed_writer_had_moved_away(folder: Path) -> None:
+    folder.rename(folder.with_name(f".tmp-old-{2**22 + 1}-store"))
+    assert read_manifest(folder)["kind"] == "test"
+
+
+def test_verifying_needs_the_standard_library_alone() -> None:
+    program = (
+        "import sys, retrieval.sealed_folder\n"
+        "assert not {'numpy', 'torch', 'faiss', 'pyarrow', 'datasets'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
