@@ -12,4 +12,4 @@ class UserError(Exception):
 
 
 class Refused(UserError):
-    """One thing asked for cannot be had here (an index that needs more vectors to train); a comparison goes on without it."""
+    """One thing cannot be had here (an index that needs more vectors to train); a comparison goes on without it."""

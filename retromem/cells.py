@@ -81,9 +81,7 @@ def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
         whole = build_knowledge(study.knowledge)
         for arms in study.arms:
             for memory in _widened(arms, whole, config):
-                trained = hasattr(memory, "training")
-                sizes = _sizes(arms, whole, most=config.max_weight_facts if trained else whole.num_facts)
-                for num_facts in sizes:
+                for num_facts in _sizes(arms, whole, config, trained=hasattr(memory, "training")):
                     whole.prefix(num_facts)
                     for twin in arms.twins:
                         cells += [
@@ -108,13 +106,18 @@ def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
     return list({cell.folder_name: cell for cell in cells}.values())
 
 
-def _sizes(arms: ArmsConfig, whole: KnowledgeSet, *, most: int) -> Sequence[int]:
+def _sizes(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, trained: bool) -> Sequence[int]:
+    """As asked for; else five up to what weights are trained on, and, for others, on from there to the whole set."""
     if arms.capacity:
         return [min(arms.capacity.high, whole.num_facts)]
     if arms.num_facts:
         return arms.num_facts
-    most = min(most, whole.num_facts)
-    return sorted({max(1, most >> halvings) for halvings in range(5)})
+    most = min(config.max_weight_facts, whole.num_facts)
+    sizes = {max(1, most >> halvings) for halvings in range(5)}
+    if not trained:
+        sizes |= {most << doublings for doublings in range(1, 40) if most << doublings < 0.75 * whole.num_facts}
+        sizes.add(whole.num_facts)
+    return sorted(sizes)
 
 
 def _widened(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig) -> Iterator[AnyMemoryConfig]:
@@ -123,7 +126,7 @@ def _widened(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig) ->
         if not (arms.widths_from_demand and isinstance(memory, FFNMemoryConfig)):
             yield memory
             continue
-        largest = _sizes(arms, whole, most=config.max_weight_facts)[-1]
+        largest = _sizes(arms, whole, config, trained=True)[-1]
         demand_bits = whole.prefix(largest).demand_bits()
         dim = memory.code_dim or _ENCODER_DIM
         for bits_per_param in arms.widths_from_demand:

@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, call, and turn a UserError into one line and status 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two OpenMP runtimes: see retrieval/_faiss.py
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "MAKELEVEL" in os.environ:  # a make target is one such call, and shows it
+        sys.stderr.write(f"+ {shlex.join(['python', '-m', 'retromem', *arguments])}\n")
     try:
         _run(arguments)
     except UserError as error:
@@ -43,7 +45,7 @@ def _run(arguments: list[str]) -> None:
     parser = _parser()
     known = parser.parse_args(rest)
     command = known.subcommand
-    chosen = known[command] if command else None
+    chosen: Any = known[command] if command else None
     if command != "compare" and overrides:
         raise UserError(f"--{overrides[0][0]}: only `compare` takes settings of an experiment")
     match command:
@@ -90,7 +92,7 @@ def _parser() -> "ArgumentParser":
 
     parser = Parser(
         prog="python -m retromem",
-        description="Should these facts live in the weights of an FFN or in an external index, and what does each cost?",
+        description="Facts in the weights of an FFN or in an external index: what each holds, and what it costs.",
         exit_on_error=False,
     )
     commands = parser.add_subcommands(required=False)
@@ -102,6 +104,7 @@ def _parser() -> "ArgumentParser":
     compare.add_argument("--columns", type=str, help="ours=theirs,... where columns have other names")
     compare.add_argument("--max-facts", type=int, help="facts that memories with weights are trained on, at most")
     compare.add_argument("--name", type=str, help="of the run; the stem of config or facts where empty")
+    compare.add_argument("--set", type=str, help='"a.b=c d.e=f": the same as --a.b c --d.e f')
     compare.add_argument("--force", action="store_true", help="run finished cells again")
     compare.add_argument("--workers", type=int, help="processes; one a core where empty")
     commands.add_subcommand("compare", compare, help="run an experiment and write its report")
@@ -144,7 +147,7 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
         raise UserError("--phrasings and --columns describe your own facts: add --facts FILE")
     if chosen.max_facts is not None:
         content["max_weight_facts"] = chosen.max_facts
-    for dotted, value in overrides:
+    for dotted, value in [*_settings(chosen.set), *overrides]:
         apply_override(content, dotted, value)
     config = build(ExperimentConfig, content, source=str(path))
     name = chosen.name or (_stem(chosen.facts) if chosen.facts else path.stem)
@@ -156,6 +159,14 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
     run_experiment(
         config, name=name, command=command, say=say_on_stderr, force=chosen.force, num_workers=chosen.workers
     )
+
+
+def _settings(text: str | None) -> list[tuple[str, str]]:
+    pairs = [part.partition("=") for part in shlex.split(text or "")]
+    for dotted, equals, _ in pairs:
+        if not (dotted and equals):
+            raise UserError(f"--set: {dotted!r} should read section.field=value")
+    return [(dotted, value) for dotted, _, value in pairs]
 
 
 def _stem(facts: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 from retrieval.encoder import EncoderConfig
 from retromem.knowledge.sources import KnowledgeConfig
 from retromem.memories.memory_configs import AnyMemoryConfig
+from retromem.seam import Phrasing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,10 @@ class MeasureConfig:
     """measure key noise, weight noise (sigma90) and bit flips (flip90) too"""
     max_disturbed: int = 256
     """questions asked of each disturbed copy"""
+
+    def most(self, phrasing: Phrasing) -> int | None:
+        """Questions asked in this phrasing, at most."""
+        return self.max_asked if phrasing == "identical" else self.max_reworded
 
 
 @dataclass(frozen=True, kw_only=True)

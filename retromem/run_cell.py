@@ -15,6 +15,7 @@ from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import Refused
 from retromem.cells import Cell
+from retromem.compare import collect_texts
 from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
@@ -73,10 +74,7 @@ def texts_of(cells: list[Cell]) -> list[str]:
         knowledge = cell_knowledge(cell).prefix(cell.num_facts).with_keys(collector)
         parts = knowledge.split(0.5, seed=cell.seed) if cell.halves else (knowledge,)
         for part in parts:
-            part.facts(statements=cell.memory.reads_statements)
-            for phrasing in part.phrasings():
-                reworded = phrasing != "identical"
-                part.ask(phrasing, num=cell.measures.max_reworded if reworded else cell.measures.max_asked)
+            collect_texts(part, cell.measures, statements=cell.memory.reads_statements)
     return collector.texts
 
 

@@ -78,7 +78,7 @@ def judge(
     if getattr(config, "exact_keys_only", False):
         calibrate, only = knowledge.ask("identical", num=knowledge.max_calibration), "identical"
     asked = {
-        phrasing: _shuffled(knowledge.ask(phrasing, num=_limit(phrasing, measures)), setting)
+        phrasing: _shuffled(knowledge.ask(phrasing, num=measures.most(phrasing)), setting)
         for phrasing in knowledge.phrasings()
         if only in (None, phrasing)
     }
@@ -123,10 +123,6 @@ def judge(
             row = _with_robustness(row, memory, identical, seed=setting.seed)
         rows.append(row)
     return Judged(memory=memory, rows=tuple(rows))
-
-
-def _limit(phrasing: Phrasing, measures: MeasureConfig) -> int | None:
-    return measures.max_asked if phrasing == "identical" else measures.max_reworded
 
 
 def _shuffled(asked: Asked, setting: Setting) -> Asked:

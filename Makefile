@@ -1,0 +1,98 @@
+# Variables reach the recipes through the environment, never as text: a path may hold spaces, quotes and signs.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+# Address of another index of torch wheels (a CPU or CUDA build), if the default one does not suit.
+TORCH_INDEX ?=
+export CONFIG FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY OUT RUN
+export PYTHONSAFEPATH := 1
+export TOKENIZERS_PARALLELISM := false
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+RETROMEM := $(BIN)/python -m retromem
+INSTALL = $(PIP) install $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -c constraints.txt
+
+.PHONY: help
+help: ## this text
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  report, experiment: CONFIG=configs/x.yaml  FACTS=my.jsonl [PHRASINGS=my.yaml] [COLUMNS=subject=name]"
+	@echo "                      [NAME=mine] [MAX_FACTS=4000]  SET=\"a.b=c d.e=f\"  FORCE=1"
+	@echo "  index:              FACTS=my.jsonl OUT=folder [INDEX=Flat] [ROTATE_TO=64] [KEY_BY=statement] [PHRASINGS=my.yaml]"
+	@echo "  set-up:             PYTHON=python3.11  TORCH_INDEX=address of another index of torch wheels"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "retromem needs Python 3.11 or later; name one with PYTHON=..." >&2; exit 2; }
+	@echo "making .venv and installing retromem: 1 to 3 minutes"
+	$(PYTHON) -m venv .venv
+
+.venv/.cpu: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[cpu]"
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[cpu,dev]"
+	@touch .venv/.cpu $@
+
+.PHONY: setup
+setup: .venv/.cpu ## make .venv and install what running needs
+
+.PHONY: setup-gpu
+setup-gpu: | $(BIN)/python ## the same with FAISS for CUDA 12 (Linux x86_64)
+	-$(PIP) uninstall --yes faiss-cpu
+	$(INSTALL) -e ".[gpu]"
+	@touch .venv/.cpu
+
+.PHONY: report
+report: .venv/.cpu ## compare weights and index, write reports/<name>/index.html
+	@$(RETROMEM) compare $${CONFIG:+"$$CONFIG"} $${FACTS:+--facts "$$FACTS"} $${PHRASINGS:+--phrasings "$$PHRASINGS"} \
+		$${COLUMNS:+--columns "$$COLUMNS"} $${NAME:+--name "$$NAME"} $${MAX_FACTS:+--max-facts "$$MAX_FACTS"} \
+		$${SET:+--set "$$SET"} $${FORCE:+--force}
+
+.PHONY: experiment
+experiment: report ## the same, by the name of what it runs: CONFIG=... SET="a.b=c d.e=f"
+
+.PHONY: index
+index: .venv/.cpu ## build a store from FACTS into OUT and print its ledger
+	@$(RETROMEM) index build "$$OUT" $${FACTS:+--facts "$$FACTS"} $${PHRASINGS:+--phrasings "$$PHRASINGS"} \
+		$${COLUMNS:+--columns "$$COLUMNS"} $${INDEX:+--index "$$INDEX"} $${ROTATE_TO:+--rotate-to "$$ROTATE_TO"} \
+		$${KEY_BY:+--key-by "$$KEY_BY"}
+
+.PHONY: doctor
+doctor: .venv/.cpu ## print versions, threads, devices, encoder
+	@$(RETROMEM) doctor
+
+.PHONY: format
+format: .venv/.dev ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: lint
+lint: .venv/.dev ## check format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: .venv/.dev ## check types
+	$(BIN)/mypy
+
+.PHONY: test
+test: .venv/.dev ## the suite that is not slow
+	$(BIN)/python -m pytest -q -m "not slow and not gpu"
+
+.PHONY: test-slow
+test-slow: .venv/.dev ## the long forms
+	$(BIN)/python -m pytest -q -m "slow and not gpu"
+
+.PHONY: test-gpu
+test-gpu: ## tests that need a CUDA device, in the Python given
+	$(PYTHON) -m pytest -q -m gpu
+
+.PHONY: check
+check: lint types test test-slow ## all that CI runs
+
+.PHONY: clean
+clean: ## remove runs, reports and caches; .venv stays
+	rm -rf runs reports .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist ./*.egg-info

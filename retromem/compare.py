@@ -1,0 +1,89 @@
+"""The comparison from Python: a knowledge set, a few memories, rows as a table.
+
+from retromem.compare import compare
+from retromem.knowledge.random_keys import KeysConfig, keys_set
+from retromem.memories.faiss_memory import FaissMemoryConfig
+from retromem.memories.ffn_memory import FFNMemoryConfig
+
+rows = compare(keys_set(KeysConfig()), [FFNMemoryConfig(width=32), FaissMemoryConfig()], num_facts=[256])
+pandas.DataFrame(rows)
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from retrieval.embedding_cache import EmbeddingCache
+from retrieval.encoder import EncoderConfig
+from retromem.experiment import MeasureConfig
+from retromem.knowledge.cities import spare_city_names
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
+from retromem.measure.judgement import Setting, judge
+from retromem.measure.latency import EncoderCost
+from retromem.rows import Row
+from retromem.seam import MemoryConfig
+
+
+def compare(
+    knowledge: KnowledgeSet,
+    memories: Sequence[MemoryConfig],
+    *,
+    num_facts: Sequence[int],
+    seeds: Sequence[int] = (0,),
+    twins: Sequence[bool] = (False,),
+    encoder: EncoderConfig | None = None,
+    measures: MeasureConfig | None = None,
+    cache: Path = Path(".cache/embeddings"),
+) -> list[Row]:
+    """Judge each memory on the same facts, questions and estimator, one after the other in this process.
+
+    One row for each memory, size, seed, twin and phrasing. UserError where a size is larger than the set; Refused where
+    an index cannot be trained on so few facts.
+    """
+    encoder, measures = encoder or EncoderConfig(), measures or MeasureConfig()
+    variants = [
+        (knowledge.twin(seed=seed) if twin or knowledge.uniform else knowledge, seed)
+        for twin in twins
+        for seed in seeds
+    ]
+    prefixes = [(variant.prefix(size), seed) for variant, seed in variants for size in num_facts]
+    cost = EncoderCost()
+    if knowledge.text is not None:
+        keys, cost = _encoded([prefix for prefix, _ in prefixes], memories, encoder, measures, cache)
+        prefixes = [(prefix.with_keys(keys), seed) for prefix, seed in prefixes]
+    rows: list[Row] = []
+    for prefix, seed in prefixes:
+        setting = Setting(study=knowledge.name, role="arm", seed=seed)
+        for memory in memories:
+            rows += judge(memory, prefix, setting=setting, measures=measures, encoder=cost).rows
+    return rows
+
+
+def _encoded(
+    prefixes: Sequence[KnowledgeSet],
+    memories: Sequence[MemoryConfig],
+    config: EncoderConfig,
+    measures: MeasureConfig,
+    folder: Path,
+) -> tuple[CachedTextKeys, EncoderCost]:
+    from retrieval.encoder import Encoder
+
+    names = spare_city_names()
+    collector, cache, encoder = TextCollector(names), EmbeddingCache(folder), Encoder(config)
+    for prefix in prefixes:
+        collect_texts(prefix.with_keys(collector), measures, statements=any(m.reads_statements for m in memories))
+    cache.encode_missing(encoder, collector.texts)
+    keys = CachedTextKeys(cache, encoder.content_hash, centred=True, names_off_the_set=names)
+    cost = EncoderCost(
+        seconds_per_text=cache.seconds_per_text(encoder.content_hash),
+        single_text_ms=encoder.single_text_ms(collector.texts[:60]),
+        file_bytes=encoder.file_bytes,
+    )
+    return keys, cost
+
+
+def collect_texts(knowledge: KnowledgeSet, measures: MeasureConfig, *, statements: bool) -> None:
+    """Go through all that will be written and asked, so that the collector behind the set notes its texts."""
+    knowledge.facts(statements=statements)
+    for phrasing in knowledge.phrasings():
+        knowledge.ask(phrasing, num=measures.most(phrasing))
