@@ -7,7 +7,7 @@ Shape legend: N facts, B batch, K neighbours, D key dimension.
 """
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from models.key_value_training import KeyValueData, KeyValueModule
 from models.training_budget import TrainingBudget
 
 
+@runtime_checkable
 class Neighbours(Protocol):
     """K nearest stored chunks of each key, similarity falling; empty slots: similarity -inf and zero vectors."""
 

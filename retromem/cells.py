@@ -83,7 +83,8 @@ def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
             for memory in _widened(arms, whole, config):
                 for num_facts in _sizes(arms, whole, config, trained=hasattr(memory, "training")):
                     whole.prefix(num_facts)
-                    for twin in arms.twins:
+                    # Uniformly drawn values are dealt anew for each seed as it is: a twin would be the same again.
+                    for twin in (False,) if whole.uniform else arms.twins:
                         cells += [
                             Cell(
                                 study=study_name,
@@ -126,12 +127,14 @@ def _widened(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig) ->
         if not (arms.widths_from_demand and isinstance(memory, FFNMemoryConfig)):
             yield memory
             continue
-        largest = _sizes(arms, whole, config, trained=True)[-1]
+        largest = max(_sizes(arms, whole, config, trained=True))
         demand_bits = whole.prefix(largest).demand_bits()
-        dim = memory.code_dim or _ENCODER_DIM
+        dim = key_dim(whole)
         for bits_per_param in arms.widths_from_demand:
-            per_unit = num_params(memory.kind, 1000, _ENCODER_DIM, dim) / 1000
+            per_unit = num_params(memory.kind, 1000, dim, memory.code_dim or dim) / 1000
             yield replace(memory, width=max(4, math.ceil(demand_bits / bits_per_param / per_unit)))
 
 
-_ENCODER_DIM = 384  # of the default encoder; another one only shifts the widths that are tried
+def key_dim(knowledge: KnowledgeSet) -> int:
+    """Dimensions of the keys: the default encoder's for texts (another one only shifts the widths that are tried)."""
+    return 384 if knowledge.all_keys is None else knowledge.all_keys.shape[1]

@@ -43,7 +43,7 @@ def compare(
     encoder, measures = encoder or EncoderConfig(), measures or MeasureConfig()
     variants = [
         (knowledge.twin(seed=seed) if twin or knowledge.uniform else knowledge, seed)
-        for twin in twins
+        for twin in ((False,) if knowledge.uniform else twins)  # a twin of uniform values is another draw of them
         for seed in seeds
     ]
     prefixes = [(variant.prefix(size), seed) for variant, seed in variants for size in num_facts]

@@ -35,6 +35,8 @@ class Row:
     seed: int
     phrasing: str
     """identical | seen | heldout | alias; empty where a floor answers nothing"""
+    halves: bool = False
+    """judged on half of the facts (whose demand this is); memories that can be taught were taught on the other half"""
     num_asked: int | None = None
     accuracy: float | None = None
     demand_bits: float | None = None

@@ -39,9 +39,19 @@ class Workplace:
     device: str
 
 
-@lru_cache(maxsize=2)
-def _cache(folder: str) -> EmbeddingCache:
+@lru_cache(maxsize=1)
+def _cache(folder: str, changed_ns: int) -> EmbeddingCache:
+    """Read anew once a batch was added: a worker outlives a run, and the next one may have encoded more."""
     return EmbeddingCache(Path(folder))
+
+
+def _text_keys(cell: Cell, folder: str) -> CachedTextKeys:
+    return CachedTextKeys(
+        _cache(folder, (Path(folder) / cell.encoder_hash).stat().st_mtime_ns),
+        cell.encoder_hash,
+        centred=not cell.raw_keys,
+        names_off_the_set=spare_city_names(),
+    )
 
 
 def cell_knowledge(cell: Cell) -> KnowledgeSet:
@@ -84,14 +94,7 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
     encoder = EncoderCost()
     if cell.encoder_hash:
         encoder = workplace.encoder
-        knowledge = knowledge.with_keys(
-            CachedTextKeys(
-                _cache(workplace.cache_folder),
-                cell.encoder_hash,
-                centred=not cell.raw_keys,
-                names_off_the_set=spare_city_names(),
-            )
-        )
+        knowledge = knowledge.with_keys(_text_keys(cell, workplace.cache_folder))
     setting = Setting(
         study=cell.study,
         role=cell.role,
@@ -130,18 +133,18 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
         prefix = knowledge.prefix(found.num_facts)
         full = judge(cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder).rows
         rows = tuple(row for row in rows if row.num_facts != found.num_facts) + full
-    first = rows[0]
+    weighed = rows[0] if at is None else at  # at capacity: a store grows with its facts
     return rows, CapacityRow(
         study=cell.study,
-        memory=first.memory,
-        twin=first.twin,
+        memory=weighed.memory,
+        twin=weighed.twin,
         phrasing=search.phrasing,
         tau=search.accuracy,
         seed=cell.seed,
         num_facts=found.num_facts,
         censored=found.censored,
-        storage_bytes=first.storage_bytes,
-        num_params=first.num_params,
+        storage_bytes=weighed.storage_bytes,
+        num_params=weighed.num_params,
         bits=at.bits_at_tau if at and at.bits_at_tau is not None else at.bits_ce if at else None,
     )
 

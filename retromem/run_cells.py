@@ -12,7 +12,7 @@ from pathlib import Path
 
 from retrieval.atomic import write_text
 from retromem.cells import Cell
-from retromem.run_cell import ERROR, RESULT, RUNNING, Workplace, run_cell
+from retromem.run_cell import ERROR, RUNNING, Workplace, read_result, run_cell
 
 Progress = Callable[[str, Cell], None]
 
@@ -42,11 +42,16 @@ def run_cells(cells: Sequence[Cell], workplace: Workplace, *, num_workers: int, 
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     waiting = {cell.folder_name: cell for cell in sorted(cells, key=lambda cell: -cell.weight)}
+    for cell in cells:  # what an earlier run left must not be taken for the doing of this one
+        for trace in (ERROR, RUNNING):
+            (_folder(cell, workplace) / trace).unlink(missing_ok=True)
     while waiting:
+        num_waiting = len(waiting)
         _run_pool(list(waiting.values()), workplace, num_workers, waiting, progress)
         suspects = [cell for cell in waiting.values() if (_folder(cell, workplace) / RUNNING).exists()]
+        if len(waiting) == num_waiting:  # nothing came of this round: without suspects the next would be no better
+            suspects = suspects or list(waiting.values())
         for cell in suspects:
-            (_folder(cell, workplace) / RUNNING).unlink()
             _run_pool([cell], workplace, 1, waiting, progress)
             if cell.folder_name in waiting:
                 folder = _folder(cell, workplace)
@@ -66,16 +71,26 @@ def _run_pool(
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
+    # Asked for one job, joblib computes in this very process, and a cell that is killed takes the whole run with it:
+    # a pool of two then, which is given one cell at a time.
+    pool = Parallel(
+        n_jobs=max(2, num_workers),
+        pre_dispatch=num_workers,
+        backend="loky",
+        batch_size=1,
+        return_as="generator_unordered",
+    )
     try:
-        with Parallel(n_jobs=num_workers, backend="loky", batch_size=1, return_as="generator_unordered") as parallel:
+        with pool as parallel:
             for name, status in parallel(delayed(_work)(cell, workplace) for cell in cells):
                 progress(status, waiting.pop(name))
     except BrokenProcessPool:
         for cell in cells:  # results that were written, but not reported before the pool broke
             folder = _folder(cell, workplace)
             if cell.folder_name in waiting and not (folder / RUNNING).exists():
-                if (folder / RESULT).exists():
-                    progress("done", waiting.pop(cell.folder_name))
+                result = read_result(folder)
+                if result is not None:
+                    progress(str(result["status"]), waiting.pop(cell.folder_name))
                 elif (folder / ERROR).exists():
                     progress("failed", waiting.pop(cell.folder_name))
         time.sleep(0.2)  # let the broken pool's workers end

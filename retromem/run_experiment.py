@@ -17,7 +17,7 @@ from typing import Any
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import UserError
-from retromem.cells import Cell, plan
+from retromem.cells import Cell, key_dim, plan
 from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge
 from retromem.measure.latency import EncoderCost
@@ -52,13 +52,13 @@ def run_experiment(
     cells = plan(config, encoder_hash=resolved.content_hash if resolved else "")
     run = runs / name
     cells_folder = run / "cells"
-    if force:
-        for cell in cells:
-            forget_cell(cells_folder / cell.folder_name)
-    todo = [cell for cell in cells if not (cells_folder / cell.folder_name / RESULT).exists()]
+    todo = [cell for cell in cells if force or not (cells_folder / cell.folder_name / RESULT).exists()]
     say(_opening(name, config, cells, todo, num_workers))
     if todo:
         _check_indexes(todo)
+    if force:
+        for cell in cells:
+            forget_cell(cells_folder / cell.folder_name)
     encoder = _encode(config, todo, cache, say) if todo and uses_text else EncoderCost()
     workplace = Workplace(
         cells_folder=str(cells_folder), cache_folder=str(cache), encoder=encoder, device=describe_machine()["device"]
@@ -89,9 +89,9 @@ def _check_indexes(cells: Sequence[Cell]) -> None:
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
 
-    for config in {cell.memory for cell in cells}:
-        if isinstance(config, FaissMemoryConfig):
-            checked_spec(config.spec, 384)
+    for memory, knowledge in {(cell.memory, cell.knowledge) for cell in cells}:
+        if isinstance(memory, FaissMemoryConfig):
+            checked_spec(memory.spec, key_dim(build_knowledge(knowledge)))
 
 
 def _encode(config: ExperimentConfig, todo: list[Cell], folder: Path, say: Say) -> EncoderCost:
@@ -183,8 +183,10 @@ def read_run(run: Path) -> tuple[dict[str, Any], list[Row], list[CapacityRow], l
         raise UserError(
             f"{run}: is no run folder, for {PLAN} is missing; runs lie in runs/<name>, written by `make report`"
         ) from None
-    except (NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{run / PLAN}: cannot be read ({error}); run the experiment again") from None
+    if not isinstance(record, dict) or "cells" not in record:
+        raise UserError(f"{run / PLAN}: is no plan of a run; runs lie in runs/<name>, written by `make report`")
     rows: list[Row] = []
     capacities: list[CapacityRow] = []
     problems: list[tuple[str, str, str]] = []

@@ -240,6 +240,7 @@ class Memory(Protocol):
         ...
 
 
+@runtime_checkable
 class MemoryConfig(Protocol):
     """Frozen dataclass beside its memory; its fields are part of the cell's identity."""
 

@@ -32,8 +32,12 @@ def text_set(
     """Facts in wordings, in one seeded order.
 
     `num_written` is W, the wordings a fact is written in; `pool` cuts the wordings that are dealt (all where None).
-    UserError where a relation has fewer than W wordings.
+    UserError where a relation has fewer than W wordings, or W is none that a chunk's id has room for.
     """
+    if not 1 <= num_written <= MAX_WORDINGS:
+        raise UserError(
+            f"{table.name}: num_written is {num_written}; a fact is written in 1 to {MAX_WORDINGS} wordings"
+        )
     relations = tuple(sorted(set(table.relations)))
     relation_number = {relation: number for number, relation in enumerate(relations)}
     strings: list[str] = []

@@ -134,20 +134,21 @@ class KnowledgeSet:
                 relation_ids_Q=self.all_relation_ids[rows_N],
                 encoder_hash="",
             )
-        return self._questions(rows_N, [self._written(row, number) for row in rows_N])
+        return self._questions(rows_N, [self._written(row, number) for row in rows_N.tolist()])
 
     def _statements(self, rows_N: Int64[ndarray, " N"]) -> Queries:
         assert self.text is not None and self.values.strings is not None
+        strings, starts = self.values.strings, self.values.starts
+        templates_R = [  # each once: one holds all values of its relation
+            [Template(wording, strings[starts[relation] : starts[relation + 1]]) for wording in wordings.statements]
+            for relation, wordings in enumerate(self.text.wordings)
+        ]
         templates, texts = [], []
-        for row in rows_N:
-            relation = int(self.all_relation_ids[row])
-            wordings = self.text.wordings[relation].statements
-            first, end = self.values.starts[relation], self.values.starts[relation + 1]
-            template = Template(
-                wordings[int(self.text.dealt_N[row]) // 7 % len(wordings)], self.values.strings[first:end]
-            )
+        for row in rows_N.tolist():
+            own = templates_R[int(self.all_relation_ids[row])]
+            template = own[int(self.text.dealt_N[row]) // 7 % len(own)]
             templates.append(template)
-            value = self.values.strings[int(self.all_value_ids[row])]
+            value = strings[int(self.all_value_ids[row])]
             texts.append(fill(template.text, self.text.subjects[row], value))
         return self._encoded(texts, templates, rows_N)
 
@@ -155,7 +156,7 @@ class KnowledgeSet:
         self, rows_Q: Int64[ndarray, " Q"], wordings: Sequence[str], names: Sequence[str] | None = None
     ) -> Queries:
         assert self.text is not None
-        names = names or [self.text.subjects[row] for row in rows_Q]
+        names = names or [self.text.subjects[row] for row in rows_Q.tolist()]
         texts = [fill(wording, name) for wording, name in zip(wordings, names, strict=True)]
         return self._encoded(texts, [Template(wording) for wording in wordings], rows_Q)
 
@@ -194,7 +195,7 @@ class KnowledgeSet:
             kinds.append("seen")
         if any(wordings.heldout for wordings in present):
             kinds.append("heldout")
-        if any(text.aliases[row] for row in self.rows_N):
+        if any(text.aliases[row] for row in self.rows_N.tolist()):
             kinds.append("alias")
         return tuple(kinds)
 
@@ -213,20 +214,22 @@ class KnowledgeSet:
                 return self._asked(self._cue(rows_Q, 0), phrasing, rows_Q)
             case "seen":
                 rows_Q = self._rows_where(lambda row: len(self._wordings(row).written) > text.num_written, num)
-                wordings = [self._written(row, text.num_written) for row in rows_Q]
+                wordings = [self._written(row, text.num_written) for row in rows_Q.tolist()]
                 return self._asked(self._questions(rows_Q, wordings), phrasing, rows_Q)
             case "heldout":
                 calibrating = set(self._tenth().tolist())
                 rows_Q = self._rows_where(lambda row: bool(self._wordings(row).heldout) and row not in calibrating, num)
-                return self._asked(self._questions(rows_Q, [self._heldout(row) for row in rows_Q]), phrasing, rows_Q)
+                return self._asked(
+                    self._questions(rows_Q, [self._heldout(row) for row in rows_Q.tolist()]), phrasing, rows_Q
+                )
             case "alias":
                 rows_Q = self._rows_where(lambda row: bool(text.aliases[row]), num)
-                names = [text.aliases[row][0] for row in rows_Q]
-                wordings = [self._written(row, 0) for row in rows_Q]
+                names = [text.aliases[row][0] for row in rows_Q.tolist()]
+                wordings = [self._written(row, 0) for row in rows_Q.tolist()]
                 return self._asked(self._questions(rows_Q, wordings, names), phrasing, rows_Q)
 
     def _rows_where(self, test: Callable[[int], bool], num: int | None) -> Int64[ndarray, " Q"]:
-        return np.array([row for row in self.rows_N if test(row)][:num], dtype=np.int64)
+        return np.array([row for row in self.rows_N.tolist() if test(row)][:num], dtype=np.int64)
 
     def _tenth(self) -> Int64[ndarray, " Q"]:
         """The stored facts that calibrate in the held-out wording: of relations with one wording to write."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from os import stat
 from pathlib import Path
 from typing import Literal
 
@@ -46,9 +47,26 @@ class TextConfig:
 KnowledgeConfig = TextConfig | KeysConfig
 
 
-@lru_cache(maxsize=4)
 def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
-    """The whole set, without keys of any encoder. UserError for whatever is wrong with a user's file."""
+    """The whole set, without keys of any encoder; built once as long as its files stay what they are.
+
+    UserError for whatever is wrong with a user's file.
+    """
+    files = () if isinstance(config, KeysConfig) else (config.file, config.phrasings)
+    return _built(config, tuple(_last_change(file) for file in files if file))
+
+
+def _last_change(file: str) -> tuple[int, int] | None:
+    """None where there is no such file, which its reader will say."""
+    try:
+        found = stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=4)
+def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...]) -> KnowledgeSet:
     if isinstance(config, KeysConfig):
         return keys_set(config)
     table, wordings = _table(config)

@@ -8,7 +8,7 @@ Shape legend: Q texts, D encoder dimension.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -32,6 +32,7 @@ class Template:
         return [fill(self.text, name, self.values[row % len(self.values)]) for row, name in enumerate(names)]
 
 
+@runtime_checkable
 class TextKeys(Protocol):
     """Turns filled wordings into unit keys."""
 

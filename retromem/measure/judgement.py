@@ -103,6 +103,7 @@ def judge(
         num_facts=num_facts,
         seed=setting.seed,
         phrasing="",
+        halves=setting.halves,
         demand_bits=demand_bits,
         precision=getattr(config, "precision", None),
         temperature=calibration.temperature,

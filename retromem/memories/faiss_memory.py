@@ -131,7 +131,8 @@ class FaissMemory:
             for place in range(positions_BK.shape[1] - 1, -1, -1):  # the nearest chunk of a value is noted last
                 found = np.flatnonzero(positions_BK[:, place] >= 0)
                 labels = store.labels_N[positions_BK[found, place]]
-                gap = similarities_BK[found, place] - nearest_B[found]
+                with np.errstate(invalid="ignore"):  # a flipped bit can make a similarity infinite: no answer then
+                    gap = similarities_BK[found, place] - nearest_B[found]
                 mass_BM[found, labels] += np.exp(gap / self.config.temperature)
                 chunk_BM[found, labels] = positions_BK[found, place]
             spoke_QM[int(rows[0])] = chunk_BM

@@ -66,6 +66,7 @@ class Content:
 
 def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     """Draw, tabulate and phrase everything."""
+    paired, rows = [row for row in rows if row.halves], [row for row in rows if not row.halves]
     contest = main_contest(rows)
     studies = list(dict.fromkeys(row.study for row in rows))
     main = studies[0] if contest is None else contest.study
@@ -76,6 +77,7 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
         Section(title="The ledger", blocks=[_ledger(rows, main, "arm")]),
         *_others(rows, main),
         Section(title=f"Curves: {main}", blocks=pictures),
+        *_pairs(paired),
         *_capacity(run),
         *(section for study in studies if study != main for section in _study(rows, run, study)),
         Section(title="Words", blocks=[Terms(pairs=GLOSSARY)]),
@@ -97,6 +99,24 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
         headline=headline if contest is None else draw_headline(contest),
         sections=[section for section in sections if any(not _is_empty(block) for block in section.blocks)],
     )
+
+
+def _pairs(rows: Sequence[Row]) -> list[Section]:
+    """Memories judged on half of the facts, after learning to read on the other half."""
+    sections = []
+    for study in dict.fromkeys(row.study for row in rows):
+        here = [row for row in rows if row.study == study]
+        twin = any(row.twin for row in here)
+        size = max(row.num_facts for row in here)
+        explained = (
+            f"Weights that read: an FFN is taught on half of {count_text(size)} facts to read what the index finds, and "
+            "judged on the other half, which only the store holds. Without neighbours (k0) or with random ones it must "
+            "fail; with the very fact asked for (oracle) retrieval makes no error; copy-top-1 takes the nearest "
+            "statement's value with no parameters at all."
+        )
+        tables = [ledger_table(here, twin=twin, num_facts=size, role=role) for role in ("arm", "control")]
+        sections.append(Section(title=f"The pair: {study}", blocks=[Points(texts=[explained]), *tables]))
+    return sections
 
 
 def _is_empty(block: Block) -> bool:

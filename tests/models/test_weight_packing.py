@@ -1,0 +1,60 @@
+"""Stored weights: exact sizes, exact or bounded values, flipped bits."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.weight_packing import PRECISIONS, flip_bits, pack, unpack
+
+BYTES = {"float32": 4, "float16": 2, "int8": 1}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    precision=st.sampled_from(PRECISIONS),
+    shapes=st.lists(st.tuples(st.integers(1, 7), st.integers(1, 7)), min_size=1, max_size=3),
+    scale=st.floats(1e-3, 1e3),
+    seed=st.integers(0, 1000),
+)
+def test_what_comes_back_is_what_is_stored(precision, shapes, scale, seed):
+    generator = torch.Generator().manual_seed(seed)
+    weights = {str(n): scale * torch.randn(*shape, generator=generator) for n, shape in enumerate(shapes)}
+    content = pack(weights, precision)
+    scales = sum(2 * columns for _, columns in shapes) if precision == "int8" else 0
+    assert len(content) == BYTES[precision] * sum(w.numel() for w in weights.values()) + scales
+    back = unpack(content, {name: tuple(w.shape) for name, w in weights.items()}, precision)
+    for name, weight in weights.items():
+        largest = weight.abs().amax(dim=0)
+        bound = {"float32": 0 * largest, "float16": 1e-3 * largest + 1e-7, "int8": largest / 127 * 0.51 + 1e-6}[
+            precision
+        ]
+        assert ((back[name] - weight).abs() <= bound).all()
+    again = pack(back, precision)
+    assert unpack(again, {name: tuple(w.shape) for name, w in weights.items()}, precision).keys() == back.keys()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_packing_twice_changes_nothing(precision):
+    weights = {"w": torch.randn(5, 3, generator=torch.Generator().manual_seed(0))}
+    content = pack(weights, precision)
+    assert pack(unpack(content, {"w": (5, 3)}, precision), precision) == content
+
+
+def test_a_matrix_of_zeros_survives():
+    back = unpack(pack({"w": torch.zeros(3, 2)}, "int8"), {"w": (3, 2)}, "int8")
+    assert torch.equal(back["w"], torch.zeros(3, 2))
+
+
+def test_a_wrong_shape_is_noticed():
+    with pytest.raises(AssertionError, match="another shape"):
+        unpack(pack({"w": torch.ones(3, 2)}, "float32"), {"w": (2, 2)}, "float32")
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
+def test_bits_are_flipped_at_the_rate(rate):
+    content = np.random.default_rng(0).bytes(4000)
+    flipped = np.frombuffer(flip_bits(content, rate, seed=1), dtype=np.uint8)
+    share = np.unpackbits(flipped ^ np.frombuffer(content, dtype=np.uint8)).mean()
+    assert share == pytest.approx(rate, abs=0.02)
