@@ -12,7 +12,9 @@ import os
 import re
 import shlex
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two OpenMP runtimes: see retrieval/_faiss.py
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if "MAKELEVEL" in os.environ:  # a make target is one such call, and shows it
-        sys.stderr.write(f"+ {shlex.join(['python', '-m', 'retromem', *arguments])}\n")
+        print("+", _shown(arguments), flush=True)
     try:
         _run(arguments)
     except UserError as error:
@@ -50,7 +52,7 @@ def _run(arguments: list[str]) -> None:
         raise UserError(f"--{overrides[0][0]}: only `compare` takes settings of an experiment")
     match command:
         case "compare":
-            _compare(chosen, overrides, shlex.join(["python", "-m", "retromem", *arguments]))
+            _compare(chosen, overrides, _shown(arguments))
         case "index":
             _index(chosen)
         case "report":
@@ -64,6 +66,10 @@ def _run(arguments: list[str]) -> None:
             print(describe())
         case _:
             parser.print_help()
+
+
+def _shown(arguments: Sequence[str]) -> str:
+    return shlex.join(["python", "-m", "retromem", *arguments])
 
 
 def _split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -90,45 +96,55 @@ def _parser() -> "ArgumentParser":
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
             raise UserError(f"{message} (python -m retromem --help lists the commands and their options)")
 
-    parser = Parser(
+    new = partial(Parser, exit_on_error=False, allow_abbrev=False)
+    parser = new(
         prog="python -m retromem",
         description="Facts in the weights of an FFN or in an external index: what each holds, and what it costs.",
-        exit_on_error=False,
     )
     commands = parser.add_subcommands(required=False)
 
-    compare = Parser(description="Run an experiment and write its report.", exit_on_error=False)
+    compare = new(
+        description="Run an experiment and write its report. `--section.field VALUE` overlays any field of its config, "
+        "such as --studies.cities.knowledge.num_written 2; numbers select an element of a list."
+    )
     compare.add_argument("config", nargs="?", type=str, help="YAML file; configs/quickstart.yaml where empty")
     compare.add_argument("--facts", type=str, help="your facts: JSONL or CSV, gzipped or not")
     compare.add_argument("--phrasings", type=str, help="wordings of their relations: YAML or JSON")
     compare.add_argument("--columns", type=str, help="ours=theirs,... where columns have other names")
-    compare.add_argument("--max-facts", type=int, help="facts that memories with weights are trained on, at most")
+    compare.add_argument("--max-facts", type=_count, help="facts that memories with weights are trained on, at most")
     compare.add_argument("--name", type=str, help="of the run; the stem of config or facts where empty")
     compare.add_argument("--set", type=str, help='"a.b=c d.e=f": the same as --a.b c --d.e f')
     compare.add_argument("--force", action="store_true", help="run finished cells again")
-    compare.add_argument("--workers", type=int, help="processes; one a core where empty")
+    compare.add_argument("--workers", type=_count, help="processes; one a core where empty")
     commands.add_subcommand("compare", compare, help="run an experiment and write its report")
 
-    index = Parser(description="Build, verify or search a store of facts.", exit_on_error=False)
+    index = new(description="Build, verify or search a store of facts.")
     index.add_argument("action", type=str, choices=["build", "verify", "search"], help="what to do")
     index.add_argument("store", type=str, help="folder of the store")
     index.add_argument("--facts", type=str, help="build: your facts")
     index.add_argument("--phrasings", type=str, help="build: wordings of their relations")
     index.add_argument("--columns", type=str, help="build: ours=theirs,...")
     index.add_argument("--index", type=str, default="Flat", help="build: FAISS factory string (default: Flat)")
-    index.add_argument("--rotate-to", type=int, help="build: dimensions of a random rotation before it")
+    index.add_argument("--rotate-to", type=_count, help="build: dimensions of a random rotation before it")
     index.add_argument("--key-by", type=str, choices=["question", "statement"], default="statement", help="build")
     index.add_argument("--query", type=str, help="search: a question")
-    index.add_argument("--top", type=int, default=5, help="search: answers shown (default: 5)")
+    index.add_argument("--top", type=_count, default=5, help="search: answers shown (default: 5)")
     commands.add_subcommand("index", index, help="build, verify or search a store of facts")
 
-    report = Parser(description="Write the report of a run again, from its results alone.", exit_on_error=False)
+    report = new(description="Write the report of a run again, from its results alone.")
     report.add_argument("run", type=str, help="run folder, such as runs/quickstart")
     commands.add_subcommand("report", report, help="write the report of a run again")
 
-    doctor = Parser(description="Print what this installation is made of.", exit_on_error=False)
+    doctor = new(description="Print what this installation is made of.")
     commands.add_subcommand("doctor", doctor, help="print versions, threads, devices, encoder")
     return parser
+
+
+def _count(text: str) -> int:
+    """A type of arguments."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} should be a whole number, 1 or more")
+    return int(text)
 
 
 def _columns(text: str | None) -> list[str]:
@@ -151,18 +167,21 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
         apply_override(content, dotted, value)
     config = build(ExperimentConfig, content, source=str(path))
     name = chosen.name or (_stem(chosen.facts) if chosen.facts else path.stem)
-    if not re.fullmatch(r"[^/\\\0]+", name) or name in (".", ".."):
-        raise UserError(f"--name {name!r}: is no name of a folder; use letters, digits, - and _")
+    if not name.isprintable() or not re.fullmatch(r"[^./\\][^/\\]{0,99}", name):
+        raise UserError(f"--name {name!r}: is no good name of a folder; use letters, digits, - and _, 100 at most")
 
-    from retromem.run_experiment import run_experiment, say_on_stderr
+    from retromem.run_experiment import run_experiment
 
-    run_experiment(
-        config, name=name, command=command, say=say_on_stderr, force=chosen.force, num_workers=chosen.workers
-    )
+    # Progress goes to stdout, so that a mistake stays one line on stderr.
+    say = partial(print, flush=True)
+    run_experiment(config, name=name, command=command, say=say, force=chosen.force, num_workers=chosen.workers)
 
 
 def _settings(text: str | None) -> list[tuple[str, str]]:
-    pairs = [part.partition("=") for part in shlex.split(text or "")]
+    try:
+        pairs = [part.partition("=") for part in shlex.split(text or "")]
+    except ValueError as error:
+        raise UserError(f"--set: {text!r} cannot be split ({error}); close every quote") from None
     for dotted, equals, _ in pairs:
         if not (dotted and equals):
             raise UserError(f"--set: {dotted!r} should read section.field=value")
@@ -170,7 +189,8 @@ def _settings(text: str | None) -> list[tuple[str, str]]:
 
 
 def _stem(facts: str) -> str:
-    return Path(facts).name.split(".")[0]
+    name = Path(facts).name
+    return Path(name[:-3] if name.lower().endswith(".gz") else name).stem
 
 
 def _point_at(content: dict[str, Any], chosen: Any, path: Path) -> None:
@@ -191,6 +211,8 @@ def _point_at(content: dict[str, Any], chosen: Any, path: Path) -> None:
 def _index(chosen: Any) -> None:
     from retromem import stores
 
+    if not chosen.store:
+        raise UserError(f"index {chosen.action} needs the folder of the store (make index OUT=folder)")
     store = Path(chosen.store)
     if chosen.action == "verify":
         print(stores.verify(store))

@@ -4,8 +4,10 @@ The dataclasses stand beside their owners and say it all: names, types, units, d
 dotted overrides (`studies.cities.seeds=[0]`) overlay the file.
 """
 
+import math
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,13 +28,21 @@ def read_config(path: Path) -> dict[str, Any]:
         known = sorted(str(other) for other in Path("configs").glob("*.yaml"))
         hint = f"; the shipped ones are {', '.join(known)}" if known else ""
         raise UserError(f"{path}: there is no such config file{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: is no valid YAML ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save the file as UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{where}: is no valid YAML ({error.problem}); write `key: value` lines") from None
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: is no valid YAML ({error}); write `key: value` lines") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: should hold `key: value` lines, but holds {_kind(content)}")
     return content
+
+
+_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date or a number that cannot be
 
 
 def apply_override(config: dict[str, Any], dotted: str, text: str) -> None:
@@ -40,22 +50,23 @@ def apply_override(config: dict[str, Any], dotted: str, text: str) -> None:
     *parents, last = dotted.split(".")
     place: Any = config
     for depth, key in enumerate(parents):
-        try:
-            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
-        except (ValueError, IndexError):
-            raise UserError(f"--{dotted}: {'.'.join(parents[:depth])} is a list and has no element {key!r}") from None
+        if isinstance(place, list):
+            place = place[_element(place, key, dotted, parents[:depth])]
+        else:
+            place = place.setdefault(key, {})
         if not isinstance(place, dict | list):
             raise UserError(f"--{dotted}: {'.'.join(parents[: depth + 1])} is {_kind(place)} and has no fields")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except _UNREADABLE:
         value = text
-    if isinstance(place, list):
-        if not last.isdigit() or int(last) >= len(place):
-            raise UserError(f"--{dotted}: {'.'.join(parents)} is a list of {len(place)} and has no element {last!r}")
-        place[int(last)] = value
-    else:
-        place[last] = value
+    place[_element(place, last, dotted, parents) if isinstance(place, list) else last] = value
+
+
+def _element(place: list[Any], key: str, dotted: str, parents: Sequence[str]) -> int:
+    if not key.isdecimal() or int(key) >= len(place):
+        raise UserError(f"--{dotted}: {'.'.join(parents)} is a list of {len(place)} and has no element {key!r}")
+    return int(key)
 
 
 def build(cls: type[T], content: object, *, source: str, path: str = "") -> T:
@@ -63,9 +74,12 @@ def build(cls: type[T], content: object, *, source: str, path: str = "") -> T:
     return _dataclass(cls, content, source, path)  # type: ignore[no-any-return]
 
 
+_SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
 def _kind(value: object) -> str:
-    names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", int: "a whole number"}
-    return "nothing" if value is None else names.get(type(value), type(value).__name__)
+    names = {**_SCALARS, dict: "a mapping", list: "a list", type(None): "nothing"}
+    return names.get(type(value), type(value).__name__)
 
 
 def _fail(source: str, path: str, what: str) -> UserError:
@@ -115,16 +129,13 @@ def _value(hint: Any, value: object, source: str, path: str) -> Any:
         return {str(key): _value(arguments[1], item, source, _join(path, key)) for key, item in value.items()}
     if is_dataclass(hint):
         return _dataclass(hint, value, source, path)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-2 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
+    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):  # YAML 1.1 reads 1e-2 as text
+        with suppress(ValueError, OverflowError):
+            value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        wanted = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
-        raise _fail(source, path, f"should be {wanted}, not {_kind(value)} ({value!r})")
+        raise _fail(source, path, f"should be {_SCALARS[hint]}, not {_kind(value)} ({value!r})")
+    if isinstance(value, int | float) and not 0 <= value < math.inf:  # no field wants another, and nan is refused too
+        raise _fail(source, path, f"should be {_SCALARS[hint]}, 0 or more, not {value}")
     return value
 
 
@@ -136,18 +147,11 @@ def _union(choices: Sequence[Any], value: object, source: str, path: str) -> Any
         choices = [choice for choice in choices if choice is not type(None)]
         if len(choices) == 1:
             return _value(choices[0], value, source, path)
-    if all(is_dataclass(choice) for choice in choices):
-        tag = fields(choices[0])[0].name
-        by_name = {name: choice for choice in choices for name in get_args(get_type_hints(choice)[tag])}
-        if not isinstance(value, dict) or value.get(tag) not in by_name:
-            given = value.get(tag) if isinstance(value, dict) else value
-            near = get_close_matches(str(given), by_name, n=1, cutoff=0.0)
-            raise _fail(
-                source, _join(path, tag), f"{given!r} is none of {', '.join(by_name)}; the nearest is {near[0]!r}"
-            )
-        return _dataclass(by_name[value[tag]], value, source, path)
-    for choice in choices:
-        if isinstance(value, choice) and not (isinstance(value, bool) and choice is not bool):
-            return value
-    names = " or ".join(choice.__name__ for choice in choices)
-    raise _fail(source, path, f"should be {names}, not {_kind(value)} ({value!r})")
+    tag = fields(choices[0])[0].name
+    by_name = {name: choice for choice in choices for name in get_args(get_type_hints(choice)[tag])}
+    if not isinstance(value, dict):
+        raise _fail(source, path, f"should be a mapping with `{tag}:`, not {_kind(value)} ({value!r})")
+    if tag not in value:
+        raise _fail(source, _join(path, tag), f"is missing; it is one of {', '.join(by_name)}")
+    given = _value(Literal[tuple(by_name)], value[tag], source, _join(path, tag))
+    return _dataclass(by_name[given], value, source, path)

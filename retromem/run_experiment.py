@@ -7,7 +7,6 @@ reports/<name>/                            index.html, report.md, results.csv, c
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -270,9 +269,3 @@ def _limits(rows: Sequence[Row]) -> list[str]:
     if any(row.family == "paired" for row in rows):
         limits.append("The pair is run at one width; its curve is not part of this report.")
     return limits
-
-
-def say_on_stderr(line: str) -> None:
-    """Progress goes to stderr, whole lines at once."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
