@@ -4,14 +4,17 @@ SHELL := /bin/sh
 PYTHON ?= python3
 # Address of another index of torch wheels (a CPU or CUDA build), if the default one does not suit.
 TORCH_INDEX ?=
-export CONFIG FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY OUT RUN
+VARIABLES := CONFIG FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY OUT PYTHON TORCH_INDEX
+export $(VARIABLES)
+# Make would expand a `$` in them once more.
+$(foreach name,$(VARIABLES),$(eval override $(name) := $$(value $(name))))
 export PYTHONSAFEPATH := 1
 export TOKENIZERS_PARALLELISM := false
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RETROMEM := $(BIN)/python -m retromem
-INSTALL = $(PIP) install $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -c constraints.txt
+INSTALL := $(PIP) install $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} -c constraints.txt
 
 .PHONY: help
 help: ## this text
@@ -23,10 +26,10 @@ help: ## this text
 	@echo "  set-up:             PYTHON=python3.11  TORCH_INDEX=address of another index of torch wheels"
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "retromem needs Python 3.11 or later; name one with PYTHON=..." >&2; exit 2; }
 	@echo "making .venv and installing retromem: 1 to 3 minutes"
-	$(PYTHON) -m venv .venv
+	"$$PYTHON" -m venv .venv
 
 .venv/.cpu: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[cpu]"
@@ -88,7 +91,7 @@ test-slow: .venv/.dev ## the long forms
 
 .PHONY: test-gpu
 test-gpu: ## tests that need a CUDA device, in the Python given
-	$(PYTHON) -m pytest -q -m gpu
+	"$$PYTHON" -m pytest -q -m gpu
 
 .PHONY: check
 check: lint types test test-slow ## all that CI runs

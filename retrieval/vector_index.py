@@ -19,6 +19,7 @@ from retrieval.faiss_factory import empty_index, innermost, one_thread, read_ind
 _UNIT_NORM_TOLERANCE = 1e-3
 _MAX_ANSWERS_A_BLOCK = 1 << 22  # of one FAISS call: 12 bytes each
 _FLIP_BLOCK_BYTES = 1 << 20
+_RARE = 1e-3  # below this rate the chance that one bit is drawn twice does not matter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,9 +232,13 @@ class VectorIndex:
         if not isinstance(inner, faiss.IndexFlatCodes):
             raise NotImplementedError(f"index {self.spec.label} keeps its codes in no flat array")
         codes = faiss.vector_to_array(inner.codes)
-        for start in range(0, len(codes), _FLIP_BLOCK_BYTES):
-            block = codes[start : start + _FLIP_BLOCK_BYTES]
-            block ^= np.packbits(rng.random(8 * len(block), dtype=np.float32) < rate)
+        if rate < _RARE:  # drawing a number for every bit of a large index takes seconds
+            flips = rng.integers(8 * len(codes), size=rng.binomial(8 * len(codes), rate))
+            np.bitwise_xor.at(codes, flips // 8, (1 << (flips % 8)).astype(np.uint8))
+        else:
+            for start in range(0, len(codes), _FLIP_BLOCK_BYTES):
+                block = codes[start : start + _FLIP_BLOCK_BYTES]
+                block ^= np.packbits(rng.random(8 * len(block), dtype=np.float32) < rate)
         faiss.copy_array_to_vector(codes, inner.codes)
         return copy
 

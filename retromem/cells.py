@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from models.ffn_kinds import num_params
+from retrieval.errors import UserError
 from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
@@ -75,14 +76,18 @@ class Cell:
 
 
 def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
-    """Every cell of an experiment. UserError where a size is larger than its set."""
+    """Every cell of an experiment. UserError where a size is larger than its set, or where there is no cell at all."""
     cells: list[Cell] = []
     for study_name, study in config.studies.items():
         whole = build_knowledge(study.knowledge)
-        for arms in study.arms:
+        for number, arms in enumerate(study.arms):
+            try:
+                for num_facts in _sizes(arms, whole, config, trained=False):  # those of all memories
+                    whole.prefix(num_facts)
+            except UserError as error:
+                raise UserError(f"studies.{study_name}.arms.{number}.num_facts: {error}") from None
             for memory in _widened(arms, whole, config):
                 for num_facts in _sizes(arms, whole, config, trained=hasattr(memory, "training")):
-                    whole.prefix(num_facts)
                     # Uniformly drawn values are dealt anew for each seed as it is: a twin would be the same again.
                     for twin in (False,) if whole.uniform else arms.twins:
                         cells += [
@@ -104,17 +109,19 @@ def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
                             )
                             for seed in arms.seeds
                         ]
+    if not cells:
+        raise UserError("studies: there is no cell to run; give a study arms with memories, seeds and twins")
     return list({cell.folder_name: cell for cell in cells}.values())
 
 
 def _sizes(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, trained: bool) -> Sequence[int]:
-    """As asked for; else five up to what weights are trained on, and, for others, on from there to the whole set."""
+    """As asked for; else four up to what weights are trained on, and, for others, on from there to the whole set."""
     if arms.capacity:
         return [min(arms.capacity.high, whole.num_facts)]
     if arms.num_facts:
         return arms.num_facts
     most = min(config.max_weight_facts, whole.num_facts)
-    sizes = {max(1, most >> halvings) for halvings in range(5)}
+    sizes = {max(1, most >> halvings) for halvings in range(4)}
     if not trained:
         sizes |= {most << doublings for doublings in range(1, 40) if most << doublings < 0.75 * whole.num_facts}
         sizes.add(whole.num_facts)

@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import sys
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, HelpFormatter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"retromem: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:
+        exec("")  # forgets an interrupt inside of an exec (dataclasses use it): Python would end by it, not by a status
         sys.stderr.write("retromem: interrupted; finished cells are kept, the same command goes on from there\n")
         sys.exit(130)
 
@@ -96,7 +97,7 @@ def _parser() -> "ArgumentParser":
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
             raise UserError(f"{message} (python -m retromem --help lists the commands and their options)")
 
-    new = partial(Parser, exit_on_error=False, allow_abbrev=False)
+    new = partial(Parser, exit_on_error=False, allow_abbrev=False, formatter_class=HelpFormatter)
     parser = new(
         prog="python -m retromem",
         description="Facts in the weights of an FFN or in an external index: what each holds, and what it costs.",
@@ -126,7 +127,13 @@ def _parser() -> "ArgumentParser":
     index.add_argument("--columns", type=str, help="build: ours=theirs,...")
     index.add_argument("--index", type=str, default="Flat", help="build: FAISS factory string (default: Flat)")
     index.add_argument("--rotate-to", type=_count, help="build: dimensions of a random rotation before it")
-    index.add_argument("--key-by", type=str, choices=["question", "statement"], default="statement", help="build")
+    index.add_argument(
+        "--key-by",
+        type=str,
+        choices=["question", "statement"],
+        default="statement",
+        help="build: whose vectors are stored (default: statement)",
+    )
     index.add_argument("--query", type=str, help="search: a question")
     index.add_argument("--top", type=_count, default=5, help="search: answers shown (default: 5)")
     commands.add_subcommand("index", index, help="build, verify or search a store of facts")
@@ -140,8 +147,9 @@ def _parser() -> "ArgumentParser":
     return parser
 
 
-def _count(text: str) -> int:
-    """A type of arguments."""
+def _count(given: object) -> int:
+    """A type of arguments; jsonargparse passes defaults through it too."""
+    text = str(given)
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} should be a whole number, 1 or more")
     return int(text)

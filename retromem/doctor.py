@@ -1,6 +1,7 @@
 """What this installation is made of, in one screen: the first thing to ask for when something is odd."""
 
 import os
+import re
 from pathlib import Path
 
 from retrieval.errors import UserError
@@ -12,8 +13,8 @@ def _openmp_runtimes() -> list[str]:
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return ["unknown on this system"]
-    paths = {line.split()[-1] for line in maps.read_text().splitlines() if "omp" in line.rsplit("/", 1)[-1]}
-    return sorted("/".join(Path(path).parts[-2:]) for path in paths if path.startswith("/"))
+    paths = re.findall(r"/\S*/lib[gi]?omp\S*", maps.read_text())
+    return sorted({"/".join(Path(path).parts[-2:]) for path in paths})
 
 
 def describe() -> str:

@@ -30,6 +30,10 @@ class MeasureConfig:
     max_disturbed: int = 256
     """questions asked of each disturbed copy"""
 
+    cross_fit: bool = False
+    """on real values, take off what the same memory answers for facts it was never written: `bits_stored`, five more
+    writings a cell"""
+
     def most(self, phrasing: Phrasing) -> int | None:
         """Questions asked in this phrasing, at most."""
         return self.max_asked if phrasing == "identical" else self.max_reworded
@@ -58,7 +62,7 @@ class ArmsConfig:
     memories: tuple[AnyMemoryConfig, ...]
     """what is compared"""
     num_facts: tuple[int, ...] = ()
-    """sizes; where empty: five, halving from the largest"""
+    """sizes; where empty: four, halving from the largest that weights are trained on; stores go on from there"""
     capacity: CapacitySearch | None = None
     """search the capacity of each memory instead of running the sizes"""
     seeds: tuple[int, ...] = (0, 1, 2)

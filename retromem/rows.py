@@ -46,6 +46,8 @@ class Row:
     """N log2 M where accuracy >= tau on uniformly drawn values, else empty (the literature's count)"""
     bits_ce_clipped: float | None = None
     """clipped per fact; only to compare with Morris et al. 2025"""
+    bits_stored: float | None = None
+    """bits_ce minus those of the same memory written with the other four fifths of the subjects (identical rows)"""
     num_params: int | None = None
     num_active_params: int | None = None
     storage_bytes: int | None = None

@@ -4,10 +4,13 @@ joblib with loky: its Ray and Dask backends are how cells can leave the machine.
 """
 
 import os
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from retrieval.atomic import write_text
@@ -60,6 +63,17 @@ def run_cells(cells: Sequence[Cell], workplace: Workplace, *, num_workers: int, 
                 progress("failed", waiting.pop(cell.folder_name))
 
 
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Ctrl-C waits for a moment. Workers started in it never hear one: their parent ends them, without tracebacks."""
+    resource_tracker.ensure_running()  # started within, it would let the signal through again
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
 def _folder(cell: Cell, workplace: Workplace) -> Path:
     return Path(workplace.cells_folder) / cell.folder_name
 
@@ -82,7 +96,9 @@ def _run_pool(
     )
     try:
         with pool as parallel:
-            for name, status in parallel(delayed(_work)(cell, workplace) for cell in cells):
+            with _interrupt_held():
+                results = parallel(delayed(_work)(cell, workplace) for cell in cells)
+            for name, status in results:
                 progress(status, waiting.pop(name))
     except BrokenProcessPool:
         for cell in cells:  # results that were written, but not reported before the pool broke

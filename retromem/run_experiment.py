@@ -8,7 +8,7 @@ reports/<name>/                            index.html, report.md, results.csv, c
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from retrieval.errors import UserError
 from retromem.cells import Cell, key_dim, plan
 from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge
+from retromem.measure.capacity import read_off
 from retromem.measure.latency import EncoderCost
 from retromem.method import describe_machine, versions
 from retromem.report.page import write_report
@@ -218,7 +219,7 @@ def report_run(run: Path, folder: Path) -> Path:
             name=record["name"],
             title=record["title"],
             question=record["question"],
-            capacities=capacities,
+            capacities=[*capacities, *_capacities_read_off(rows, capacities, record["measures"])],
             problems=problems,
             notes=[*record["notes"], *_warnings(rows)],
             dropped=record["dropped"],
@@ -227,6 +228,17 @@ def report_run(run: Path, folder: Path) -> Path:
         ),
     )
     return folder
+
+
+def _capacities_read_off(
+    rows: Sequence[Row], searched: Sequence[CapacityRow], measures: Mapping[str, Any]
+) -> list[CapacityRow]:
+    """Of the studies in which no capacity was searched for."""
+    others = [row for row in rows if row.study not in {capacity.study for capacity in searched} and not row.halves]
+    return [
+        *read_off(others, tau=measures["accuracy_identical"], phrasing="identical"),
+        *read_off(others, tau=measures["accuracy_heldout"], phrasing="heldout"),
+    ]
 
 
 def _budgets(rows: Sequence[Row]) -> dict[str, str]:

@@ -69,6 +69,16 @@ class Asked:
     def __len__(self) -> int:
         return len(self.queries)
 
+    def rows(self, rows_R: Int64[ndarray, " R"]) -> "Asked":
+        """A selection of the questions, in the order given."""
+        return Asked(
+            queries=self.queries.rows(rows_R),
+            phrasing=self.phrasing,
+            fact_ids_Q=self.fact_ids_Q[rows_R],
+            value_ids_Q=self.value_ids_Q[rows_R],
+            prior_Q=self.prior_Q[rows_R],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValueTable:

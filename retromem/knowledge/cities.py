@@ -77,6 +77,7 @@ def city_timezones() -> FactTable:
     return _table("city_timezones", "timezone", lambda city: city["timezone"])
 
 
+@cache
 def spare_city_names(num: int = 200, seed: int = 0) -> tuple[str, ...]:
     """Names that several cities share, and so subjects of neither set: to estimate the mean embedding of a wording."""
     unique = {fold(name) for name, count in _num_cities().items() if count == 1}

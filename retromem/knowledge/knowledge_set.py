@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 from numpy import ndarray
 
 from retrieval.errors import UserError
@@ -97,6 +97,15 @@ class KnowledgeSet:
         cut = round(fraction * self.num_facts)
         first, second = np.sort(order_N[:cut]), np.sort(order_N[cut:])
         return replace(self, rows_N=self.rows_N[first]), replace(self, rows_N=self.rows_N[second])
+
+    def folds(self, number: int, *, seed: int) -> tuple["KnowledgeSet", ...]:
+        """Disjoint parts of about the same size that cover the set."""
+        order_N = np.random.default_rng([seed, 0xF01D]).permutation(self.num_facts)
+        return tuple(replace(self, rows_N=self.rows_N[np.sort(part)]) for part in np.array_split(order_N, number))
+
+    def prior_under(self, whole: "KnowledgeSet") -> Float64[ndarray, " N"]:
+        """Prior of each fact's value when `whole` is what was written."""
+        return whole._prior(self.rows_N)
 
     def twin(self, *, seed: int) -> "KnowledgeSet":
         """Same subjects, wordings and value counts; values permuted among the subjects of each relation.
@@ -264,6 +273,15 @@ class KnowledgeSet:
         return self._asked(self._questions(rows_Q, [wording for _, wording in asked]), "calibrate", rows_Q)
 
     def _asked(self, queries: Queries, phrasing: Phrasing, rows_Q: Int64[ndarray, " Q"]) -> Asked:
+        return Asked(
+            queries=queries,
+            phrasing=phrasing,
+            fact_ids_Q=self.all_fact_ids[rows_Q],
+            value_ids_Q=self.all_value_ids[rows_Q],
+            prior_Q=self._prior(rows_Q),
+        )
+
+    def _prior(self, rows_Q: Int64[ndarray, " Q"]) -> Float64[ndarray, " Q"]:
         values_Q, relations_Q = self.all_value_ids[rows_Q], self.all_relation_ids[rows_Q]
         if self.uniform:
             prior_Q = 1.0 / self.values.num_candidates_R()[relations_Q]
@@ -271,13 +289,7 @@ class KnowledgeSet:
             counts_V = np.bincount(self.value_ids_N, minlength=self.values.num_values)
             counts_R = np.bincount(self.relation_ids_N, minlength=len(self.values.relations))
             prior_Q = counts_V[values_Q] / counts_R[relations_Q]
-        return Asked(
-            queries=queries,
-            phrasing=phrasing,
-            fact_ids_Q=self.all_fact_ids[rows_Q],
-            value_ids_Q=values_Q,
-            prior_Q=prior_Q.astype(np.float64),
-        )
+        return np.asarray(prior_Q, dtype=np.float64)
 
     # ---- what it is worth ---------------------------------------------------------------------------------------
 

@@ -23,6 +23,10 @@ class KeysConfig:
     seed: int = 0
     """of keys and values"""
 
+    def __post_init__(self) -> None:
+        if min(self.dim, self.num_values, self.num_facts) < 1:
+            raise ValueError("dim, num_values and num_facts should each be 1 or more")
+
 
 def keys_set(config: KeysConfig) -> KnowledgeSet:
     """Random unit keys in R^d, values uniform among M. Its twin is another draw of the values."""

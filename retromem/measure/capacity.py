@@ -4,10 +4,13 @@ Bisection over the nested prefixes of one set, on final weights; initial weights
 capacity stored bits fall, so a capacity is never read off one N.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from retromem.experiment import CapacitySearch
+from retromem.report.run_facts import CapacityRow
+from retromem.rows import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +39,34 @@ def search_capacity(reaches: Callable[[int], bool], search: CapacitySearch, *, n
         middle = (good + bad) // 2
         good, bad = (middle, bad) if reaches(middle) else (good, middle)
     return Capacity(num_facts=good, censored=False)
+
+
+def read_off(rows: Sequence[Row], *, tau: float, phrasing: Literal["identical", "heldout"]) -> list[CapacityRow]:
+    """Capacities of weights of fixed size, read off the sizes that were run: as coarse as those are.
+
+    The largest N that reached `tau`, for each memory, twin and seed; a lower bound only where the largest size did.
+    """
+    found = []
+    arms = [row for row in rows if (row.role, row.side, row.phrasing) == ("arm", "parametric", phrasing)]
+    for of_one in {(row.study, row.memory, row.twin, row.seed): None for row in arms}:
+        own = [row for row in arms if (row.study, row.memory, row.twin, row.seed) == of_one]
+        reached = [row for row in own if row.accuracy is not None and row.accuracy >= tau]
+        if len({row.num_facts for row in own}) < 2:
+            continue  # one size says nothing of a capacity
+        best = max(reached, key=lambda row: row.num_facts, default=None)
+        found.append(
+            CapacityRow(
+                study=own[0].study,
+                memory=own[0].memory,
+                twin=own[0].twin,
+                phrasing=phrasing,
+                tau=tau,
+                seed=own[0].seed,
+                num_facts=best.num_facts if best else 0,
+                censored=best is not None and best.num_facts == max(row.num_facts for row in own),
+                storage_bytes=own[0].storage_bytes,
+                num_params=own[0].num_params,
+                bits=best.bits_ce if best else None,
+            )
+        )
+    return found

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from retromem.report.crossover import TAU
@@ -109,7 +110,7 @@ def _draw_accuracy(rows: Sequence[Row], stem: str) -> Picture:
         legend_of = max(phrasings, key=lambda phrasing: len({row.memory for row in rows if row.phrasing == phrasing}))
         for axes, phrasing in zip(panels, phrasings, strict=True):
             _draw_lines(axes, [row for row in rows if row.phrasing == phrasing], "accuracy", phrasing == legend_of)
-            axes.set_title(PHRASINGS[phrasing])
+            axes.set_title(fill(PHRASINGS[phrasing], 14))
             if phrasing in TAU:
                 axes.axhline(TAU[phrasing], color="#bbbbbb", linewidth=1, linestyle="--", zorder=1)
         panels[0].set_ylabel("right answers")

@@ -253,6 +253,13 @@ def test_the_hash_changes_with_whatever_the_set_is() -> None:
     assert lands(max_calibration=3).content_hash == hashes["as it is"]  # a dial of the measure, not of the facts
 
 
+def test_the_hash_tells_how_wordings_were_dealt_even_where_the_order_is_the_same() -> None:
+    lone = clean([FactRow(subject="Land", relation="colour", value="red")], name="lands", source="here")
+    sets = [text_set(lone, WORDINGS, seed=seed) for seed in range(4)]
+    assert len({knowledge.facts().cues[0].texts[0] for knowledge in sets}) == 2
+    assert len({knowledge.content_hash for knowledge in sets}) == 4
+
+
 # ---- what the user may not ask for ---------------------------------------------------------------------------------
 
 

@@ -217,6 +217,21 @@ def test_seen_wordings_are_of_the_pool_but_not_of_the_fact(recipe: Recipe) -> No
             assert text in pool - cues_of[fact]
 
 
+def test_wordings_are_dealt_by_the_seed_so_that_every_seen_one_was_written_for_others() -> None:
+    wordings = {"birth": wordings_of("birth", 5, 1)}
+    of_the_pool = {f"birth seen {number}" for number in range(3)}
+    dealt = []
+    for seed in (0, 1):
+        knowledge = set_of(people(60), wordings, num_written=2, pool=3, seed=seed).knowledge
+        cues = knowledge.facts().cues
+        for cue in cues:
+            assert {text.split(" of ")[0] for text in cue.texts or ()} == of_the_pool
+        dealt.append({text for cue in cues for text in cue.texts or ()})
+        asked = texts(knowledge.ask("seen"))
+        assert {text.split(" of ")[0] for text in asked} == of_the_pool
+    assert dealt[0] != dealt[1]
+
+
 @settings(max_examples=40, deadline=None)
 @given(recipes())
 def test_aliases_are_asked_in_the_wording_written_for_their_fact(recipe: Recipe) -> None:

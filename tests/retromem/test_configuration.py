@@ -1,0 +1,207 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.errors import UserError
+from retromem.configuration import apply_override, build, read_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oven:
+    kind: Literal["oven"] = "oven"
+    degrees: float = 180.0
+    shelves: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pan:
+    kind: Literal["pan", "wok"]
+    with_lid: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind == "wok" and self.with_lid:
+            raise ValueError("a wok has no lid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    title: str
+    heat: Oven | Pan = field(default_factory=Oven)
+    level: Literal["easy", "hard"] = "easy"
+    minutes: tuple[int, ...] = ()
+    parts: Mapping[str, Oven] = field(default_factory=dict)
+    note: str | None = None
+
+
+def recipe(content: object) -> Recipe:
+    return build(Recipe, content, source="r.yaml")
+
+
+def refusal(content: object) -> str:
+    with pytest.raises(UserError) as caught:
+        recipe(content)
+    return str(caught.value)
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / "r.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_defaults_stand_where_the_file_says_nothing() -> None:
+    assert recipe({"title": "Bread"}) == Recipe(title="Bread")
+
+
+def test_every_kind_of_field_is_read() -> None:
+    content = {
+        "title": "Bread",
+        "heat": {"kind": "wok", "with_lid": False},
+        "level": "hard",
+        "minutes": [10, 40],
+        "parts": {"crust": {"degrees": 250, "shelves": 2}, 7: {"degrees": "1e-2"}},
+        "note": None,
+    }
+    assert recipe(content) == Recipe(
+        title="Bread",
+        heat=Pan(kind="wok"),
+        level="hard",
+        minutes=(10, 40),
+        parts={"crust": Oven(degrees=250.0, shelves=2), "7": Oven(degrees=0.01)},
+    )
+
+
+def test_a_whole_number_becomes_a_float_where_one_is_wanted() -> None:
+    heat = recipe({"title": "Bread", "heat": {"kind": "oven", "degrees": 200}}).heat
+    assert isinstance(heat, Oven)
+    assert type(heat.degrees) is float
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "r.yaml: title: is missing"),
+        ([], "r.yaml: the top level: should be a mapping of title, heat, level, minutes, parts, note, not []"),
+        ({"title": "x", "levle": "easy"}, "r.yaml: levle: is no such key; the nearest is 'level'"),
+        ({"title": 7}, "r.yaml: title: should be text, not a whole number (7)"),
+        ({"title": None}, "r.yaml: title: should be text, not nothing (None)"),
+        ({"title": "x", "level": "hrad"}, "r.yaml: level: 'hrad' is none of easy, hard; the nearest is 'hard'"),
+        ({"title": "x", "level": ["hard"]}, "r.yaml: level: ['hard'] is none of easy, hard; the nearest is 'hard'"),
+        ({"title": "x", "minutes": 5}, "r.yaml: minutes: should be a list, not a whole number (5)"),
+        ({"title": "x", "minutes": [5, "x"]}, "r.yaml: minutes.1: should be a whole number, not text ('x')"),
+        ({"title": "x", "minutes": [2.5]}, "r.yaml: minutes.0: should be a whole number, not a number (2.5)"),
+        ({"title": "x", "minutes": [True]}, "r.yaml: minutes.0: should be a whole number, not true or false (True)"),
+        ({"title": "x", "minutes": [-1]}, "r.yaml: minutes.0: should be a whole number, 0 or more, not -1"),
+        ({"title": "x", "parts": []}, "r.yaml: parts: should be a mapping, not a list ([])"),
+        ({"title": "x", "parts": {"crust": 3}}, "r.yaml: parts.crust: should be a mapping of kind, degrees, shelves, "),
+        ({"title": "x", "parts": {"crust": {"degrees": "hot"}}}, "parts.crust.degrees: should be a number, not text"),
+        ({"title": "x", "parts": {"crust": {"degrees": True}}}, "should be a number, not true or false (True)"),
+        ({"title": "x", "parts": {"crust": {"degrees": "nan"}}}, "should be a number, 0 or more, not nan"),
+        ({"title": "x", "parts": {"crust": {"degrees": float("inf")}}}, "should be a number, 0 or more, not inf"),
+        ({"title": "x", "parts": {"crust": {"degrees": 10**400}}}, "should be a number, not a whole number"),
+        ({"title": "x", "heat": "oven"}, "r.yaml: heat: should be a mapping with `kind:`, not text ('oven')"),
+        ({"title": "x", "heat": {}}, "r.yaml: heat.kind: is missing; it is one of oven, pan, wok"),
+        ({"title": "x", "heat": {"kind": "wak"}}, "r.yaml: heat.kind: 'wak' is none of oven, pan, wok; the nearest"),
+        ({"title": "x", "heat": {"kind": ["pan"]}}, "r.yaml: heat.kind: ['pan'] is none of oven, pan, wok"),
+        ({"title": "x", "heat": {"kind": "pan", "degrees": 3}}, "r.yaml: heat.degrees: is no such key; the nearest"),
+        ({"title": "x", "heat": {"kind": "pan", "with_lid": "yes"}}, "with_lid: should be true or false, not text"),
+        ({"title": "x", "heat": {"kind": "wok", "with_lid": True}}, "r.yaml: heat: a wok has no lid"),
+    ],
+)
+def test_a_mistake_names_file_and_key_and_what_would_be_right(content: object, message: str) -> None:
+    assert message in refusal(content)
+    assert "\n" not in refusal(content)
+
+
+def test_the_nearest_key_is_named_however_far_it_is() -> None:
+    assert "the nearest is" in refusal({"title": "x", "zzzzzzzz": 1})
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["title", "heat", "level", "minutes", "parts", "note"]), json_like))
+def test_whatever_a_file_holds_it_is_a_recipe_or_one_line(content: dict[str, Any]) -> None:
+    try:
+        read = recipe(content)
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(read, Recipe)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "should hold `key: value` lines, but holds nothing"),
+        ("[1, 2]", "should hold `key: value` lines, but holds a list"),
+        ("a: 1\nb: [2\n", "r.yaml, line 3: is no valid YAML"),
+        ("a: 1\n\tb: 2\n", "r.yaml, line 2: is no valid YAML"),
+        ("a: !!python/name:os.system x\n", "r.yaml, line 1: is no valid YAML"),
+        ("a: 2024-13-45\n", "r.yaml: is no valid YAML (month must be in 1..12)"),
+        ("a: \x07\n", "r.yaml: is no valid YAML"),
+        (b"a: caf\xe9\n", "r.yaml: is not UTF-8 text"),
+        ("[" * 3000, "r.yaml: is no valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_config(write(tmp_path, content))
+    assert message in str(caught.value)
+
+
+def test_a_missing_config_names_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "quickstart.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^nope\.yaml: .*the shipped ones are configs/quickstart\.yaml$"):
+        read_config(Path("nope.yaml"))
+    with pytest.raises(UserError, match=r"^configs: cannot be read \(Is a directory\)"):
+        read_config(Path("configs"))
+
+
+@pytest.mark.parametrize(
+    ("dotted", "text", "after"),
+    [
+        ("a.b", "2", {"a": {"b": 2, "c": [1, {"d": 3}]}}),
+        ("a.c.0", "[7, 8]", {"a": {"b": 1, "c": [[7, 8], {"d": 3}]}}),
+        ("a.c.1.d", "1e-2", {"a": {"b": 1, "c": [1, {"d": "1e-2"}]}}),
+        ("a.c.1.new.deep", "{x: null}", {"a": {"b": 1, "c": [1, {"d": 3, "new": {"deep": {"x": None}}}]}}),
+        ("z.y", "true", {"a": {"b": 1, "c": [1, {"d": 3}]}, "z": {"y": True}}),
+        ("a.b", "[unclosed", {"a": {"b": "[unclosed", "c": [1, {"d": 3}]}}),
+        ("a.b", "2024-13-45", {"a": {"b": "2024-13-45", "c": [1, {"d": 3}]}}),
+    ],
+)
+def test_an_override_sets_one_place(dotted: str, text: str, after: dict[str, Any]) -> None:
+    config: dict[str, Any] = {"a": {"b": 1, "c": [1, {"d": 3}]}}
+    apply_override(config, dotted, text)
+    assert config == after
+
+
+@pytest.mark.parametrize(
+    ("dotted", "message"),
+    [
+        ("a.b.x", "--a.b.x: a.b is a whole number and has no fields"),
+        ("a.c.0.x", "--a.c.0.x: a.c.0 is a whole number and has no fields"),
+        ("a.c.2", "--a.c.2: a.c is a list of 2 and has no element '2'"),
+        ("a.c.x", "--a.c.x: a.c is a list of 2 and has no element 'x'"),
+        ("a.c.-1.d", "--a.c.-1.d: a.c is a list of 2 and has no element '-1'"),
+        ("a.c.5.d", "--a.c.5.d: a.c is a list of 2 and has no element '5'"),
+        ("a.c.²", "--a.c.²: a.c is a list of 2 and has no element '²'"),
+    ],
+)
+def test_an_override_of_no_place_is_refused(dotted: str, message: str) -> None:
+    config: dict[str, Any] = {"a": {"b": 1, "c": [1, {"d": 3}]}}
+    with pytest.raises(UserError) as caught:
+        apply_override(config, dotted, "1")
+    assert str(caught.value) == message
+    assert config == {"a": {"b": 1, "c": [1, {"d": 3}]}}

@@ -1,0 +1,113 @@
+"""Every shipped config is read against the dataclasses and planned; the quickstart keeps what it promises."""
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from retromem.cells import Cell, plan
+from retromem.configuration import apply_override, build, read_config
+from retromem.experiment import ExperimentConfig
+from retromem.run_cell import texts_of
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+SELF_EXPLAINING = {"title", "question", "source", "role", "seeds"}
+
+
+def experiment(path: Path, facts: Path | None = None) -> ExperimentConfig:
+    content = read_config(path)
+    for study, part in content["studies"].items():
+        if part["knowledge"]["source"] == "file":
+            assert facts is not None
+            apply_override(content, f"studies.{study}.knowledge.file", json.dumps(str(facts)))
+    return build(ExperimentConfig, content, source=str(path))
+
+
+@pytest.fixture(scope="module")
+def quickstart() -> list[Cell]:
+    (path,) = [path for path in CONFIGS if path.stem == "quickstart"]
+    return plan(experiment(path), encoder_hash="any")
+
+
+def test_the_configs_that_the_commands_name_are_there() -> None:
+    assert {"quickstart", "own_facts", "keys", "cities_8k"} <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_is_read_and_planned(path: Path, tmp_path: Path) -> None:
+    facts = tmp_path / "facts.jsonl"
+    lines = [{"subject": f"Town {n}", "relation": "country", "value": f"Land {n % 3}"} for n in range(60)]
+    facts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = experiment(path, facts)
+    cells = plan(config, encoder_hash="any")
+    assert {cell.study for cell in cells} == set(config.studies)
+    assert len({cell.folder_name for cell in cells}) == len(cells)
+    assert any(cell.role == "arm" for cell in cells)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_field_is_commented_or_explains_itself(path: Path) -> None:
+    pattern = re.compile(r"^ *(\w+): *([^#\n]*?) *(#.*)?$", re.MULTILINE)
+    texts = [other.read_text() for other in CONFIGS]
+    commented = {key for text in texts for key, _, comment in pattern.findall(text) if comment}
+    own = {key for key, value, _ in pattern.findall(path.read_text()) if value}
+    assert own - commented - SELF_EXPLAINING == set()
+    assert path.read_text().startswith("# ")
+
+
+def config_classes(hint: Any) -> Iterator[type]:
+    """The dataclass and all that it is made of."""
+    if is_dataclass(hint):
+        assert isinstance(hint, type)
+        yield hint
+    inner = get_type_hints(hint).values() if is_dataclass(hint) else get_args(hint)
+    for part in inner:
+        yield from config_classes(part)
+
+
+@pytest.mark.parametrize("cls", sorted(set(config_classes(ExperimentConfig)), key=lambda cls: cls.__name__))
+def test_every_field_of_a_config_has_its_docstring(cls: type) -> None:
+    (body,) = [node.body for node in ast.parse(inspect.getsource(cls)).body if isinstance(node, ast.ClassDef)]
+    hints = get_type_hints(cls)
+    tag = next(iter(hints))
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            if node.target.id == tag and get_origin(hints[tag]) is Literal:
+                continue  # which kind it is
+            explained = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            assert explained, f"{cls.__name__}.{node.target.id} says nothing of itself"
+
+
+def test_quickstart_compares_on_enough_sizes_seeds_and_the_twin(quickstart: list[Cell]) -> None:
+    arms = [cell for cell in quickstart if cell.study == "cities" and cell.role == "arm" and not cell.halves]
+    weights = [cell for cell in arms if cell.memory.memory == "ffn"]
+    stores = [cell for cell in arms if cell.memory.memory == "faiss" and not cell.memory.reads_statements]
+    sizes = {cell.num_facts for cell in weights}
+    assert len(sizes) >= 4
+    wanted = {(size, seed, twin) for size in sizes for seed in (0, 1, 2) for twin in (False, True)}
+    for side in (weights, stores):
+        for name in {cell.name for cell in side}:
+            assert {(cell.num_facts, cell.seed, cell.twin) for cell in side if cell.name == name} == wanted
+    assert len({cell.name for cell in weights}) == 2
+    assert len({cell.knowledge_hash for cell in quickstart if cell.study == "cities"}) == 1
+
+
+def test_quickstart_compares_ffn_kinds_and_small_codes(quickstart: list[Cell]) -> None:
+    names = {cell.name for cell in quickstart}
+    assert {name.split("-")[1] for name in names if name.startswith("ffn-")} == {"relu", "gelu", "swiglu"}
+    for code in ("Flat", "SQ8", "RaBitQ", "PQ", "rot"):
+        assert any(name.startswith("faiss-q") and code in name for name in names)
+    assert any(name.startswith("faiss-s") for name in names)
+    assert {"floor", "control"} <= {cell.role for cell in quickstart}
+
+
+def test_quickstart_encodes_at_most_13_000_texts(quickstart: list[Cell]) -> None:
+    texts = texts_of(quickstart)
+    assert len(texts) == len(set(texts))
+    assert 1000 < len(texts) <= 13_000

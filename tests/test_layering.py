@@ -1,0 +1,100 @@
+"""Which room may know which: read from the imports, wherever in a file they stand."""
+
+import ast
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+PACKAGES = ("models", "retrieval", "retromem")
+MODULES = sorted(path for package in PACKAGES for path in (REPO / package).rglob("*.py"))
+NAMES = [str(path.relative_to(REPO)) for path in MODULES]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that the file names in an import, in functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}, line {node.lineno}: imports are absolute"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def in_room(name: str, room: str) -> bool:
+    return name == room or name.startswith(f"{room}.")
+
+
+def importers(room: str) -> set[str]:
+    """Files that import a module or one below it."""
+    return {str(path.relative_to(REPO)) for path in MODULES if any(in_room(name, room) for name in imported(path))}
+
+
+@cache
+def tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("this is no git checkout")
+    return [REPO / name for name in done.stdout.decode().split("\0") if name]
+
+
+def test_there_is_something_to_read() -> None:
+    assert {"models", "retrieval", "retromem"} == {name.partition("/")[0] for name in NAMES}
+    assert importers("retrieval.errors")
+
+
+def test_models_and_retrieval_know_neither_each_other_nor_retromem() -> None:
+    for room, others in {"models": ("retrieval", "retromem"), "retrieval": ("models", "retromem")}.items():
+        for other in others:
+            assert not {name for name in importers(other) if name.startswith(f"{room}/")}
+
+
+def test_faiss_has_one_door() -> None:
+    assert importers("faiss") == {"retrieval/_faiss.py"}
+
+
+def test_only_the_command_line_knows_jsonargparse() -> None:
+    assert importers("jsonargparse") == {"retromem/cli.py"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("retromem/report/")])
+def test_the_report_knows_rows_and_little_else(name: str) -> None:
+    own = [module for module in imported(REPO / name) if module.partition(".")[0] in PACKAGES]
+    allowed = ("retromem.report", "retromem.rows", "retrieval.errors", "retrieval.atomic")
+    assert not [module for module in own if not any(in_room(module, room) for room in allowed)]
+    assert not [
+        module for module in imported(REPO / name) if module.partition(".")[0] in ("torch", "faiss", "lightning")
+    ]
+
+
+@pytest.mark.parametrize("name", ["retromem/measure/bits.py", "retromem/rows.py"])
+def test_files_that_others_may_take_away_need_nothing_of_ours(name: str) -> None:
+    assert not [module for module in imported(REPO / name) if module.partition(".")[0] in PACKAGES]
+
+
+def test_no_two_modules_share_a_name() -> None:
+    counts = Counter(path.name for path in MODULES if path.name != "__init__.py")
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_is_short_and_its_annotations_are_real(name: str) -> None:
+    text = (REPO / name).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 500
+    assert "__future__.annotations" not in list(imported(REPO / name))  # beartype reads annotations as they are
+
+
+def test_no_tracked_file_is_large() -> None:
+    assert [str(path) for path in tracked() if path.is_file() and path.stat().st_size > 1_000_000] == []
+
+
+def test_no_cache_and_no_result_is_tracked() -> None:
+    made = {".cache", ".venv", "__pycache__", "runs", "reports", "stores", "build", "dist", ".hypothesis"}
+    made |= {".pytest_cache", ".mypy_cache", ".ruff_cache"}
+    parts = [(path, path.relative_to(REPO).parts) for path in tracked()]
+    assert [str(path) for path, names in parts if made & set(names) or names[-1].endswith((".pyc", ".faiss"))] == []
