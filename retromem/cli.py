@@ -209,6 +209,7 @@ def _point_at(content: dict[str, Any], chosen: Any, path: Path) -> None:
         knowledge = study.get("knowledge") if isinstance(study, dict) else None
         if isinstance(knowledge, dict) and knowledge.get("source") == "file":
             knowledge |= {"file": chosen.facts, "phrasings": chosen.phrasings, "columns": _columns(chosen.columns)}
+            knowledge["name"] = chosen.name
             pointed = True
     if not pointed:
         raise UserError(

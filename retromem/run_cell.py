@@ -82,9 +82,10 @@ def texts_of(cells: list[Cell]) -> list[str]:
             continue
         seen.add(signature)
         knowledge = cell_knowledge(cell).prefix(cell.num_facts).with_keys(collector)
-        parts = knowledge.split(0.5, seed=cell.seed) if cell.halves else (knowledge,)
-        for part in parts:
-            collect_texts(part, cell.measures, statements=cell.memory.reads_statements)
+        if cell.halves:
+            taught, knowledge = knowledge.split(0.5, seed=cell.seed)
+            taught.facts(statements=True)  # learnt from, and never asked
+        collect_texts(knowledge, cell.measures, statements=cell.memory.reads_statements)
     return collector.texts
 
 

@@ -80,7 +80,7 @@ def search(store: Path, question: str, *, top: int) -> str:
     chunks = opened.chunks
     positions_QK, similarities_QK = opened.search(encoder.encode([question]), top)
     lines = []
-    for position, similarity in zip(positions_QK[0], similarities_QK[0], strict=True):
+    for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True):
         if position >= 0 and values.strings is not None and chunks.texts is not None:
             value = values.strings[values.starts[int(chunks.groups_N[position])] + int(chunks.labels_N[position])]
             lines.append(f"{similarity:.3f}  {value}  ({chunks.texts[position]})")

@@ -99,9 +99,13 @@ class KnowledgeSet:
         return replace(self, rows_N=self.rows_N[first]), replace(self, rows_N=self.rows_N[second])
 
     def folds(self, number: int, *, seed: int) -> tuple["KnowledgeSet", ...]:
-        """Disjoint parts of about the same size that cover the set."""
-        order_N = np.random.default_rng([seed, 0xF01D]).permutation(self.num_facts)
-        return tuple(replace(self, rows_N=self.rows_N[np.sort(part)]) for part in np.array_split(order_N, number))
+        """Disjoint parts that cover the set, with about as many subjects each: all facts of a subject in one part."""
+        subject_N = np.arange(self.num_facts)
+        if self.text is not None:
+            subject_N = np.unique([self.text.subjects[row] for row in self.rows_N.tolist()], return_inverse=True)[1]
+        order_S = np.random.default_rng([seed, 0xF01D]).permutation(subject_N.max() + 1)
+        parts = np.array_split(order_S, number)
+        return tuple(replace(self, rows_N=self.rows_N[np.isin(subject_N, part)]) for part in parts)
 
     def prior_under(self, whole: "KnowledgeSet") -> Float64[ndarray, " N"]:
         """Prior of each fact's value when `whole` is what was written."""

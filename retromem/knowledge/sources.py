@@ -30,6 +30,8 @@ class TextConfig:
     source: Literal["cities", "city_timezones", "file"]
     file: str | None = None
     """JSONL or CSV with subject, relation, value (source: file)"""
+    name: str | None = None
+    """of the set, in the report; that of the file where empty (source: file)"""
     phrasings: str | None = None
     """YAML or JSON with the wordings of each relation; generic ones where empty (source: file)"""
     columns: tuple[str, ...] = ()
@@ -88,6 +90,7 @@ def _table(config: TextConfig) -> tuple[FactTable, Mapping[str, Wordings]]:
     if config.file is None:
         raise UserError("a study with `source: file` needs `file:`, the path of its facts (make report FACTS=...)")
     table = read_facts(Path(config.file), columns=_columns(config.columns))
+    table = replace(table, name=config.name or table.name)
     relations = sorted(set(table.relations))
     if config.phrasings is None:
         return table, {relation: generic_wordings(relation) for relation in relations}

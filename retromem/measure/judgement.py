@@ -1,6 +1,7 @@
 """One memory judged on one knowledge set: write, calibrate, ask in every phrasing, weigh, time. Rows come out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -123,25 +124,32 @@ def judge(
         row = _with_bits(base, phrasing, answered, knowledge, tau=tau)
         if phrasing == "identical" and measures.robustness and not quick and not setting.shuffled:
             row = _with_robustness(row, memory, identical, seed=setting.seed)
-        if phrasing == "identical" and measures.cross_fit and not (knowledge.is_twin or knowledge.uniform):
-            assert row.bits_ce is not None
-            row = replace(row, bits_stored=row.bits_ce - reference_bits(config, knowledge, setting=setting))
+        if phrasing == "identical" and measures.cross_fit and not (quick or setting.shuffled or setting.halves):
+            row = _with_bits_stored(row, config, knowledge)
         rows.append(row)
     return Judged(memory=memory, rows=tuple(rows))
 
 
-def reference_bits(config: MemoryConfig, knowledge: KnowledgeSet, *, setting: Setting) -> float:
-    """What a memory of this kind answers without having been told: written with 4/5 of the facts, asked the fifth.
+def _with_bits_stored(row: Row, config: MemoryConfig, knowledge: KnowledgeSet) -> Row:
+    folds = knowledge.folds(5, seed=row.seed)
+    if knowledge.is_twin or knowledge.uniform or min(fold.num_facts for fold in folds) < 2:
+        return row
+    assert row.bits_ce is not None
+    return replace(row, bits_stored=row.bits_ce - reference_bits(config, knowledge, folds, seed=row.seed))
 
-    Five folds, so that every fact is asked once. (T, eps) come from the other half of the fold: a memory is far surer
-    of the facts that it holds than it may be of others.
+
+def reference_bits(config: MemoryConfig, knowledge: KnowledgeSet, folds: Sequence[KnowledgeSet], *, seed: int) -> float:
+    """What a memory of this kind answers without having been told: written with all but one fold, asked that one.
+
+    Every fact is asked once. (T, eps) come from the other half of the fold, which holds two facts at least: a memory is
+    far surer of the facts that it holds than it may be of others.
     """
     facts = knowledge.facts(statements=config.reads_statements)
     log2_p = []
-    for fold in knowledge.folds(5, seed=setting.seed):
+    for fold in folds:
         asked = replace(fold.ask("identical"), prior_Q=fold.prior_under(knowledge))
         others = facts.rows(np.flatnonzero(~np.isin(facts.ids_N, asked.fact_ids_Q)))
-        memory = config.build(seed=setting.seed)
+        memory = config.build(seed=seed)
         memory.write(others)
         halves = [asked.rows(np.arange(start, len(asked), 2)) for start in (0, 1)]
         for fitted_on, judged in (halves, halves[::-1]):

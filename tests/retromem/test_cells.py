@@ -76,9 +76,7 @@ def test_every_setting_that_changes_the_result_changes_the_folder(people: TextCo
         what: cells_of(block, knowledge=people, measures=other)[0].folder_name for what, other in measures.items()
     }
     texts = {"W": {"num_written": 2}, "pool": {"pool": 2}, "calibration": {"max_calibration": 9}, "order": {"seed": 1}}
-    names |= {
-        what: cells_of(block, knowledge=replace(people, **other))[0].folder_name for what, other in texts.items()
-    }
+    names |= {what: cells_of(block, knowledge=replace(people, **other))[0].folder_name for what, other in texts.items()}
     names["encoder"] = plan(experiment(block, knowledge=people), encoder_hash="another")[0].folder_name
     names["set"] = cells_of(block)[0].folder_name
     assert len(set(names.values())) == len(names), names
@@ -176,7 +174,9 @@ def test_widths_from_demand_store_it_at_the_bits_a_parameter_asked_for(kind: str
     cells = cells_of(block)
     assert len(cells) == 2 * 2 + 2
     demand_bits = 200 * 3
-    for bits_per_param, width in zip((0.5, 2.0), sorted({c.memory.width for c in cells[:-2]}, reverse=True), strict=True):
+    for bits_per_param, width in zip(
+        (0.5, 2.0), sorted({c.memory.width for c in cells[:-2]}, reverse=True), strict=True
+    ):
         fitting = num_params(kind, width, KEYS.dim, code_dim or KEYS.dim)
         assert demand_bits / bits_per_param == pytest.approx(fitting, rel=0.25)
 

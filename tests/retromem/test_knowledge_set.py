@@ -206,7 +206,9 @@ def test_priors_are_the_frequencies_in_the_prefix_written_or_one_of_m() -> None:
     knowledge = lands().prefix(23)
     asked = knowledge.ask("identical")
     for value, relation, prior in zip(asked.value_ids_Q, asked.queries.relation_ids_Q, asked.prior_Q, strict=True):
-        same = [v == value for v, r in zip(knowledge.value_ids_N, knowledge.relation_ids_N, strict=True) if r == relation]
+        same = [
+            v == value for v, r in zip(knowledge.value_ids_N, knowledge.relation_ids_N, strict=True) if r == relation
+        ]
         assert prior == pytest.approx(sum(same) / len(same))
     keys = keys_set(KeysConfig(num_facts=50, num_values=8)).ask("identical", num=7)
     assert len(keys) == 7

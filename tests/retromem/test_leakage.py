@@ -75,9 +75,7 @@ def set_of(
         attribution=None,
         notes=(),
     )
-    whole = text_set(
-        table, wordings, num_written=num_written, pool=pool, max_calibration=max_calibration, seed=seed
-    )
+    whole = text_set(table, wordings, num_written=num_written, pool=pool, max_calibration=max_calibration, seed=seed)
     knowledge = whole.prefix(num_facts or len(facts))
     by_id = {fact_id(fact.subject, fact.relation): fact for fact in facts}
     cut = {
@@ -265,7 +263,9 @@ def test_every_question_comes_with_its_own_answer_and_fewer_are_the_first_of_the
             drawn.facts[fact].relation for fact in asked.fact_ids_Q.tolist()
         ]
         assert questions(drawn.knowledge.ask(phrasing, num=num)) == questions(asked)[:num]
-        assert all(strings[value] not in text for (_, text), value in zip(questions(asked), asked.value_ids_Q, strict=True))
+        assert all(
+            strings[value] not in text for (_, text), value in zip(questions(asked), asked.value_ids_Q, strict=True)
+        )
     asked = drawn.knowledge.ask("identical")
     assert asked.queries.texts == drawn.knowledge.facts().cues[0].texts
 

@@ -108,7 +108,9 @@ def result_of(cell: Cell, folder: Path) -> Any:
 
 
 def rows_apart_from_times(cell: Cell, folder: Path) -> list[dict[str, Any]]:
-    rows = [{name: value for name, value in row.items() if name not in TIMES} for row in result_of(cell, folder)["rows"]]
+    rows = [
+        {name: value for name, value in row.items() if name not in TIMES} for row in result_of(cell, folder)["rows"]
+    ]
     return json.loads(json.dumps(rows).replace("NaN", "null"))
 
 

@@ -84,9 +84,7 @@ def test_a_twin_of_a_file_has_its_subjects_and_values(tmp_path: Path) -> None:
 def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("who,what,answer\nAda,trade,poet\nGrace,trade,admiral\n")
-    config = TextConfig(
-        source="file", file=str(path), columns=("subject=who", "relation=what", "value=answer"), seed=1
-    )
+    config = TextConfig(source="file", file=str(path), columns=("subject=who", "relation=what", "value=answer"), seed=1)
     assert facts_of(build_knowledge(config)) == {("Ada", "trade", "poet"), ("Grace", "trade", "admiral")}
 
 
@@ -116,9 +114,7 @@ def test_a_source_without_its_file_is_the_users_mistake(tmp_path: Path) -> None:
 def test_a_relation_without_templates_names_the_phrasings_file(tmp_path: Path) -> None:
     phrasings = tmp_path / "phrasings.json"
     phrasings.write_text(json.dumps({"born_in": PHRASINGS["born_in"]}))
-    config = TextConfig(
-        source="file", file=str(saved(tmp_path / "people.jsonl", FACTS)), phrasings=str(phrasings)
-    )
+    config = TextConfig(source="file", file=str(saved(tmp_path / "people.jsonl", FACTS)), phrasings=str(phrasings))
     with pytest.raises(UserError, match="phrasings.json: no templates for relation 'trade'"):
         build_knowledge(config)
 

@@ -1,0 +1,261 @@
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrieval.errors import UserError
+from retromem.experiment import ArmsConfig, ExperimentConfig, MeasureConfig, StudyConfig
+from retromem.knowledge.random_keys import KeysConfig
+from retromem.memories.faiss_memory import FaissMemoryConfig
+from retromem.memories.floors import FrequencyConfig
+from retromem.memories.static_function import StaticFunctionConfig
+from retromem.run_experiment import read_run, report_run, run_experiment
+
+FLOORS = ArmsConfig(memories=(FrequencyConfig(), StaticFunctionConfig()), num_facts=(32, 64), seeds=(0,), role="floor")
+STORES = ArmsConfig(
+    memories=(FaissMemoryConfig(), FaissMemoryConfig(factory="PQ4np")), num_facts=(32, 64), seeds=(0, 1)
+)
+CONFIG = ExperimentConfig(
+    title="Tiny",
+    question="Does it run?",
+    studies={"keys": StudyConfig(knowledge=KeysConfig(num_facts=100, num_values=8), arms=(FLOORS, STORES))},
+    measures=MeasureConfig(robustness=False),
+)
+NUM_CELLS = 2 * 2 + 2 * 2 * 2
+TIMES = (
+    "write_seconds",
+    "memory_write_seconds",
+    "query_ms_p50",
+    "query_ms_p95",
+    "query_ms_p50_end_to_end",
+    "queries_per_second",
+    "queries_per_second_end_to_end",
+)
+
+
+class Place:
+    """Where an experiment runs, and what it said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run = folder / "runs" / "tiny"
+        self.report = folder / "reports" / "tiny"
+        self.said: list[str] = []
+
+    def go(self, config: ExperimentConfig = CONFIG, *, force: bool = False) -> Path:
+        self.said.clear()
+        return run_experiment(
+            config,
+            name="tiny",
+            command="make report",
+            say=self.said.append,
+            runs=self.folder / "runs",
+            reports=self.folder / "reports",
+            cache=self.folder / "cache",
+            force=force,
+            num_workers=2,
+        )
+
+    def results(self) -> list[Path]:
+        return sorted((self.run / "cells").glob("*/result.json"))
+
+    def stamps(self) -> dict[str, int]:
+        return {path.parent.name: path.stat().st_mtime_ns for path in self.results()}
+
+    def rows(self) -> list[dict[str, str]]:
+        """results.csv, timings apart."""
+        with (self.report / "results.csv").open() as lines:
+            return [{name: text for name, text in row.items() if name not in TIMES} for row in csv.DictReader(lines)]
+
+    def copy(self, folder: Path) -> "Place":
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return Place(folder)
+
+
+@pytest.fixture(scope="module")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place(tmp_path_factory.mktemp("finished"))
+    assert place.go() == place.report
+    return place
+
+
+@pytest.fixture
+def finished(_finished: Place, tmp_path: Path) -> Place:
+    """A run of one's own, to be spoiled."""
+    return _finished.copy(tmp_path)
+
+
+def test_a_run_leaves_its_plan_its_cells_and_its_report(_finished: Place) -> None:
+    record, rows, capacities, problems = read_run(_finished.run)
+    assert len(record["cells"]) == len(_finished.results()) == NUM_CELLS
+    assert [status for _, status, _ in problems] == ["refused"] * 4
+    assert all("PQ4np" in cell and "PQ4np" in reason for cell, _, reason in problems)
+    assert capacities == []
+    assert {row.memory for row in rows} == {
+        "floor-mode",
+        "floor-static",
+        "floor-entropy",
+        "floor-known-0.01",
+        "faiss-q-Flat",
+    }
+    assert len({row.knowledge for row in rows}) == 1
+    assert [row["accuracy"] for row in _finished.rows() if row["memory"] == "faiss-q-Flat"] == ["1"] * 4
+    for name in ("index.html", "report.md", "results.csv", "capacity.csv"):
+        assert (_finished.report / name).stat().st_size > 0
+    page = (_finished.report / "index.html").read_text()
+    assert "Does it run?" in page and "make report" in page
+    assert not list(_finished.folder.rglob(".tmp*"))
+
+
+def test_it_is_said_beforehand_what_runs_and_afterwards_where_to_read(finished: Place) -> None:
+    finished.go(force=True)
+    assert f"tiny: Does it run? {NUM_CELLS} of {NUM_CELLS} cells to run in 2 processes, about" in finished.said[0]
+    assert finished.said[-1].startswith(f"{NUM_CELLS} of {NUM_CELLS} cells run in ")
+    assert finished.said[-1].endswith(str(finished.report / "index.html"))
+
+
+def test_a_second_call_redoes_nothing_and_reports_the_same(finished: Place) -> None:
+    before, plan = finished.stamps(), (finished.run / "plan.json").read_bytes()
+    pages = {path.name: path.read_bytes() for path in finished.report.iterdir() if path.is_file()}
+    finished.go()
+    assert finished.said[0] == f"tiny: all {NUM_CELLS} cells are done; writing the report"
+    assert finished.stamps() == before
+    assert (finished.run / "plan.json").read_bytes() == plan
+    assert {path.name: path.read_bytes() for path in finished.report.iterdir() if path.is_file()} == pages
+
+
+def test_a_resumed_run_is_an_uninterrupted_one(finished: Place) -> None:
+    before, rows = finished.stamps(), finished.rows()
+    lost = sorted(before)[::3]
+    for cell in lost:
+        (finished.run / "cells" / cell / "result.json").unlink()
+    finished.go()
+    assert f"{len(lost)} of {NUM_CELLS} cells to run" in finished.said[0]
+    assert {cell for cell, stamp in finished.stamps().items() if stamp != before.get(cell)} == set(lost)
+    assert finished.rows() == rows
+
+
+def test_force_redoes_every_cell_to_the_same_rows(finished: Place) -> None:
+    before, rows = finished.stamps(), finished.rows()
+    finished.go(force=True)
+    after = finished.stamps()
+    assert after.keys() == before.keys()
+    assert all(after[cell] > before[cell] for cell in before)
+    assert finished.rows() == rows
+
+
+def test_a_larger_experiment_runs_only_what_is_new(finished: Place) -> None:
+    before = finished.stamps()
+    more = replace(STORES, seeds=(0, 1, 2))
+    studies = {"keys": replace(CONFIG.studies["keys"], arms=(FLOORS, more))}
+    finished.go(replace(CONFIG, studies=studies))
+    assert before.items() <= finished.stamps().items()
+    assert len(finished.stamps()) == NUM_CELLS + 4
+    assert {row["seed"] for row in finished.rows()} == {"0", "1", "2"}
+
+
+# ---- the user's mistakes -------------------------------------------------------------------------------------------
+
+
+def with_stores(**changes: Any) -> ExperimentConfig:
+    return replace(CONFIG, studies={"keys": replace(CONFIG.studies["keys"], arms=(FLOORS, replace(STORES, **changes)))})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_facts": (32, 101)}, "101 facts asked for, but the set holds 100"),
+        ({"memories": (FaissMemoryConfig(factory="Flatt"),)}, "Flatt"),
+        ({"memories": (FaissMemoryConfig(factory="PQ48np"),)}, "PQ48np"),  # 16 dimensions are no multiple of 48
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_written_or_redone(
+    finished: Place, tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any], message: str
+) -> None:
+    elsewhere = Place(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(UserError, match=message):
+        elsewhere.go(with_stores(**changes))
+    assert list(elsewhere.folder.iterdir()) == []
+    before = finished.stamps()
+    with pytest.raises(UserError, match=message):
+        finished.go(with_stores(**changes), force=True)
+    assert finished.stamps() == before
+
+
+def nothing(run: Path) -> None:
+    shutil.rmtree(run)
+
+
+def a_file(run: Path) -> None:
+    shutil.rmtree(run)
+    run.write_text("no folder")
+
+
+def no_json(run: Path) -> None:
+    (run / "plan.json").write_text('{"cells": [')
+
+
+def another_plan(run: Path) -> None:
+    (run / "plan.json").write_text('{"steps": []}')
+
+
+def a_list(run: Path) -> None:
+    (run / "plan.json").write_text("[]")
+
+
+def no_text(run: Path) -> None:
+    (run / "plan.json").write_bytes(b"\xff\xfe\x00")
+
+
+def a_folder_in_its_place(run: Path) -> None:
+    (run / "plan.json").unlink()
+    (run / "plan.json").mkdir()
+
+
+@pytest.mark.parametrize(
+    "spoil", [nothing, a_file, no_json, another_plan, a_list, no_text, a_folder_in_its_place], ids=lambda f: f.__name__
+)
+def test_a_folder_that_is_no_run_is_refused_by_name(finished: Place, spoil: Callable[[Path], None]) -> None:
+    spoil(finished.run)
+    page = (finished.report / "index.html").read_bytes()
+    with pytest.raises(UserError, match="tiny"):
+        report_run(finished.run, finished.report)
+    assert (finished.report / "index.html").read_bytes() == page
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_rows_of_different_facts_are_not_reported_together(finished: Place) -> None:
+    (path,) = (finished.run / "cells").glob("*Flat-n64-s1-*/result.json")
+    rewrite(path, lambda record: record["rows"][0].update(knowledge="0123456789abcdef"))
+    with pytest.raises(UserError, match="study 'keys' mixes knowledge sets .*0123456789abcdef .*faiss-q-Flat"):
+        report_run(finished.run, finished.report)
+
+
+def test_failed_and_unfinished_cells_are_problems_of_the_report(finished: Place) -> None:
+    failed, unfinished = sorted((finished.run / "cells").glob("*floor-static*"))
+    for cell in (failed, unfinished):
+        (cell / "result.json").unlink()
+    (failed / "error.txt").write_text("Traceback (most recent call last):\n  ...\nValueError: out of luck\n")
+    problems = read_run(finished.run)[3]
+    assert (failed.name, "failed", "ValueError: out of luck") in problems
+    assert (unfinished.name, "failed", "was not run to its end") in problems
+    assert "out of luck" in (report_run(finished.run, finished.report) / "report.md").read_text()
+
+
+def test_a_run_without_a_single_row_cannot_be_reported(finished: Place) -> None:
+    for path in finished.results():
+        path.unlink()
+    with pytest.raises(
+        UserError, match=r"tiny: no cell has a result \(keys-floor-mode-n32.*: was not run to its end\)"
+    ):
+        report_run(finished.run, finished.report)

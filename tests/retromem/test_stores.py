@@ -1,0 +1,156 @@
+"""A store of twelve facts from file to answer, with the encoder that users get."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retrieval.errors import UserError
+from retrieval.sealed_folder import write_sealed
+from retromem import stores
+
+CAPITALS = {
+    "Norway": "Oslo",
+    "Italy": "Rome",
+    "France": "Paris",
+    "Japan": "Tokyo",
+    "Peru": "Lima",
+    "Kenya": "Nairobi",
+    "Cuba": "Havana",
+    "Egypt": "Cairo",
+    "Iran": "Tehran",
+    "Chad": "N'Djamena",
+    "Fiji": "Suva",
+    "Oman": "Muscat",
+}
+LEAKING = '{"subject": "Mexico", "relation": "capital", "value": "Mexico City"}\n'
+
+
+def build(store: Path, **changes: object) -> str:
+    """The store of the twelve capitals, in the present folder."""
+    given = {"phrasings": None, "columns": [], "factory": "Flat", "rotate_to": None, "key_by": "statement"}
+    return stores.build(store, facts="facts.jsonl", **{**given, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The present folder: facts, stores, and the cache of embeddings beside them."""
+    pytest.importorskip("faiss")
+    folder = tmp_path_factory.mktemp("place")
+    lines = [json.dumps({"subject": s, "relation": "capital", "value": v}) + "\n" for s, v in CAPITALS.items()]
+    (folder / "facts.jsonl").write_text("".join(lines) + LEAKING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def ledger(place: Path) -> str:
+    return build(Path("store"))
+
+
+@pytest.fixture
+def store(ledger: str, place: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    shutil.copytree(place / "store", tmp_path / "store")
+    return tmp_path / "store"
+
+
+def numbers(ledger: str) -> dict[str, int]:
+    return {name: int(count.replace(",", "")) for name, count in re.findall(r"(\w+_bytes) +([\d,]+)", ledger)}
+
+
+def test_the_ledger_sums_to_the_bytes_of_the_folder(ledger: str, store: Path) -> None:
+    assert ledger.startswith("store: 12 facts in faiss-s-Flat\n")
+    files = {path.name: path.stat().st_size for path in store.iterdir()}
+    counted = numbers(ledger)
+    assert counted["storage_bytes"] + counted["maintain_bytes"] + counted["value_bytes"] == sum(files.values())
+    assert counted["storage_bytes"] == files["index.faiss"] + files["payload.bin"]
+    assert counted["shared_bytes"] > 40_000_000  # the encoder
+    assert counted["seeded_bytes"] == 0
+    named = set(re.findall(r"[\w.]+\.\w+", " ".join(re.findall(r"\((.*)\)", ledger))))
+    assert set(files) <= named | {"from a seed"}
+    assert "left out: 1 subject_in_value" in ledger
+
+
+def test_a_rotation_lies_on_no_disk_and_is_named_all_the_same(ledger: str, place: Path) -> None:
+    rotated = numbers(build(Path("rotated"), rotate_to=32, key_by="question"))
+    assert rotated["seeded_bytes"] >= 4 * 384 * 32
+    assert rotated["storage_bytes"] < numbers(ledger)["storage_bytes"] / 5
+    files = [path.stat().st_size for path in (place / "rotated").iterdir()]
+    assert rotated["storage_bytes"] + rotated["maintain_bytes"] + rotated["value_bytes"] == sum(files)
+
+
+def test_a_whole_store_is_called_whole(store: Path) -> None:
+    assert stores.verify(store).startswith(f"{store}: whole; ")
+
+
+@pytest.mark.parametrize(
+    "name", ["index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow", "manifest.json"]
+)
+def test_verify_names_the_file_of_a_flipped_byte(store: Path, name: str) -> None:
+    content = bytearray((store / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (store / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(store / name))}: "):
+        stores.verify(store)
+
+
+@pytest.mark.parametrize("key_by", ["statement", "question"])
+def test_search_finds_the_answer_first(place: Path, key_by: str) -> None:
+    build(Path(key_by), key_by=key_by)
+    for subject in ("Norway", "Chad"):
+        value = CAPITALS[subject]
+        lines = stores.search(Path(key_by), f"Which city is the capital of {subject}?", top=3).splitlines()
+        assert len(lines) == 3
+        similarities = [float(line.split()[0]) for line in lines]
+        assert similarities == sorted(similarities, reverse=True)
+        assert lines[0].split("  ")[1] == value
+        assert subject in lines[0]
+        assert (value in lines[0].split("  ")[2]) == (key_by == "statement")
+
+
+def test_search_shows_no_more_than_there_is(store: Path) -> None:
+    assert len(stores.search(store, "Where?", top=50).splitlines()) == 12
+
+
+def test_building_again_replaces_the_store_and_encodes_nothing(ledger: str, place: Path) -> None:
+    cached = {path: path.stat().st_mtime_ns for path in (place / ".cache").rglob("*") if path.is_file()}
+    assert cached
+    assert build(Path("store")) == ledger
+    assert {path: path.stat().st_mtime_ns for path in (place / ".cache").rglob("*") if path.is_file()} == cached
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"factory": "Flatt"}, "'Flatt'"),
+        ({"factory": "IVF64,Flat"}, "IVF64,Flat cannot be built from 12 vectors"),
+        ({"rotate_to": 0}, "rotate_to"),
+        ({"phrasings": "nope.yaml"}, "nope.yaml"),
+        ({"columns": ["subject=name"]}, "facts.jsonl, line 1: column 'name' missing"),
+    ],
+)
+def test_what_cannot_be_built_leaves_nothing(
+    place: Path, ledger: str, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        build(Path("refused"), **changes)
+    assert not (place / "refused").exists()
+
+
+def test_a_folder_of_other_things_is_not_built_over(place: Path, ledger: str) -> None:
+    (place / "mine").mkdir()
+    (place / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="mine is no retromem store"):
+        build(Path("mine"))
+    assert (place / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_sealed_folder_that_is_no_store_of_facts_is_not_searched(tmp_path: Path) -> None:
+    write_sealed(tmp_path / "other", {"a.bin": b"1"}, kind="test", meta={})
+    with pytest.raises(UserError, match="other: is no store of facts"):
+        stores.search(tmp_path / "other", "Where?", top=1)
