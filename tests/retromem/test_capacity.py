@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -8,11 +9,12 @@ from hypothesis import strategies as st
 from retromem.cells import Cell, plan
 from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig, StudyConfig
 from retromem.knowledge.random_keys import KeysConfig
-from retromem.measure.capacity import Capacity, search_capacity
+from retromem.measure.capacity import Capacity, read_off, search_capacity
 from retromem.measure.latency import EncoderCost
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.memory_configs import AnyMemoryConfig
+from retromem.rows import Row
 from retromem.run_cell import Workplace, measure_cell
 
 
@@ -64,6 +66,51 @@ def test_without_tolerance_the_boundary_is_exact() -> None:
     for capacity in range(16, 200):
         found = search_capacity(Asked(capacity), CapacitySearch(low=16, high=300, resolution=0.0), num_available=500)
         assert found == Capacity(num_facts=capacity, censored=False)
+
+
+# ---- read off the sizes that were run ------------------------------------------------------------------------------
+
+
+def row(num_facts: int, accuracy: float, **other: Any) -> Row:
+    return Row(
+        **{
+            "study": "keys",
+            "side": "parametric",
+            "memory": "ffn-relu-8",
+            "role": "arm",
+            "family": "ffn-relu",
+            "knowledge": "abc",
+            "knowledge_name": "keys",
+            "twin": False,
+            "num_facts": num_facts,
+            "seed": 0,
+            "phrasing": "identical",
+            "accuracy": accuracy,
+            "bits_ce": 2.0 * num_facts,
+            "storage_bytes": 100,
+            "num_params": 25,
+            **other,
+        }
+    )
+
+
+def test_capacities_are_read_off_the_largest_size_that_reached_for_each_seed_and_twin() -> None:
+    rows = [row(size, 1.0 if size <= 200 else 0.9) for size in (400, 100, 200)]
+    rows += [row(size, 1.0, seed=1) for size in (100, 200, 400)]
+    rows += [row(size, 0.5, twin=True) for size in (100, 200, 400)]
+    rows += [row(100, 1.0, memory="asked at one size")]
+    rows += [row(size, 1.0, memory="no weights", side="retrieval") for size in (100, 200)]
+    rows += [row(size, 1.0, memory="a control", role="control") for size in (100, 200)]
+    rows += [row(size, 1.0, memory="another phrasing", phrasing="heldout") for size in (100, 200)]
+    found = read_off(rows, tau=0.99, phrasing="identical")
+    assert [(one.memory, one.seed, one.twin, one.num_facts, one.censored, one.bits) for one in found] == [
+        ("ffn-relu-8", 0, False, 200, False, 400.0),
+        ("ffn-relu-8", 1, False, 400, True, 800.0),
+        ("ffn-relu-8", 0, True, 0, False, None),
+    ]
+    said = {(one.tau, one.phrasing, one.num_params, one.storage_bytes) for one in found}
+    assert said == {(0.99, "identical", 25, 100)}
+    assert [one.memory for one in read_off(rows, tau=0.99, phrasing="heldout")] == ["another phrasing"]
 
 
 # ---- a search as a cell --------------------------------------------------------------------------------------------

@@ -93,7 +93,23 @@ def test_parts_are_disjoint_and_cover_the_set(fraction: float, seed: int, num_fa
     assert first.content_hash == second.content_hash == whole.content_hash
 
 
+@given(number=st.integers(2, 6), seed=st.integers(0, 5), num_facts=st.integers(1, 60))
+def test_folds_cover_the_set_and_keep_a_subject_together(number: int, seed: int, num_facts: int) -> None:
+    whole = lands().prefix(num_facts)
+    folds = whole.folds(number, seed=seed)
+    assert len(folds) == number
+    assert sorted(row for fold in folds for row in fold.rows_N) == sorted(whole.rows_N)
+    assert whole.text is not None
+    subjects = [{whole.text.subjects[row] for row in fold.rows_N} for fold in folds]
+    assert sum(map(len, subjects)) == len(set().union(*subjects))
+    assert max(map(len, subjects)) - min(map(len, subjects)) <= 1
+    by_fact = dict(zip(whole.rows_N.tolist(), whole.ask("identical").prior_Q.tolist(), strict=True))
+    for fold in folds:  # the prior is that of what was written, not of the fold
+        assert fold.prior_under(whole).tolist() == [by_fact[row] for row in fold.rows_N.tolist()]
+
+
 def test_parts_differ_by_seed() -> None:
+    assert lands().folds(3, seed=0)[0].rows_N.tolist() != lands().folds(3, seed=1)[0].rows_N.tolist()
     assert lands().split(0.5, seed=0)[0].rows_N.tolist() != lands().split(0.5, seed=1)[0].rows_N.tolist()
 
 

@@ -237,7 +237,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def test_rows_of_different_facts_are_not_reported_together(finished: Place) -> None:
     (path,) = (finished.run / "cells").glob("*Flat-n64-s1-*/result.json")
     rewrite(path, lambda record: record["rows"][0].update(knowledge="0123456789abcdef"))
-    with pytest.raises(UserError, match="study 'keys' mixes knowledge sets .*0123456789abcdef .*faiss-q-Flat"):
+    with pytest.raises(UserError, match=r"study 'keys' mixes knowledge sets .*0123456789abcdef .*faiss-q-Flat"):
         report_run(finished.run, finished.report)
 
 

@@ -107,7 +107,7 @@ def test_a_mistake_in_columns_is_said(tmp_path: Path, columns: tuple[str, ...], 
 def test_a_source_without_its_file_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`source: file` needs `file:`"):
         build_knowledge(TextConfig(source="file"))
-    with pytest.raises(UserError, match="nowhere.jsonl"):
+    with pytest.raises(UserError, match=r"nowhere\.jsonl"):
         build_knowledge(TextConfig(source="file", file=str(tmp_path / "nowhere.jsonl")))
 
 
@@ -115,7 +115,7 @@ def test_a_relation_without_templates_names_the_phrasings_file(tmp_path: Path) -
     phrasings = tmp_path / "phrasings.json"
     phrasings.write_text(json.dumps({"born_in": PHRASINGS["born_in"]}))
     config = TextConfig(source="file", file=str(saved(tmp_path / "people.jsonl", FACTS)), phrasings=str(phrasings))
-    with pytest.raises(UserError, match="phrasings.json: no templates for relation 'trade'"):
+    with pytest.raises(UserError, match=r"phrasings\.json: no templates for relation 'trade'"):
         build_knowledge(config)
 
 

@@ -1,0 +1,171 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from retromem.experiment import MeasureConfig
+from retromem.knowledge.fact_table import FactRow, clean
+from retromem.knowledge.from_table import text_set
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.random_keys import KeysConfig, keys_set
+from retromem.knowledge.text_keys import Template
+from retromem.knowledge.wordings import generic_wordings
+from retromem.measure.judgement import Setting, floor_lines, judge
+from retromem.measure.latency import EncoderCost
+from retromem.memories.faiss_memory import FaissMemoryConfig
+from retromem.memories.floors import FrequencyConfig
+from retromem.rows import Row
+from retromem.seam import MemoryConfig
+
+NUM_KINDS = 4
+
+
+class MadeUpKeys:
+    """Keys that tell the subject, and as much of its value as `knows`: what an encoder knows already."""
+
+    encoder_hash = "made-up"
+
+    def __init__(self, knows: float) -> None:
+        self._knows = knows
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> np.ndarray:
+        made = []
+        for text in texts:
+            number = int("".join(letter for letter in text if letter.isdigit()))
+            own = np.random.default_rng(number).standard_normal(32)
+            own /= np.linalg.norm(own)
+            own[number % NUM_KINDS] += self._knows
+            made.append(own / np.linalg.norm(own))
+        return np.stack(made).astype(np.float32)
+
+
+def people(num: int = 200, knows: float = 0.0) -> KnowledgeSet:
+    rows = [FactRow(subject=f"Person {row}", relation="trade", value="abcd"[row % NUM_KINDS] * 3) for row in range(num)]
+    table = clean(rows, name="people", source="here")
+    return text_set(table, {"trade": generic_wordings("trade")}).with_keys(MadeUpKeys(knows))
+
+
+def judged(
+    knowledge: KnowledgeSet,
+    config: MemoryConfig,
+    *,
+    halves: bool = False,
+    shuffled: bool = False,
+    quick: bool = True,
+    **measures: object,
+) -> dict[str, Row]:
+    """Phrasing -> row."""
+    setting = Setting(study="study", role="arm", seed=0, halves=halves, shuffled=shuffled)
+    rows = judge(
+        config,
+        knowledge,
+        setting=setting,
+        measures=MeasureConfig(**{"robustness": False, **measures}),
+        encoder=EncoderCost(seconds_per_text=0.5, single_text_ms=7.0, file_bytes=90),
+        quick=quick,
+    ).rows
+    return {row.phrasing: row for row in rows}
+
+
+# ---- cross-fit -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("knows", "least", "most"), [(0.0, 0.9, 1.0), (20.0, 0.0, 0.2)])
+def test_bits_stored_leave_out_what_the_encoder_knows(knows: float, least: float, most: float) -> None:
+    row = judged(people(knows=knows), FaissMemoryConfig(), quick=False, cross_fit=True)["identical"]
+    assert row.bits_ce is not None and row.bits_stored is not None and row.demand_bits is not None
+    assert row.bits_ce > 0.9 * row.demand_bits  # by what it answers, it holds everything
+    assert least * row.bits_ce <= row.bits_stored <= most * row.bits_ce
+
+
+def test_bits_stored_are_of_whole_judgements_of_real_values_alone() -> None:
+    knowledge = people()
+    assert judged(knowledge, FaissMemoryConfig(), quick=False)["identical"].bits_stored is None
+    asked = {"cross_fit": True, "quick": False}
+    rows = judged(knowledge, FaissMemoryConfig(), **asked)
+    assert {phrasing for phrasing, row in rows.items() if row.bits_stored is not None} == {"identical"}
+    for other in (
+        judged(knowledge.twin(seed=0), FaissMemoryConfig(), **asked),
+        judged(knowledge, FaissMemoryConfig(), halves=True, **asked),
+        judged(knowledge, FaissMemoryConfig(), shuffled=True, **asked),
+        judged(knowledge, FaissMemoryConfig(), cross_fit=True),
+        judged(knowledge.prefix(9), FaissMemoryConfig(), **asked),  # too few for five folds
+        judged(keys_set(KeysConfig(num_facts=50)), FaissMemoryConfig(), **asked),
+    ):
+        assert other["identical"].bits_stored is None
+
+
+# ---- what a row says -----------------------------------------------------------------------------------------------
+
+
+def test_on_halves_the_demand_is_that_of_the_half_that_is_judged() -> None:
+    knowledge = people().prefix(120)
+    row = judged(knowledge, FaissMemoryConfig(), halves=True)["identical"]
+    _, second = knowledge.split(0.5, seed=0)
+    assert row.halves and row.num_facts == 120 and row.num_asked == 60
+    assert row.demand_bits == second.demand_bits() < knowledge.demand_bits()
+    assert row.accuracy == 1.0
+    assert row.bits_ce is not None and row.bits_ce <= row.demand_bits
+
+
+def test_shuffled_answers_are_worth_nothing() -> None:
+    rows = judged(people(), FaissMemoryConfig(), shuffled=True)
+    assert all(row.bits_ce is not None and row.bits_ce <= 40 for row in rows.values())
+    assert all(row.accuracy is not None and row.accuracy < 0.5 for row in rows.values())
+    assert rows["identical"].memory == "faiss-q-Flat-shuffled"
+
+
+def test_fewer_questions_are_scaled_up_to_all_facts() -> None:
+    rows = judged(people(), FaissMemoryConfig(), max_asked=50, max_reworded=30)
+    assert {phrasing: row.num_asked for phrasing, row in rows.items()} == {"identical": 50, "seen": 30, "heldout": 30}
+    row = rows["identical"]
+    assert row.accuracy == 1.0 and row.bits_ce is not None and row.demand_bits is not None
+    assert 0.9 * row.demand_bits < row.bits_ce <= row.demand_bits
+
+
+def test_encoding_is_charged_at_its_cold_cost() -> None:
+    row = judged(people().prefix(80), FaissMemoryConfig(), quick=False)["identical"]
+    assert row.write_seconds == pytest.approx((row.memory_write_seconds or 0) + 80 * 0.5)
+    assert row.query_ms_p50_end_to_end == pytest.approx((row.query_ms_p50 or 0) + 7.0)
+    assert (row.query_ms_p50 or 0) <= (row.query_ms_p95 or 0)
+    assert 1 / (row.queries_per_second_end_to_end or 1) == pytest.approx(1 / (row.queries_per_second or 1) + 0.5)
+    assert row.shared_bytes == 90
+    quick = judged(people().prefix(80), FaissMemoryConfig())["identical"]
+    assert quick.query_ms_p50 is None and quick.accuracy == row.accuracy and quick.bits_ce == row.bits_ce
+
+
+def test_one_phrasing_alone_is_the_same_row() -> None:
+    knowledge, setting = people(), Setting(study="study", role="arm", seed=0)
+    everything = judged(knowledge, FaissMemoryConfig())
+    (row,) = judge(
+        FaissMemoryConfig(),
+        knowledge,
+        setting=setting,
+        measures=MeasureConfig(),
+        encoder=EncoderCost(),
+        only="heldout",
+        quick=True,
+    ).rows
+    assert (row.phrasing, row.num_asked) == ("heldout", 200)
+    assert (row.accuracy, row.bits_ce) == (everything["heldout"].accuracy, everything["heldout"].bits_ce)
+
+
+def test_the_floors_are_lines_of_the_demand() -> None:
+    knowledge = people().prefix(64)
+    entropy, known = floor_lines(
+        knowledge, setting=Setting(study="study", role="floor", seed=0), encoder=EncoderCost(file_bytes=90)
+    )
+    demand_bits = knowledge.demand_bits()
+    assert (entropy.memory, entropy.storage_bytes) == ("floor-entropy", int(np.ceil(demand_bits / 8)))
+    assert known.storage_bytes == int(np.ceil((demand_bits + 64 * np.log2(100)) / 8))
+    assert entropy.phrasing == known.phrasing == "" and entropy.accuracy is None
+
+
+def test_names_say_which_keys_and_answers() -> None:
+    setting = Setting(study="study", role="control", seed=3, raw_keys=True, shuffled=True)
+    rows = judge(
+        FrequencyConfig(), people(), setting=setting, measures=MeasureConfig(), encoder=EncoderCost(), quick=True
+    ).rows
+    assert {(row.memory, row.role, row.seed, row.family) for row in rows} == {
+        ("floor-mode-raw-shuffled", "control", 3, "floor")
+    }
