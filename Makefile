@@ -14,6 +14,8 @@ export TOKENIZERS_PARALLELISM := false
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RETROMEM := $(BIN)/python -m retromem
+# faiss-cpu and faiss-gpu overwrite each other: what was chosen once stays until .venv is removed.
+FAISS = $(if $(wildcard .venv/.gpu),gpu,cpu)
 INSTALL := $(PIP) install $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} -c constraints.txt
 
 .PHONY: help
@@ -32,11 +34,11 @@ $(BIN)/python:
 	"$$PYTHON" -m venv .venv
 
 .venv/.cpu: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[cpu]"
+	$(INSTALL) -e ".[$(FAISS)]"
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[cpu,dev]"
+	$(INSTALL) -e ".[$(FAISS),dev]"
 	@touch .venv/.cpu $@
 
 .PHONY: setup
@@ -46,7 +48,7 @@ setup: .venv/.cpu ## make .venv and install what running needs
 setup-gpu: | $(BIN)/python ## the same with FAISS for CUDA 12 (Linux x86_64)
 	-$(PIP) uninstall --yes faiss-cpu
 	$(INSTALL) -e ".[gpu]"
-	@touch .venv/.cpu
+	@touch .venv/.gpu .venv/.cpu
 
 .PHONY: report
 report: .venv/.cpu ## compare weights and index, write reports/<name>/index.html

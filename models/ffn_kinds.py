@@ -17,6 +17,16 @@ def hidden_units(kind: FFNKind, width: int, dim_in: int, dim_out: int) -> int:
     return max(1, width * (dim_in + dim_out) // (2 * dim_in + dim_out))
 
 
+def training_flops(kind: FFNKind, width: int, dim_in: int, dim_out: int, num_values: int) -> int:
+    """FLOPs of one fact in one optimisation step, forward and backward, multiplications and additions.
+
+    The input wants no gradient and the frozen codes (V, E) get none, so both cost 4 a weight where the rest costs 6.
+    """
+    units = hidden_units(kind, width, dim_in, dim_out)
+    inner = num_params(kind, width, dim_in, dim_out) - units * dim_out
+    return 4 * inner + 6 * units * dim_out + 4 * num_values * dim_out
+
+
 def num_params(kind: FFNKind, width: int, dim_in: int, dim_out: int) -> int:
     """Weights of an FFN of this kind: no biases."""
     matrices_in = 2 if kind in GATED else 1

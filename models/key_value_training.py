@@ -3,7 +3,7 @@
 One `training_step` runs many optimisation steps (manual optimisation): the usual one batch an epoch costs several
 milliseconds of bookkeeping where the step of a small FFN costs a few hundred microseconds.
 
-Shape legend: N facts, B batch, D key dimension, E code dimension, V values.
+Shape legend: N facts, B batch, D key dimension, E code dimension, V values, M candidates of the largest relation.
 """
 
 import logging
@@ -43,7 +43,6 @@ class KeyValueModule(lightning.LightningModule):
     value_ids_N: Tensor
     first_N: Tensor
     end_N: Tensor
-    ids_V: Tensor
     codes_VE: Tensor
 
     def __init__(
@@ -67,7 +66,7 @@ class KeyValueModule(lightning.LightningModule):
         self.register_buffer("codes_VE", codes_VE, persistent=False)
         self.register_buffer("first_N", data.first_candidates_N, persistent=False)
         self.register_buffer("end_N", data.end_candidates_N, persistent=False)
-        self.register_buffer("ids_V", torch.arange(len(codes_VE)), persistent=False)
+        self._most_candidates = int((data.end_candidates_N - data.first_candidates_N).max())
         self._masks = bool((data.end_candidates_N - data.first_candidates_N < len(codes_VE)).any())
         self._batches = self._index_batches()
         self._deadline = math.inf
@@ -77,7 +76,7 @@ class KeyValueModule(lightning.LightningModule):
     def batch_facts(self) -> int:
         """Facts that one optimisation step sees."""
         num_facts = len(self.keys_ND)
-        return num_facts if num_facts <= self.budget.full_batch_up_to else self.budget.batch_size
+        return num_facts if num_facts <= self.budget.full_batch_up_to else min(self.budget.batch_size, num_facts)
 
     def optimizer_moments(self) -> list[list[Tensor]]:
         """Adam's two moments of each weight, flat; empty where nothing was trained."""
@@ -89,7 +88,10 @@ class KeyValueModule(lightning.LightningModule):
         ]
 
     def _index_batches(self) -> Iterator[Tensor | None]:
-        """Row numbers of one minibatch after another, every fact once a pass; None stands for the full batch."""
+        """Row numbers of one minibatch after another; None stands for the full batch.
+
+        No fact twice a pass; what does not fill a last minibatch waits for the next order.
+        """
         num_facts, size = len(self.keys_ND), self.batch_facts
         while True:
             if size == num_facts:
@@ -105,10 +107,13 @@ class KeyValueModule(lightning.LightningModule):
         if rows_B is not None:
             keys_BD, values_B, first_B, end_B = keys_BD[rows_B], values_B[rows_B], first_B[rows_B], end_B[rows_B]
         logits_BV = self.backbone(keys_BD) @ self.codes_VE.T
-        if self._masks:
-            outside_BV = (self.ids_V < first_B[:, None]) | (self.ids_V >= end_B[:, None])
-            logits_BV = logits_BV.masked_fill(outside_BV, -math.inf)
-        return functional.cross_entropy(logits_BV, values_B)
+        if not self._masks:
+            return functional.cross_entropy(logits_BV, values_B)
+        # Of thousands of values a relation has a few hundred: the softmax over the others would be most of the cost.
+        columns_BM = first_B[:, None] + torch.arange(self._most_candidates, device=self.device)
+        outside_BM = columns_BM >= end_B[:, None]
+        logits_BM = logits_BV.gather(1, columns_BM.clamp(max=len(self.codes_VE) - 1))
+        return functional.cross_entropy(logits_BM.masked_fill(outside_BM, -math.inf), values_B - first_B)
 
     def configure_optimizers(self) -> Any:
         self._adam = torch.optim.Adam(self.backbone.parameters(), lr=self.budget.learning_rate, fused=True)
@@ -140,8 +145,8 @@ class KeyValueModule(lightning.LightningModule):
             self.trainer.should_stop = True
 
 
-def fit(module: KeyValueModule, *, accelerator: str) -> None:
-    """Run the module's training to its goal, its steps or its deadline, on the device asked for."""
+def fit(module: KeyValueModule, *, accelerator: str) -> str:
+    """Run the training to its goal, its steps or its deadline; returns the kind of device it ran on (cpu, cuda)."""
     calls = math.ceil(module.budget.steps / STEPS_A_CALL)
     # Four lines and an advertisement for every training: too much for thousands of them.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -155,3 +160,4 @@ def fit(module: KeyValueModule, *, accelerator: str) -> None:
         enable_model_summary=False,
     )
     trainer.fit(module, DataLoader([0], batch_size=None))  # type: ignore[arg-type]
+    return str(trainer.strategy.root_device.type)

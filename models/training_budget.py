@@ -19,3 +19,7 @@ class TrainingBudget:
     """mean cross-entropy a fact, over the last 100 steps, at which training ends early"""
     max_seconds: float = 120.0
     """cap on one training; a row that hit it says so"""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, not {self.batch_size}")

@@ -46,7 +46,8 @@ def unpack(content: bytes, shapes: Mapping[str, Sequence[int]], precision: Preci
     for name, (rows, columns) in shapes.items():
         if precision == "int8":
             scale_O = take("<f2", columns)
-            w_IO = take("i1", rows * columns).reshape(rows, columns) * scale_O
+            with np.errstate(invalid="ignore", over="ignore"):  # flipped bits can make a scale infinite
+                w_IO = take("i1", rows * columns).reshape(rows, columns) * scale_O
         else:
             w_IO = take("<f4" if precision == "float32" else "<f2", rows * columns).reshape(rows, columns)
         weights[name] = torch.from_numpy(np.ascontiguousarray(w_IO))

@@ -24,7 +24,8 @@ def arrow_stream(
         {"id": ids_N, "text": pyarrow.array(texts, pyarrow.string()), "group": groups_N, "label": labels_N}
     )
     file = io.BytesIO()
-    with pyarrow.ipc.new_stream(file, table.schema) as writer:
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.ipc.new_stream(file, table.schema, options=options) as writer:
         writer.write_table(table, max_chunksize=_ROWS_A_BATCH)
     return file.getvalue()
 

@@ -75,9 +75,10 @@ def _is_file_at(descriptor: int, path: Path) -> bool:
 
 
 @contextmanager
-def _locked(folder: Path, seconds: float) -> Iterator[None]:
+def locked(folder: Path, seconds: float) -> Iterator[None]:
     """Hold `<folder>.lock`. The kernel frees the lock of a killed writer; its file does no harm and may be removed."""
     path = folder.with_name(f"{folder.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + seconds
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -128,7 +129,7 @@ def write_sealed(
     manifest = sealed_bytes(files, kind=kind, meta=meta)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder, lock_seconds):
+        with locked(folder, lock_seconds):
             _refuse_to_replace(folder)
             with new_folder(folder) as new:
                 for name, content in files.items():

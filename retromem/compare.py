@@ -10,6 +10,7 @@ pandas.DataFrame(rows)
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from retrieval.embedding_cache import EmbeddingCache
@@ -31,13 +32,15 @@ def compare(
     num_facts: Sequence[int],
     seeds: Sequence[int] = (0,),
     twins: Sequence[bool] = (False,),
+    halves: bool = False,
     encoder: EncoderConfig | None = None,
     measures: MeasureConfig | None = None,
     cache: Path = Path(".cache/embeddings"),
 ) -> list[Row]:
     """Judge each memory on the same facts, questions and estimator, one after the other in this process.
 
-    One row for each memory, size, seed, twin and phrasing. UserError where a size is larger than the set; Refused where
+    One row for each memory, size, seed, twin and phrasing. `halves` judges on half of the facts, as pairs need it: they
+    are taught on the other half. UserError where a size is larger than the set; Refused where
     an index cannot be trained on so few facts.
     """
     encoder, measures = encoder or EncoderConfig(), measures or MeasureConfig()
@@ -49,11 +52,11 @@ def compare(
     prefixes = [(variant.prefix(size), seed) for variant, seed in variants for size in num_facts]
     cost = EncoderCost()
     if knowledge.text is not None:
-        keys, cost = _encoded([prefix for prefix, _ in prefixes], memories, encoder, measures, cache)
+        keys, cost = _encoded([prefix for prefix, _ in prefixes], memories, encoder, measures, cache, halves=halves)
         prefixes = [(prefix.with_keys(keys), seed) for prefix, seed in prefixes]
     rows: list[Row] = []
     for prefix, seed in prefixes:
-        setting = Setting(study=knowledge.name, role="arm", seed=seed)
+        setting = Setting(study=knowledge.name, role="arm", seed=seed, halves=halves)
         for memory in memories:
             rows += judge(memory, prefix, setting=setting, measures=measures, encoder=cost).rows
     return rows
@@ -65,13 +68,16 @@ def _encoded(
     config: EncoderConfig,
     measures: MeasureConfig,
     folder: Path,
+    *,
+    halves: bool,
 ) -> tuple[CachedTextKeys, EncoderCost]:
     from retrieval.encoder import Encoder
 
     names = spare_city_names()
+    everything = replace(measures, max_asked=None, max_reworded=10**9) if halves else measures
     collector, cache, encoder = TextCollector(names), EmbeddingCache(folder), Encoder(config)
-    for prefix in prefixes:
-        collect_texts(prefix.with_keys(collector), measures, statements=any(m.reads_statements for m in memories))
+    for prefix in prefixes:  # halves are parts of it: the texts of the whole will do
+        collect_texts(prefix.with_keys(collector), everything, statements=any(m.reads_statements for m in memories))
     cache.encode_missing(encoder, collector.texts)
     keys = CachedTextKeys(cache, encoder.content_hash, centred=True, names_off_the_set=names)
     cost = EncoderCost(

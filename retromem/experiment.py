@@ -17,10 +17,6 @@ from retromem.seam import Phrasing
 class MeasureConfig:
     """How much is asked, and which accuracies count."""
 
-    accuracy_identical: float = 0.99
-    """tau: share of the written questions that must be answered"""
-    accuracy_heldout: float = 0.95
-    """the same for questions worded anew"""
     max_asked: int | None = None
     """written questions asked, at most; all where empty"""
     max_reworded: int = 1000
@@ -33,6 +29,10 @@ class MeasureConfig:
     cross_fit: bool = False
     """on real values, take off what the same memory answers for facts it was never written: `bits_stored`, five more
     writings a cell"""
+
+    def __post_init__(self) -> None:
+        if self.max_disturbed < 1 or self.max_reworded < 1 or (self.max_asked is not None and self.max_asked < 1):
+            raise ValueError("max_asked, max_reworded and max_disturbed must be 1 or more")
 
     def most(self, phrasing: Phrasing) -> int | None:
         """Questions asked in this phrasing, at most."""
@@ -53,6 +53,10 @@ class CapacitySearch:
     """facts, where it ends: beyond it a capacity is a lower bound only"""
     resolution: float = 0.02
     """relative width of the last interval"""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.low <= self.high:
+            raise ValueError("low must be 1 or more, and high no less")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,12 @@ class ArmsConfig:
     """null: answers are shuffled before they are scored"""
     widths_from_demand: tuple[float, ...] = ()
     """replace each FFN's width by those that would store the demand at these bits a parameter"""
+
+    def __post_init__(self) -> None:
+        if any(memory.memory == "paired" for memory in self.memories) and not self.halves:
+            raise ValueError("a paired memory is taught on other facts than it is asked for: add `halves: true`")
+        if self.halves and any(size < 2 for size in self.num_facts):
+            raise ValueError("halves need two facts or more")
 
 
 @dataclass(frozen=True, kw_only=True)

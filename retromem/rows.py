@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+TAU = {"identical": 0.99, "heldout": 0.95}
+"""accuracy at which a memory counts as answering, by phrasing"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -92,6 +95,32 @@ class Row:
     device: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class CapacityRow:
+    """One memory and seed: how many facts it held. One line of `capacity.csv`."""
+
+    study: str
+    memory: str
+    twin: bool
+    phrasing: str
+    tau: float
+    """accuracy that had to be reached"""
+    seed: int
+    num_facts: int
+    """largest N that reached tau; 0 when none did"""
+    censored: bool
+    """no N in range exceeded the capacity: num_facts is a lower bound only"""
+    storage_bytes: int | None
+    num_params: int | None
+    bits: float | None
+    """recalled at num_facts"""
+
+    @property
+    def bits_per_param(self) -> float | None:
+        """None for a memory without parameters or without bits."""
+        return self.bits / self.num_params if self.bits is not None and self.num_params else None
+
+
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))
 
 
@@ -116,5 +145,5 @@ def rows_to_csv(rows: Iterable[Row]) -> str:
 
 
 def row_from_json(record: Mapping[str, Any]) -> Row:
-    """A row as `result.json` keeps it; an unknown or missing column is a TypeError."""
+    """A row as `result.json` keeps it; an unknown column is a TypeError."""
     return Row(**record)

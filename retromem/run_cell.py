@@ -23,8 +23,7 @@ from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.measure.capacity import search_capacity
 from retromem.measure.judgement import Setting, floor_lines, judge
 from retromem.measure.latency import EncoderCost
-from retromem.report.run_facts import CapacityRow
-from retromem.rows import Row
+from retromem.rows import CapacityRow, Row
 
 RESULT, ERROR, RUNNING = "result.json", "error.txt", "running.json"
 
@@ -36,7 +35,6 @@ class Workplace:
     cells_folder: str
     cache_folder: str
     encoder: EncoderCost
-    device: str
 
 
 @lru_cache(maxsize=1)
@@ -71,7 +69,8 @@ def texts_of(cells: list[Cell]) -> list[str]:
             continue
         # Statements of the real set are the same for every seed; smaller sets are prefixes, but calibrate on others.
         signature = (
-            cell.knowledge_hash,
+            cell.knowledge,
+            cell.measures,
             cell.twin,
             cell.seed,
             cell.num_facts,
@@ -103,7 +102,6 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
         raw_keys=cell.raw_keys,
         halves=cell.halves,
         shuffled=cell.shuffled,
-        device=workplace.device,
     )
     if cell.capacity is None:
         prefix = knowledge.prefix(cell.num_facts)
@@ -123,6 +121,7 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
             encoder=encoder,
             only=search.phrasing,
             quick=True,
+            tau=search.accuracy,
         ).rows
         seen[num_facts] = row
         return row.accuracy is not None and row.accuracy >= search.accuracy
@@ -132,7 +131,9 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
     rows = tuple(seen[num_facts] for num_facts in sorted(seen))
     if at is not None:  # the row at capacity is judged in full
         prefix = knowledge.prefix(found.num_facts)
-        full = judge(cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder).rows
+        full = judge(
+            cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder, tau=search.accuracy
+        ).rows
         rows = tuple(row for row in rows if row.num_facts != found.num_facts) + full
     weighed = rows[0] if at is None else at  # at capacity: a store grows with its facts
     return rows, CapacityRow(
@@ -166,11 +167,11 @@ def run_cell(cell: Cell, workplace: Workplace) -> str:
         record |= {"status": "refused", "reason": str(refusal)}
     except Exception:
         write_text(folder / ERROR, traceback.format_exc())
-        (folder / RUNNING).unlink()
+        (folder / RUNNING).unlink(missing_ok=True)
         return "failed"
     record["seconds"] = round(time.perf_counter() - start, 3)
     write_text(folder / RESULT, json.dumps(record, indent=1) + "\n")
-    (folder / RUNNING).unlink()
+    (folder / RUNNING).unlink(missing_ok=True)
     return str(record["status"])
 
 

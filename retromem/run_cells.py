@@ -5,7 +5,6 @@ joblib with loky: its Ray and Dask backends are how cells can leave the machine.
 
 import os
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +31,6 @@ _ENVIRONMENT = {
 def _work(cell: Cell, workplace: Workplace) -> tuple[str, str]:
     """In the worker: one thread, and no warnings of Lightning about loaders and workers that are meant."""
     warnings.filterwarnings("ignore", module="lightning")
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
     return cell.folder_name, run_cell(cell, workplace)
 
 
@@ -43,7 +40,7 @@ def run_cells(cells: Sequence[Cell], workplace: Workplace, *, num_workers: int, 
     A dying worker takes its pool with it, and nobody can tell from outside which of the cells in flight killed it: each
     of them is run once more, alone in a pool of its own. The one that dies again fails; the others go on.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    os.environ.update(_ENVIRONMENT)
     waiting = {cell.folder_name: cell for cell in sorted(cells, key=lambda cell: -cell.weight)}
     for cell in cells:  # what an earlier run left must not be taken for the doing of this one
         for trace in (ERROR, RUNNING):

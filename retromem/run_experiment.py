@@ -8,7 +8,8 @@ reports/<name>/                            index.html, report.md, results.csv, c
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import UserError
+from retrieval.sealed_folder import locked
 from retromem.cells import Cell, key_dim, plan
 from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge
@@ -23,8 +25,8 @@ from retromem.measure.capacity import read_off
 from retromem.measure.latency import EncoderCost
 from retromem.method import describe_machine, versions
 from retromem.report.page import write_report
-from retromem.report.run_facts import CapacityRow, RunFacts
-from retromem.rows import Row, row_from_json
+from retromem.report.run_facts import RunFacts
+from retromem.rows import TAU, CapacityRow, Row, row_from_json
 from retromem.run_cell import ERROR, RESULT, Workplace, forget_cell, read_result, texts_of
 from retromem.run_cells import run_cells
 
@@ -51,27 +53,45 @@ def run_experiment(
     resolved = config.encoder.resolve() if uses_text else None
     cells = plan(config, encoder_hash=resolved.content_hash if resolved else "")
     run = runs / name
-    cells_folder = run / "cells"
-    todo = [cell for cell in cells if force or not (cells_folder / cell.folder_name / RESULT).exists()]
+    todo = [cell for cell in cells if force or not (run / "cells" / cell.folder_name / RESULT).exists()]
     say(_opening(name, config, cells, todo, num_workers))
     if todo:
         _check_indexes(todo)
+    with locked(run, seconds=1.0):
+        _run(config, cells, todo, name, command, run, cache, say, force=force, num_workers=num_workers)
+        folder = report_run(run, reports / name)
+    say(f"{len(todo)} of {len(cells)} cells run in {time.perf_counter() - start:.0f} s; read {folder / 'index.html'}")
+    return folder
+
+
+def _run(
+    config: ExperimentConfig,
+    cells: list[Cell],
+    todo: list[Cell],
+    name: str,
+    command: str,
+    run: Path,
+    cache: Path,
+    say: Say,
+    *,
+    force: bool,
+    num_workers: int,
+) -> None:
+    """Encode, note the plan, run the cells; the run's lock is held."""
+    cells_folder = run / "cells"
     if force:
         for cell in cells:
             forget_cell(cells_folder / cell.folder_name)
-    encoder = _encode(config, todo, cache, say) if todo and uses_text else EncoderCost()
-    workplace = Workplace(
-        cells_folder=str(cells_folder), cache_folder=str(cache), encoder=encoder, device=describe_machine()["device"]
-    )
-    record = _plan_record(config, name, command, cells, encoder_text=resolved.description if resolved else "none")
+    encoder = _encode(config, todo, cache, say) if any(cell.encoder_hash for cell in todo) else EncoderCost()
+    workplace = Workplace(cells_folder=str(cells_folder), cache_folder=str(cache), encoder=encoder)
+    record = _plan_record(config, name, command, cells, encoder_text=_describe_encoder(config, cells))
     if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
-        record = json.loads((run / PLAN).read_text())  # nothing was run: the report keeps the day it was measured
+        # Nothing was run: the report keeps the day and the command of the measurement.
+        old = json.loads((run / PLAN).read_text())["method"]
+        record["method"] |= {key: old[key] for key in ("date", "command", "machine", "versions")}
     write_text(run / PLAN, json.dumps(record, indent=1) + "\n")
     if todo:
         run_cells(todo, workplace, num_workers=num_workers, progress=_Progress(len(todo), say))
-    folder = report_run(run, reports / name)
-    say(f"{len(todo)} of {len(cells)} cells run in {time.perf_counter() - start:.0f} s; read {folder / 'index.html'}")
-    return folder
 
 
 def _opening(name: str, config: ExperimentConfig, cells: Sequence[Cell], todo: Sequence[Cell], workers: int) -> str:
@@ -82,6 +102,10 @@ def _opening(name: str, config: ExperimentConfig, cells: Sequence[Cell], todo: S
         f"{name}: {config.question} {len(todo)} of {len(cells)} cells to run in {workers} processes, "
         f"about {max(1, round(seconds / 60 * 2 / workers))} min"
     )
+
+
+def _describe_encoder(config: ExperimentConfig, cells: Sequence[Cell]) -> str:
+    return config.encoder.resolve().description if any(cell.encoder_hash for cell in cells) else "none"
 
 
 def _check_indexes(cells: Sequence[Cell]) -> None:
@@ -152,12 +176,15 @@ def _plan_record(
     capped = [k.name for k in sets.values() if k.text and k.num_facts > config.max_weight_facts]
     if capped and any(not arms.num_facts and not arms.capacity for s in config.studies.values() for arms in s.arms):
         notes.append(f"The weights' curve takes at most {config.max_weight_facts:,} facts (MAX_FACTS= raises it).")
+    dropped: Counter[str] = Counter()
+    for knowledge in {knowledge.content_hash: knowledge for knowledge in sets.values()}.values():
+        dropped.update(knowledge.dropped)
     return {
         "name": name,
         "title": config.title,
         "question": config.question,
         "notes": list(dict.fromkeys(notes)),
-        "dropped": {reason: count for knowledge in sets.values() for reason, count in knowledge.dropped.items()},
+        "dropped": dict(dropped),
         "cells": [cell.folder_name for cell in cells],
         "method": {
             "command": command,
@@ -219,7 +246,7 @@ def report_run(run: Path, folder: Path) -> Path:
             name=record["name"],
             title=record["title"],
             question=record["question"],
-            capacities=[*capacities, *_capacities_read_off(rows, capacities, record["measures"])],
+            capacities=[*capacities, *_capacities_read_off(rows, capacities)],
             problems=problems,
             notes=[*record["notes"], *_warnings(rows)],
             dropped=record["dropped"],
@@ -230,14 +257,12 @@ def report_run(run: Path, folder: Path) -> Path:
     return folder
 
 
-def _capacities_read_off(
-    rows: Sequence[Row], searched: Sequence[CapacityRow], measures: Mapping[str, Any]
-) -> list[CapacityRow]:
+def _capacities_read_off(rows: Sequence[Row], searched: Sequence[CapacityRow]) -> list[CapacityRow]:
     """Of the studies in which no capacity was searched for."""
     others = [row for row in rows if row.study not in {capacity.study for capacity in searched} and not row.halves]
     return [
-        *read_off(others, tau=measures["accuracy_identical"], phrasing="identical"),
-        *read_off(others, tau=measures["accuracy_heldout"], phrasing="heldout"),
+        *read_off(others, tau=TAU["identical"], phrasing="identical"),
+        *read_off(others, tau=TAU["heldout"], phrasing="heldout"),
     ]
 
 

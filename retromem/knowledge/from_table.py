@@ -43,8 +43,11 @@ def text_set(
     strings: list[str] = []
     starts = [0]
     value_number: dict[tuple[str, str], int] = {}
+    values_of: dict[str, set[str]] = {relation: set() for relation in relations}
+    for relation, value in zip(table.relations, table.values, strict=True):
+        values_of[relation].add(value)
     for relation in relations:
-        for value in sorted({v for r, v in zip(table.relations, table.values, strict=True) if r == relation}):
+        for value in sorted(values_of[relation]):
             value_number[relation, value] = len(strings)
             strings.append(value)
         starts.append(len(strings))

@@ -58,7 +58,10 @@ class CachedTextKeys:
         vectors_QD = self._cache.vectors(self._raw_hash, texts)
         if not self._centred or not texts:
             return vectors_QD
-        centred_QD = vectors_QD - np.stack([self._mean(template) for template in templates])
+        # By identity first: hashing a statement's template goes through all of its relation's values.
+        distinct = {id(template): template for template in templates}
+        mean_of = {key: self._mean(template) for key, template in distinct.items()}
+        centred_QD = vectors_QD - np.stack([mean_of[id(template)] for template in templates])
         unit_QD: Float32[ndarray, "Q D"] = centred_QD / np.linalg.norm(centred_QD, axis=1, keepdims=True)
         return unit_QD.astype(np.float32)
 

@@ -26,6 +26,8 @@ class Answers:
 
     right_Q: Bool[ndarray, " Q"]
     """the first value is the true one"""
+    answered_Q: Bool[ndarray, " Q"]
+    """any value was named at all"""
     chunk_right_Q: Bool[ndarray, " Q"] | None
     """the fact that spoke for the first value is the fact asked for; None where a memory cannot say"""
     log2_p_Q: Float64[ndarray, " Q"]
@@ -62,10 +64,12 @@ def answers(memory: Memory, asked: Asked, values: ValueTable, calibration: Calib
     """Ask every question and score the answers under the memory's calibration."""
     probability_Q = np.zeros(len(asked))
     right_Q = np.zeros(len(asked), dtype=bool)
+    answered_Q = np.zeros(len(asked), dtype=bool)
     chunk_right_Q: Bool[ndarray, " Q"] | None = np.zeros(len(asked), dtype=bool)
     temperatures_G = np.array([calibration.temperature])
     for rows, recall, true_B in _scored_blocks(memory, asked, values):
         probability_Q[rows] = bits.true_probability(recall.scored_QC.astype(np.float64), true_B, temperatures_G)[:, 0]
+        answered_Q[rows] = recall.value_ids_QK[:, 0] >= 0
         right_Q[rows] = recall.value_ids_QK[:, 0] == asked.value_ids_Q[rows]
         if recall.fact_ids_QK is None:
             chunk_right_Q = None
@@ -73,6 +77,7 @@ def answers(memory: Memory, asked: Asked, values: ValueTable, calibration: Calib
             chunk_right_Q[rows] = recall.fact_ids_QK[:, 0] == asked.fact_ids_Q[rows]
     return Answers(
         right_Q=right_Q,
+        answered_Q=answered_Q,
         chunk_right_Q=chunk_right_Q,
         log2_p_Q=bits.log2_calibrated(probability_Q, asked.prior_Q, calibration.epsilon),
         num_candidates_Q=values.num_candidates_R()[asked.queries.relation_ids_Q],
@@ -96,7 +101,9 @@ def bits_recalled(answered: Answers, *, demand_bits: float, num_facts: int, unif
     return BitsRecalled(
         demand_bits=demand_bits,
         bits_ce=bits.bits_ce(demand_bits, answered.log2_p_Q, num_facts),
-        bits_argmax=bits.bits_argmax(demand_bits, answered.right_Q, answered.num_candidates_Q, num_facts),
+        bits_argmax=bits.bits_argmax(
+            demand_bits, answered.right_Q, answered.num_candidates_Q, num_facts, answered_Q=answered.answered_Q
+        ),
         bits_ce_clipped=bits.bits_ce_clipped(answered.log2_p_Q, np.log2(answered.num_candidates_Q), num_facts),
         bits_at_tau=demand_bits if uniform and answered.accuracy >= tau else None,
     )

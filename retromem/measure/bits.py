@@ -19,7 +19,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from numpy import ndarray
 
 MIN_EPSILON = 2.0**-14
@@ -46,7 +45,7 @@ def demand_uniform(counts_R: Sequence[int], num_candidates_R: Sequence[int]) -> 
     return float(sum(n * math.log2(m) for n, m in zip(counts_R, num_candidates_R, strict=True) if n))
 
 
-def demand_of_values(relation_ids_N: Int64[ndarray, " N"], value_ids_N: Int64[ndarray, " N"]) -> float:
+def demand_of_values(relation_ids_N: ndarray, value_ids_N: ndarray) -> float:
     """Real values: log2 multinomial of the value counts, summed over relations (an upper bound where they depend).
 
     The value counts themselves are given to every memory, so they cost and earn nothing.
@@ -57,7 +56,7 @@ def demand_of_values(relation_ids_N: Int64[ndarray, " N"], value_ids_N: Int64[nd
     )
 
 
-def demand_given(first_N: Int64[ndarray, " N"], second_N: Int64[ndarray, " N"]) -> float:
+def demand_given(first_N: ndarray, second_N: ndarray) -> float:
     """D(second | first) of two relations of the same subjects: chained, for relations that depend on each other."""
     return demand_of_values(first_N, second_N)
 
@@ -87,9 +86,7 @@ class Calibration:
         return cls(temperature=temperature, epsilon=epsilon)
 
 
-def true_probability(
-    log_probs_QC: Float64[ndarray, "Q C"], true_Q: Int64[ndarray, " Q"], temperatures_G: Float64[ndarray, " G"]
-) -> Float64[ndarray, "Q G"]:
+def true_probability(log_probs_QC: ndarray, true_Q: ndarray, temperatures_G: ndarray) -> ndarray:
     """softmax(log p / T) at the true candidate for each T; 0 where the memory gave every candidate -inf."""
     best_Q1 = log_probs_QC.max(axis=1, keepdims=True)
     answered_Q = np.isfinite(best_Q1[:, 0])
@@ -102,9 +99,7 @@ def true_probability(
     return probability_QG
 
 
-def _best_epsilon(
-    probability_QG: Float64[ndarray, "Q G"], prior_Q: Float64[ndarray, " Q"], floor: float
-) -> tuple[Float64[ndarray, " G"], Float64[ndarray, " G"]]:
+def _best_epsilon(probability_QG: ndarray, prior_Q: ndarray, floor: float) -> tuple[ndarray, ndarray]:
     """The eps in [floor, 1] of the highest likelihood for each column, and that mean log2 likelihood.
 
     The likelihood is concave in eps, so its derivative is bisected.
@@ -132,13 +127,11 @@ class CalibrationFit:
     def __init__(self, *, num_facts: int) -> None:
         self._floor = _round_up_to_float16(max(MIN_EPSILON, 1.0 / max(num_facts, 1)))
         self._temperatures_G = _TEMPERATURES
-        self._probabilities: list[Float64[ndarray, "Q G"]] = []
-        self._priors: list[Float64[ndarray, " Q"]] = []
+        self._probabilities: list[ndarray] = []
+        self._priors: list[ndarray] = []
         self.result = Calibration(temperature=1.0, epsilon=1.0)
 
-    def add(
-        self, log_probs_QC: Float64[ndarray, "Q C"], true_Q: Int64[ndarray, " Q"], prior_Q: Float64[ndarray, " Q"]
-    ) -> None:
+    def add(self, log_probs_QC: ndarray, true_Q: ndarray, prior_Q: ndarray) -> None:
         self._probabilities.append(true_probability(log_probs_QC, true_Q, self._temperatures_G))
         self._priors.append(prior_Q)
 
@@ -156,9 +149,7 @@ class CalibrationFit:
         self._temperatures_G = np.geomspace(self._temperatures_G[below], self._temperatures_G[above], 21)
 
 
-def log2_calibrated(
-    probability_Q: Float64[ndarray, " Q"], prior_Q: Float64[ndarray, " Q"], epsilon: float
-) -> Float64[ndarray, " Q"]:
+def log2_calibrated(probability_Q: ndarray, prior_Q: ndarray, epsilon: float) -> ndarray:
     """log2 p~ of the true value, from its tempered probability."""
     return np.log2((1.0 - epsilon) * probability_Q + epsilon * prior_Q)
 
@@ -166,24 +157,31 @@ def log2_calibrated(
 # ---- bits recalled -----------------------------------------------------------------------------------------------
 
 
-def bits_ce(demand_bits: float, log2_p_Q: Float64[ndarray, " Q"], num_facts: int) -> float:
+def bits_ce(demand_bits: float, log2_p_Q: ndarray, num_facts: int) -> float:
     """max(0, D + sum log2 p~), the sum scaled to all N facts; at most D."""
     return max(0.0, demand_bits + float(log2_p_Q.sum()) * num_facts / len(log2_p_Q))
 
 
-def bits_ce_clipped(
-    log2_p_Q: Float64[ndarray, " Q"], log2_num_candidates_Q: Float64[ndarray, " Q"], num_facts: int
-) -> float:
+def bits_ce_clipped(log2_p_Q: ndarray, log2_num_candidates_Q: ndarray, num_facts: int) -> float:
     """sum max(0, log2 M + log2 p~), clipped per fact as in Morris et al. 2025 (arXiv 2505.24832). To compare only."""
     return float(np.maximum(0.0, log2_num_candidates_Q + log2_p_Q).sum()) * num_facts / len(log2_p_Q)
 
 
 def bits_argmax(
-    demand_bits: float, right_Q: Sequence[bool] | ndarray, num_candidates_Q: Int64[ndarray, " Q"], num_facts: int
+    demand_bits: float,
+    right_Q: Sequence[bool] | ndarray,
+    num_candidates_Q: ndarray,
+    num_facts: int,
+    *,
+    answered_Q: ndarray | None = None,
 ) -> float:
-    """D minus the list of corrections: how many are wrong, which, and their values; defined at every accuracy."""
+    """D minus the list of corrections: how many are wrong, which, and their values; defined at every accuracy.
+
+    A wrong answer leaves M - 1 values, no answer (`answered_Q` false; all answered where None) leaves M.
+    """
     wrong_Q = ~np.asarray(right_Q, dtype=bool)
     scale = num_facts / len(wrong_Q)
-    corrections = float(np.log2(np.maximum(num_candidates_Q[wrong_Q] - 1, 1)).sum()) * scale
+    excluded_Q = np.ones(len(wrong_Q), dtype=bool) if answered_Q is None else answered_Q
+    corrections = float(np.log2(np.maximum(num_candidates_Q - excluded_Q, 1))[wrong_Q].sum()) * scale
     which = log2_binomial(float(num_facts), float(wrong_Q.sum()) * scale) + math.log2(num_facts + 1)
     return max(0.0, demand_bits - which - corrections)

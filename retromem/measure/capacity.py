@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from retromem.experiment import CapacitySearch
-from retromem.report.run_facts import CapacityRow
-from retromem.rows import Row
+from retromem.rows import CapacityRow, Row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """One memory judged on one knowledge set: write, calibrate, ask in every phrasing, weigh, time. Rows come out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from retromem.measure.answers import Answers, accuracy, answers, bits_recalled, 
 from retromem.measure.bits import bits_ce
 from retromem.measure.latency import EncoderCost, Latency, measure_latency
 from retromem.measure.robustness import flip90, sigma90, with_key_noise
-from retromem.rows import Row
+from retromem.rows import TAU, Row
 from retromem.seam import Asked, Facts, Footprint, Memory, MemoryConfig, Part, Phrasing, WriteCost
 
 
@@ -26,9 +26,12 @@ class Taught(Protocol):
 
 @runtime_checkable
 class Oracle(Protocol):
-    """A control that may be told which fact a question asks for."""
+    """A control that may be told which fact a question asks for, though never its value."""
 
-    def reveal(self, asked: Asked) -> None: ...
+    @property
+    def is_told(self) -> bool: ...
+
+    def reveal(self, fact_ids: Mapping[str, int]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,6 @@ class Setting:
     raw_keys: bool = False
     halves: bool = False
     shuffled: bool = False
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +63,13 @@ def judge(
     encoder: EncoderCost,
     only: Phrasing | None = None,
     quick: bool = False,
+    tau: float | None = None,
 ) -> Judged:
     """Write `knowledge` into a new memory and ask it back.
 
-    `only` asks one phrasing; `quick` leaves latency and robustness out (a step of a search). Raises Refused where the
-    memory cannot hold these facts at all.
+    `only` asks one phrasing; `quick` leaves latency and robustness out (a step of a search); `tau` is the accuracy that
+    counts where it is not the usual one. Raises Refused where the memory cannot hold these facts at all.
     """
-    num_facts = knowledge.num_facts
     memory = config.build(seed=setting.seed)
     costs: list[WriteCost] = []
     if setting.halves:
@@ -84,13 +86,13 @@ def judge(
         for phrasing in knowledge.phrasings()
         if only in (None, phrasing)
     }
-    if isinstance(memory, Oracle):
-        for questions in (calibrate, *asked.values()):
-            memory.reveal(questions)
+    identical = knowledge.ask("identical", num=measures.max_disturbed)
+    if isinstance(memory, Oracle) and memory.is_told:
+        for questions in (calibrate, identical, *asked.values()):
+            memory.reveal(dict(zip(questions.queries.texts or (), questions.fact_ids_Q.tolist(), strict=True)))
     calibration = fit_calibration(memory, calibrate, knowledge.values, num_facts=knowledge.num_facts)
     memory.calibration = calibration.to_bytes()
     footprint = memory.footprint()
-    identical = knowledge.ask("identical", num=measures.max_disturbed)
     latency = None if quick else measure_latency(memory, identical.queries, encoder)
     demand_bits = knowledge.demand_bits()
     base = Row(
@@ -102,7 +104,7 @@ def judge(
         knowledge=knowledge.content_hash,
         knowledge_name=knowledge.name,
         twin=knowledge.is_twin,
-        num_facts=num_facts,
+        num_facts=knowledge.num_facts,
         seed=setting.seed,
         phrasing="",
         halves=setting.halves,
@@ -110,7 +112,7 @@ def judge(
         precision=getattr(config, "precision", None),
         temperature=calibration.temperature,
         epsilon=calibration.epsilon,
-        device=setting.device,
+        device=getattr(memory, "trained_on", "cpu"),
         **_ledger(footprint, encoder),
         **_costs(costs, encoder),
         **({} if latency is None else _times(latency)),
@@ -120,8 +122,8 @@ def judge(
         if not len(questions):
             continue
         answered = answers(memory, questions, knowledge.values, calibration)
-        tau = measures.accuracy_heldout if phrasing == "heldout" else measures.accuracy_identical
-        row = _with_bits(base, phrasing, answered, knowledge, tau=tau)
+        goal = tau or TAU.get(phrasing, TAU["identical"])
+        row = _with_bits(base, phrasing, answered, knowledge, tau=goal)
         if phrasing == "identical" and measures.robustness and not quick and not setting.shuffled:
             row = _with_robustness(row, memory, identical, seed=setting.seed)
         if phrasing == "identical" and measures.cross_fit and not (quick or setting.shuffled or setting.halves):

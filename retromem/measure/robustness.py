@@ -57,7 +57,7 @@ def sigma90(memory: Memory, asked: Asked, *, seed: int) -> float | None:
     """
     if memory.side != "parametric" or not isinstance(memory, Perturbable) or accuracy(memory, asked) < _FLOOR:
         return None
-    levels = np.geomspace(1e-3, 4.0, 25)
+    levels = np.geomspace(1e-5, 4.0, 45)
     return _breaking_point(
         lambda level, trial: memory.perturbed(relative_noise=level, seed=trial), asked, levels, seed=seed
     )
@@ -71,7 +71,7 @@ def flip90(memory: Memory, asked: Asked, *, seed: int) -> float | None:
     if not isinstance(memory, Perturbable) or accuracy(memory, asked) < _FLOOR:
         return None
     try:
-        levels = np.geomspace(1e-6, 0.5, 25)
+        levels = np.geomspace(1e-9, 0.5, 45)
         return _breaking_point(
             lambda level, trial: memory.perturbed(flip_rate=level, seed=trial), asked, levels, seed=seed
         )

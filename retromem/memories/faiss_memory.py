@@ -20,6 +20,7 @@ from retromem.memories.store_memory import (
     build_store,
     extra_files,
     fact_ids_of_chunks,
+    load_faiss,
     open_store,
     store_footprint,
 )
@@ -49,6 +50,10 @@ class FaissMemoryConfig:
     """of that softmax; without effect for one chunk"""
     called: str | None = None
     """name in the report, where the made one would mislead"""
+
+    def __post_init__(self) -> None:
+        if self.chunks < 1 or self.temperature <= 0:
+            raise ValueError("chunks must be 1 or more, temperature more than 0")
 
     @property
     def spec(self) -> IndexSpec:
@@ -102,6 +107,7 @@ class FaissMemory:
     def write(self, facts: Facts) -> WriteCost:
         """Build the index. UserError for an unknown factory, Refused for one that these facts cannot train."""
         assert self._store is None, "a memory is written once"
+        load_faiss()
         start = time.perf_counter()
         sources = self._sources(facts)
         self._values, self._encoder_hash = facts.values, sources[0].encoder_hash

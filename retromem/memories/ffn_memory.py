@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from models.ffn_kinds import FFNKind, num_params
+from models.ffn_kinds import FFNKind, num_params, training_flops
 from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
@@ -52,6 +52,10 @@ class FFNMemoryConfig:
     training: TrainingBudget = field(default_factory=TrainingBudget)
     """optimiser steps and learning rate"""
 
+    def __post_init__(self) -> None:
+        if self.width < 1 or (self.code_dim is not None and self.code_dim < 1):
+            raise ValueError("width and code_dim must be 1 or more")
+
     @property
     def name(self) -> str:
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
@@ -81,6 +85,7 @@ class FFNMemory:
         self.calibration = b""
         self._packed = b""
         self._training_files: dict[str, bytes] = {}
+        self.trained_on = "cpu"
 
     @property
     def name(self) -> str:
@@ -116,15 +121,16 @@ class FFNMemory:
             generator=generator,
         )
         if self.config.training.steps:
-            fit(module, accelerator=self._accelerator)
+            self.trained_on = fit(module, accelerator=self._accelerator)
         self._use(pack(ffn.state_dict(), self.config.precision))
         self._training_files = _training_files(facts, module)
         shown = module.steps_done * min(module.batch_facts, len(keys_ND))
-        params = sum(weight.numel() for weight in ffn.parameters())
         return WriteCost(
             seconds=time.perf_counter() - start,
             texts_encoded=len(keys_ND),
-            flops=6.0 * shown * (params + self._codes_VE.size),
+            flops=float(
+                shown * training_flops(self.config.kind, self.config.width, self._dim, *self._codes_VE.shape[::-1])
+            ),
             exposures=shown / len(facts),
             optimizer_steps=module.steps_done,
             succeeded=module.succeeded,

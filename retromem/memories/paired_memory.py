@@ -4,6 +4,7 @@ Shape legend: Q queries, B block, K neighbours, D key dimension, E code dimensio
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -12,15 +13,15 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from models.ffn_kinds import FFNKind, num_params
+from models.ffn_kinds import FFNKind, num_params, training_flops
 from models.training_budget import TrainingBudget
 from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import load_calibration, load_values
-from retromem.memories.store_memory import build_store, extra_files, open_store, store_footprint
+from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
 from retromem.memories.value_codes import value_codes
-from retromem.seam import Asked, Facts, Footprint, Queries, Recall, Side, WriteCost
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, WriteCost
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,10 @@ class PairedMemoryConfig:
     """FAISS factory string of the store; its vectors are read, so it must be able to give them back"""
     training: TrainingBudget = field(default_factory=TrainingBudget)
     """optimiser steps and learning rate"""
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or (self.code_dim is not None and self.code_dim < 1):
+            raise ValueError("width and code_dim must be 1 or more")
 
     @property
     def name(self) -> str:
@@ -82,6 +87,7 @@ class PairedMemory:
         self._packed = b""
         self._store: ChunkStore | None = None
         self._revealed: dict[str, int] = {}
+        self.trained_on = "cpu"
 
     @property
     def name(self) -> str:
@@ -91,9 +97,14 @@ class PairedMemory:
         assert facts.statements is not None, "a pair reads statements"
         return build_store(facts, [facts.statements], IndexSpec(factory=self.config.factory), with_values=False)
 
-    def reveal(self, asked: Asked) -> None:
-        """Tell which fact each question asks for: the oracle control alone uses it."""
-        self._revealed.update(zip(asked.queries.texts or (), asked.fact_ids_Q.tolist(), strict=True))
+    @property
+    def is_told(self) -> bool:
+        """The oracle control alone is told which fact a question asks for."""
+        return self.config.neighbours == "oracle"
+
+    def reveal(self, fact_ids: Mapping[str, int]) -> None:
+        """The fact that each text of a question asks for."""
+        self._revealed.update(fact_ids)
 
     def teach(self, facts: Facts) -> WriteCost:
         """Train the reader on facts whose statements lie in a store of their own, which is thrown away."""
@@ -105,9 +116,10 @@ class PairedMemory:
         from models.weight_packing import pack
 
         assert not self._packed, "a pair is taught once"
+        load_faiss()
         start = time.perf_counter()
         cue, store = facts.cues[0], self._store_of(facts)
-        if self.config.neighbours == "oracle":
+        if self.is_told:
             self._revealed.update(zip(cue.texts or (), facts.ids_N.tolist(), strict=True))
         self._values, self._dim, self._encoder_hash = facts.values, cue.key_vectors().shape[1], cue.encoder_hash
         self._code_dim = self.config.code_dim or self._dim
@@ -129,14 +141,15 @@ class PairedMemory:
             lambda _: self._neighbours(store, cue),
             generator=generator,
         )
-        fit(module, accelerator=self._accelerator)
+        self.trained_on = fit(module, accelerator=self._accelerator)
         self._use(pack(ffn.state_dict(), self.config.precision))
         shown = module.steps_done * module.batch_facts
-        params = sum(weight.numel() for weight in ffn.parameters())
         return WriteCost(
             seconds=time.perf_counter() - start,
             texts_encoded=2 * len(facts),
-            flops=6.0 * shown * (params + self._codes_VE.size),
+            flops=float(
+                shown * training_flops(self.config.kind, self.config.width, dim_in, *self._codes_VE.shape[::-1])
+            ),
             exposures=shown / len(facts),
             optimizer_steps=module.steps_done,
             succeeded=module.succeeded,
@@ -248,6 +261,7 @@ class PairedMemory:
             self._meta(),
             num_params={_WEIGHTS: params},
             seeded_bytes=self._codes_VE.nbytes,
+            is_read=self.config.chunks > 0,
         )
 
     def save(self, folder: Path) -> None:

@@ -16,6 +16,11 @@ from retromem.memories.saved import CALIBRATION, VALUES
 from retromem.seam import MAX_WORDINGS, Facts, Footprint, Holding, Part, Queries, ValueTable
 
 
+def load_faiss() -> None:
+    """Import FAISS (and torch before it): seconds that are no part of writing, to be spent before a clock starts."""
+    import retrieval._faiss  # noqa: F401
+
+
 def build_store(facts: Facts, sources: list[Queries], spec: IndexSpec, *, with_values: bool) -> ChunkStore:
     """One chunk for each fact and source (its cues, or its statements), sorted by relation.
 
@@ -64,10 +69,17 @@ def store_footprint(
     *,
     num_params: Mapping[str, int] | None = None,
     seeded_bytes: int = 0,
+    is_read: bool = True,
 ) -> Footprint:
-    """The ledger of a store and of the files beside it, which count as storage."""
+    """The ledger of a store and of the files beside it, which count as storage.
+
+    A store that is never read (no neighbours) is not needed to answer: then it is no storage.
+    """
     params = num_params or {}
-    holdings = [Holding(name=name, part=Part.STORAGE, num_bytes=size) for name, size in store.file_bytes().items()]
+    holdings = [
+        Holding(name=name, part=Part.STORAGE if is_read else Part.MAINTAIN, num_bytes=size)
+        for name, size in store.file_bytes().items()
+    ]
     holdings += [
         Holding(name=name, part=Part.MAINTAIN, num_bytes=len(content))
         for name, content in store.maintain_files().items()

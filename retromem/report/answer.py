@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from retromem.report.crossover import TAU, min_bytes
+from retromem.report.crossover import min_bytes
 from retromem.report.kinds import Kind, kinds_of
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text, significant_text
-from retromem.report.run_facts import CapacityRow
 from retromem.report.sides import Group, group_of, main_contest
 from retromem.report.verdict import GOAL, verdict, verdict_in_short
-from retromem.rows import Row
+from retromem.rows import TAU, CapacityRow, Row
 
 
 def answer(rows: Sequence[Row], capacities: Sequence[CapacityRow] = ()) -> str:

@@ -109,8 +109,8 @@ def _pairs(rows: Sequence[Row]) -> list[Section]:
         twin = any(row.twin for row in here)
         size = max(row.num_facts for row in here)
         explained = (
-            f"Weights that read: an FFN is taught on half of {count_text(size)} facts to read what the index finds, "
-            "and judged on the other half, which only the store holds. Without neighbours (k0) or with random ones it "
+            f"Weights that read: an FFN is taught on {count_text(size)} facts to read what the index finds, and "
+            "judged on as many others, which only the store holds. Without neighbours (k0) or with random ones it "
             "must fail; with the very fact asked for (oracle) retrieval makes no error; copy-top-1 takes the nearest "
             "statement's value with no parameters at all."
         )

@@ -9,9 +9,6 @@ from retromem.report.seed_spread import seed_spread
 from retromem.report.sides import Group, group_of
 from retromem.rows import Row
 
-TAU = {"identical": 0.99, "heldout": 0.95}
-"""accuracy a memory must reach on each phrasing to count"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:

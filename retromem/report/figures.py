@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from retromem.report.crossover import TAU
 from retromem.report.drawing import FULL_WIDTH, Picture, facts_axis, finish, new_figure, share_axis, style
 from retromem.report.kinds import kinds_of
 from retromem.report.numerals import count_text, percent_text, significant_text
-from retromem.report.run_facts import CapacityRow
 from retromem.report.seed_spread import Spread, seed_spread
 from retromem.report.sides import COLOURS, MARKERS, Group, group_of
-from retromem.rows import Row
+from retromem.rows import TAU, CapacityRow, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

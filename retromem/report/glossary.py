@@ -1,7 +1,7 @@
 """The words of the page, each in a sentence."""
 
-from retromem.report.crossover import TAU
 from retromem.report.numerals import percent_text
+from retromem.rows import TAU
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
     ("fact", "a subject, a relation and one value: (Lyon, country, France)."),

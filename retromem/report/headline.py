@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retromem.report.crossover import TAU, Curve, arms_at, crossover, min_bytes
+from retromem.report.crossover import Curve, arms_at, crossover, min_bytes
 from retromem.report.drawing import (
     FULL_WIDTH,
     Label,
@@ -19,7 +19,7 @@ from retromem.report.drawing import (
 from retromem.report.numerals import count_text, percent_text
 from retromem.report.seed_spread import seed_spread
 from retromem.report.sides import COLOURS, MARKERS, Contest, Group
-from retromem.rows import Row
+from retromem.rows import TAU, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retromem.report.crossover import TAU
-from retromem.report.run_facts import CapacityRow
 from retromem.report.seed_spread import Spread, seed_spread, spread_of
 from retromem.report.sides import Group, group_of
-from retromem.rows import Row
+from retromem.rows import TAU, CapacityRow, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +47,10 @@ def kinds_of(rows: Sequence[Row], capacities: Sequence[CapacityRow], study: str)
 
 
 def _from_capacities(memory: str, rows: Sequence[CapacityRow]) -> Kind | None:
-    held = [row for row in rows if row.num_facts > 0]
-    bits = spread_of(row.bits_per_param for row in held if row.bits_per_param is not None)
-    num_facts = spread_of(row.num_facts for row in held)
+    if all(row.num_facts == 0 for row in rows):
+        return None
+    bits = spread_of(row.bits_per_param or 0.0 for row in rows)  # a seed that held nothing counts as 0
+    num_facts = spread_of(row.num_facts for row in rows)
     if bits is None or num_facts is None:
         return None
     return Kind(
@@ -59,7 +58,7 @@ def _from_capacities(memory: str, rows: Sequence[CapacityRow]) -> Kind | None:
         bits_per_param=bits,
         num_facts=num_facts.median,
         reached=True,
-        censored=any(row.censored for row in held),
+        censored=any(row.censored for row in rows),
     )
 
 

@@ -14,9 +14,9 @@ from retromem.report.content import Block, Content, Points, Section, Terms, comp
 from retromem.report.drawing import Picture
 from retromem.report.markdown import report_markdown
 from retromem.report.numerals import list_text
-from retromem.report.run_facts import CapacityRow, RunFacts
+from retromem.report.run_facts import RunFacts
 from retromem.report.table_text import table_html
-from retromem.rows import Row, rows_to_csv
+from retromem.rows import CapacityRow, Row, rows_to_csv
 
 _STYLE = """
 :root { color-scheme: light; }

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from retromem.report.crossover import TAU, min_bytes
+from retromem.report.crossover import min_bytes
 from retromem.report.figures import PHRASINGS
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text, seconds_text, significant_text
-from retromem.report.run_facts import CapacityRow
 from retromem.report.seed_spread import Spread, seed_spread, spread_of
 from retromem.report.sides import Group, group_of
 from retromem.report.table_text import Cell, Table
-from retromem.rows import Row
+from retromem.rows import TAU, CapacityRow, Row
 
 _LEDGER: tuple[tuple[str, str, Callable[[float | int], str]], ...] = (
     ("bits recalled", "bits_ce", count_text),

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from retromem.report.crossover import TAU, Arm, Crossover, Curve, arms_at, crossover, min_bytes
+from retromem.report.crossover import Arm, Crossover, Curve, arms_at, crossover, min_bytes
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text
 from retromem.report.sides import Contest, Group, group_of
+from retromem.rows import TAU
 
 GOAL = f"{percent_text(TAU['identical'])} of the questions as written"
 """what a memory must do to count on the first curve"""

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.ffn import FFN
-from models.ffn_kinds import KINDS, hidden_units, num_params
+from models.ffn_kinds import KINDS, hidden_units, num_params, training_flops
 
 
 def reference(ffn, x):
@@ -56,3 +57,14 @@ def test_initial_weights_come_from_the_generator_alone():
     two = FFN("swiglu", 4, 6, 4, generator=torch.Generator().manual_seed(3))
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_flops_are_those_that_torch_counts(kind):
+    facts, dim_in, width, dim_out, num_values = 50, 24, 12, 8, 40
+    generator = torch.Generator().manual_seed(0)
+    ffn = FFN(kind, dim_in, width, dim_out, generator=generator)
+    keys, codes = torch.randn(facts, dim_in, generator=generator), torch.randn(num_values, dim_out, generator=generator)
+    with FlopCounterMode(display=False) as counter:
+        (ffn(keys) @ codes.T).sum().backward()
+    assert counter.get_total_flops() == facts * training_flops(kind, width, dim_in, dim_out, num_values)

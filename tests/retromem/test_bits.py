@@ -2,12 +2,15 @@
 
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retromem.knowledge.cities import cities, city_timezones
 from retromem.measure import bits
 
 
@@ -151,3 +154,47 @@ def test_laws_bits_lie_between_zero_and_demand(seed, num_facts, num_values, shar
     argmax = bits.bits_argmax(demand, log_probs.argmax(1) == truth, np.full(num_facts, num_values), num_facts)
     assert 0 <= ce <= demand + 1e-9
     assert 0 <= argmax <= demand + 1e-9
+
+
+def test_saying_nothing_is_worth_nothing():
+    rng = np.random.default_rng(0)
+    for num_values in (2, 4, 16):
+        silent = np.zeros(2000, dtype=bool)
+        worth = bits.bits_argmax(
+            2000 * math.log2(num_values), silent, np.full(2000, num_values), 2000, answered_Q=silent
+        )
+        assert worth == 0.0
+        guesses, truth = rng.integers(num_values, size=(2, 2000))
+        worth = bits.bits_argmax(2000 * math.log2(num_values), guesses == truth, np.full(2000, num_values), 2000)
+        assert worth <= 40
+
+
+def test_the_estimators_need_numpy_alone():
+    code = (
+        "import sys\n"
+        "class Only:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('jaxtyping', 'torch', 'faiss', 'scipy', 'retrieval', 'models', 'pandas'):\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Only())\n"
+        "import importlib.util\n"
+        f"spec = importlib.util.spec_from_file_location('bits', {bits.__file__!r})\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "sys.modules['bits'] = module\n"
+        "spec.loader.exec_module(module)\n"
+        "assert module.bits_ce(8.0, module.np.zeros(2), 2) == 8.0\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_country_and_time_zone_are_not_added_as_if_independent():
+    by_city = {}
+    for table in (cities(), city_timezones()):
+        for subject, value in zip(table.subjects, table.values, strict=True):
+            by_city.setdefault(subject, []).append(value)
+    both = [values for values in by_city.values() if len(values) == 2]
+    country, zone = (np.unique([values[place] for values in both], return_inverse=True)[1] for place in (0, 1))
+    alone = [bits.demand_given(np.zeros(len(both), dtype=np.int64), values) / len(both) for values in (country, zone)]
+    chained = alone[0] + bits.demand_given(country, zone) / len(both)
+    assert sum(alone) == pytest.approx(12.2, abs=0.15)
+    assert chained == pytest.approx(6.4, abs=0.15)

@@ -42,7 +42,7 @@ class Asked:
 def test_the_search_finds_the_boundary_of_a_step(
     capacity: int, low: int, high: int, num_available: int, resolution: float
 ) -> None:
-    asked = Asked(capacity)
+    asked, high = Asked(capacity), max(low, high)
     found = search_capacity(
         asked, CapacitySearch(low=low, high=high, resolution=resolution), num_available=num_available
     )
@@ -126,7 +126,7 @@ def search_cell(memory: AnyMemoryConfig, search: CapacitySearch) -> Cell:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Workplace:
-    return Workplace(cells_folder=str(tmp_path), cache_folder="", encoder=EncoderCost(), device="cpu")
+    return Workplace(cells_folder=str(tmp_path), cache_folder="", encoder=EncoderCost())
 
 
 def test_a_memory_that_never_fails_has_a_lower_bound_and_is_weighed_where_it_ended(workplace: Workplace) -> None:

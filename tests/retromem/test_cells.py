@@ -65,8 +65,6 @@ def test_every_setting_that_changes_the_result_changes_the_folder(people: TextCo
     }
     names = {what: cells_of(arms, knowledge=people)[0].folder_name for what, arms in variants.items()}
     measures = {
-        "tau": MeasureConfig(accuracy_identical=0.9),
-        "heldout tau": MeasureConfig(accuracy_heldout=0.9),
         "asked": MeasureConfig(max_asked=10),
         "reworded": MeasureConfig(max_reworded=10),
         "robustness": MeasureConfig(robustness=False),

@@ -102,7 +102,7 @@ def test_on_halves_the_demand_is_that_of_the_half_that_is_judged() -> None:
     knowledge = people().prefix(120)
     row = judged(knowledge, FaissMemoryConfig(), halves=True)["identical"]
     _, second = knowledge.split(0.5, seed=0)
-    assert row.halves and row.num_facts == 120 and row.num_asked == 60
+    assert row.halves and row.num_facts == 60 and row.num_asked == 60
     assert row.demand_bits == second.demand_bits() < knowledge.demand_bits()
     assert row.accuracy == 1.0
     assert row.bits_ce is not None and row.bits_ce <= row.demand_bits

@@ -287,7 +287,7 @@ def test_the_oracle_reads_the_statement_of_the_fact_asked_for():
     pair.teach(taught.facts(statements=True))
     pair.write(judged.facts(statements=True))
     asked = judged.ask("heldout")
-    pair.reveal(asked)
+    pair.reveal(dict(zip(asked.queries.texts, asked.fact_ids_Q.tolist(), strict=True)))
     relation = int(asked.queries.relation_ids_Q[0])
     rows = np.flatnonzero(asked.queries.relation_ids_Q == relation)
     positions = pair._positions(pair._store, asked.queries.rows(rows), relation)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.training_budget import TrainingBudget
 from retrieval.embedding_cache import EmbeddingCache
 from retromem.cells import Cell, plan
 from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig, StudyConfig
@@ -18,6 +19,7 @@ from retromem.knowledge.sources import KnowledgeConfig, TextConfig
 from retromem.measure.latency import EncoderCost
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
+from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.run_cell import Workplace, read_result, run_cell, texts_of
 from retromem.run_cells import run_cells
@@ -76,9 +78,7 @@ def cells_of(*memories: Any, knowledge: KnowledgeConfig = KEYS, **arms: Any) -> 
 
 
 def workplace(folder: Path) -> Workplace:
-    return Workplace(
-        cells_folder=str(folder / "cells"), cache_folder=str(folder / "cache"), encoder=EncoderCost(), device="cpu"
-    )
+    return Workplace(cells_folder=str(folder / "cells"), cache_folder=str(folder / "cache"), encoder=EncoderCost())
 
 
 def run(cells: Sequence[Cell], folder: Path, *, num_workers: int = 2) -> dict[str, list[str]]:
@@ -191,8 +191,9 @@ def test_a_killed_worker_fails_its_cell_and_the_others_go_on(tmp_path: Path, num
     cells = cells_of(UNRULY["killed"](), UNRULY["unloadable"](), FrequencyConfig(), FrequencyConfig(guess=True))
     for cell in cells:  # what an interrupted run left says nothing of this one
         folder_of(cell, tmp_path).mkdir(parents=True)
-        (folder_of(cell, tmp_path) / "error.txt").write_text("of an earlier run")
-        (folder_of(cell, tmp_path) / "running.json").write_text("of an earlier run")
+        left = ("error.txt",) if cell.name in ("unloadable", "guesser") else ("error.txt", "running.json")
+        for name in left:
+            (folder_of(cell, tmp_path) / name).write_text("of an earlier run")
     told = run(cells, tmp_path, num_workers=num_workers)
     assert told == {"killed": ["failed"], "unloadable": ["failed"], "floor-mode": ["done"], "guesser": ["done"]}
     for cell in cells:
@@ -227,15 +228,18 @@ def encode(texts: Sequence[str], folder: Path) -> None:
     cache.add("made-up", missing, (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32), seconds=1.0)
 
 
+PAIRED = PairedMemoryConfig(width=4, code_dim=8, training=TrainingBudget(steps=20))
+
+
 def text_cells(people: TextConfig) -> list[Cell]:
     question, statement = FaissMemoryConfig(), FaissMemoryConfig(key_by="statement")
     one, two = {"knowledge": people, "num_facts": (100,)}, {"knowledge": people, "num_facts": (40, 100)}
     return [
         *cells_of(question, **two),  # the smaller set calibrates on others
-        *cells_of(statement, twins=(True,), seeds=(0, 1), **one),
+        *cells_of(statement, twins=(False, True), **one),
         *cells_of(StaticFunctionConfig(), **one),
         *cells_of(question, keys="raw", **one),
-        *cells_of(statement, halves=True, **one),
+        *cells_of(statement, PAIRED, halves=True, **one),
         *cells_of(question, capacity=CapacitySearch(accuracy=0.9, low=40, high=120), **one),
         *cells_of(FrequencyConfig(), capacity=CapacitySearch(accuracy=0.1, phrasing="heldout", low=40), **one),
     ]
@@ -256,6 +260,14 @@ def test_all_texts_that_cells_need_are_collected_beforehand(people: TextConfig, 
     assert all(row["twin"] for row in twin) and not any(row["twin"] for row in real)
 
 
+def test_the_texts_of_one_cell_are_enough_for_it(people: TextConfig, tmp_path: Path) -> None:
+    halves, twin = cells_of(PAIRED, halves=True, knowledge=people), cells_of(*DONE, twins=(True,), knowledge=people)
+    for number, cell in enumerate([*halves, *twin]):
+        folder = tmp_path / str(number)
+        encode(texts_of([cell]), folder)
+        assert run_cell(cell, workplace(folder)) == "done"
+
+
 def test_texts_that_are_encoded_after_a_run_are_found_by_the_next_one(people: TextConfig, tmp_path: Path) -> None:
     (first,), (second,) = (cells_of(FaissMemoryConfig(), knowledge=people, num_facts=(size,)) for size in (20, 60))
     for cell in (first, second):
@@ -269,5 +281,7 @@ def test_a_cell_of_facts_that_changed_meanwhile_fails(people: TextConfig, tmp_pa
     stale = replace(cell, knowledge_hash="another")
     assert run_cell(stale, workplace(tmp_path)) == "failed"
     assert "changed while the run was going on" in (folder_of(stale, tmp_path) / "error.txt").read_text()
+    folder_of(cell, tmp_path).mkdir()
+    (folder_of(cell, tmp_path) / "error.txt").write_text("of an earlier run")
     assert run_cell(cell, workplace(tmp_path)) == "done"
     assert files_of(cell, tmp_path) == ["result.json"]
