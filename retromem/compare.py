@@ -10,7 +10,6 @@ pandas.DataFrame(rows)
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from retrieval.embedding_cache import EmbeddingCache
@@ -52,7 +51,7 @@ def compare(
     prefixes = [(variant.prefix(size), seed) for variant, seed in variants for size in num_facts]
     cost = EncoderCost()
     if knowledge.text is not None:
-        keys, cost = _encoded([prefix for prefix, _ in prefixes], memories, encoder, measures, cache, halves=halves)
+        keys, cost = _encoded(prefixes, memories, encoder, measures, cache, halves=halves)
         prefixes = [(prefix.with_keys(keys), seed) for prefix, seed in prefixes]
     rows: list[Row] = []
     for prefix, seed in prefixes:
@@ -63,7 +62,7 @@ def compare(
 
 
 def _encoded(
-    prefixes: Sequence[KnowledgeSet],
+    prefixes: Sequence[tuple[KnowledgeSet, int]],
     memories: Sequence[MemoryConfig],
     config: EncoderConfig,
     measures: MeasureConfig,
@@ -74,10 +73,10 @@ def _encoded(
     from retrieval.encoder import Encoder
 
     names = spare_city_names()
-    everything = replace(measures, max_asked=None, max_reworded=10**9) if halves else measures
     collector, cache, encoder = TextCollector(names), EmbeddingCache(folder), Encoder(config)
-    for prefix in prefixes:  # halves are parts of it: the texts of the whole will do
-        collect_texts(prefix.with_keys(collector), everything, statements=any(m.reads_statements for m in memories))
+    statements = any(memory.reads_statements for memory in memories)
+    for prefix, seed in prefixes:
+        collect_texts(prefix.with_keys(collector), measures, statements=statements, halves=halves, seed=seed)
     cache.encode_missing(encoder, collector.texts)
     keys = CachedTextKeys(cache, encoder.content_hash, centred=True, names_off_the_set=names)
     cost = EncoderCost(
@@ -88,8 +87,13 @@ def _encoded(
     return keys, cost
 
 
-def collect_texts(knowledge: KnowledgeSet, measures: MeasureConfig, *, statements: bool) -> None:
-    """Go through all that will be written and asked, so that the collector behind the set notes its texts."""
+def collect_texts(
+    knowledge: KnowledgeSet, measures: MeasureConfig, *, statements: bool, halves: bool, seed: int
+) -> None:
+    """Go through all that will be taught, written and asked, so that the collector behind the set notes its texts."""
+    if halves:
+        taught, knowledge = knowledge.split(0.5, seed=seed)
+        taught.facts(statements=True)  # learnt from, and never asked
     knowledge.facts(statements=statements)
     for phrasing in knowledge.phrasings():
         knowledge.ask(phrasing, num=measures.most(phrasing))

@@ -81,10 +81,8 @@ def texts_of(cells: list[Cell]) -> list[str]:
             continue
         seen.add(signature)
         knowledge = cell_knowledge(cell).prefix(cell.num_facts).with_keys(collector)
-        if cell.halves:
-            taught, knowledge = knowledge.split(0.5, seed=cell.seed)
-            taught.facts(statements=True)  # learnt from, and never asked
-        collect_texts(knowledge, cell.measures, statements=cell.memory.reads_statements)
+        reads = cell.memory.reads_statements
+        collect_texts(knowledge, cell.measures, statements=reads, halves=cell.halves, seed=cell.seed)
     return collector.texts
 
 

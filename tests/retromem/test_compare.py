@@ -1,5 +1,5 @@
 import textwrap
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,12 @@ def test_a_set_of_texts_is_encoded_and_asked_in_every_phrasing(tmp_path: Path) -
     assert len(shared) == 1 and min(size or 0 for size in shared) > 80_000_000
     assert all((row.write_seconds or 0) > (row.memory_write_seconds or 0) for row in rows)
     assert all((row.query_ms_p50_end_to_end or 0) > (row.query_ms_p50 or 0) for row in rows)
+
+
+def test_halves_of_texts_calibrate_on_facts_of_their_own(tmp_path: Path) -> None:
+    knowledge = replace(people(), max_calibration=4)
+    rows = compare(knowledge, [FaissMemoryConfig()], num_facts=[40], halves=True, measures=QUICK, cache=tmp_path)
+    assert {(row.num_facts, row.num_asked, row.halves) for row in rows} == {(20, 20, True)}
 
 
 def test_the_example_in_the_docstring_runs() -> None:

@@ -208,6 +208,10 @@ def a_list(run: Path) -> None:
     (run / "plan.json").write_text("[]")
 
 
+def a_number(run: Path) -> None:
+    (run / "plan.json").write_text("3")
+
+
 def no_text(run: Path) -> None:
     (run / "plan.json").write_bytes(b"\xff\xfe\x00")
 
@@ -218,7 +222,9 @@ def a_folder_in_its_place(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [nothing, a_file, no_json, another_plan, a_list, no_text, a_folder_in_its_place], ids=lambda f: f.__name__
+    "spoil",
+    [nothing, a_file, no_json, another_plan, a_list, a_number, no_text, a_folder_in_its_place],
+    ids=lambda f: f.__name__,
 )
 def test_a_folder_that_is_no_run_is_refused_by_name(finished: Place, spoil: Callable[[Path], None]) -> None:
     spoil(finished.run)

@@ -132,20 +132,22 @@ def test_statements_of_the_set_are_centred_by_their_own_wording_and_values(tmp_p
 # ---- what has to be encoded ----------------------------------------------------------------------------------------
 
 
-def go_through(knowledge: KnowledgeSet, keys: TextKeys, *, statements: bool) -> None:
+def go_through(knowledge: KnowledgeSet, keys: TextKeys, *, statements: bool, halves: bool = False) -> None:
     """All that is written and asked, whole and prefix and twin."""
     for part in (knowledge.prefix(31), knowledge.twin(seed=3).prefix(31)):
-        collect_texts(part.with_keys(keys), MeasureConfig(max_reworded=7), statements=statements)
+        collect_texts(part.with_keys(keys), MeasureConfig(max_reworded=7), statements=statements, halves=halves, seed=3)
 
 
-@pytest.mark.parametrize("statements", [False, True])
-def test_the_collector_notes_exactly_the_texts_that_are_asked_for_later(tmp_path: Path, statements: bool) -> None:
+@pytest.mark.parametrize(("statements", "halves"), [(False, False), (True, False), (True, True)])
+def test_the_collector_notes_exactly_the_texts_that_are_asked_for_later(
+    tmp_path: Path, statements: bool, halves: bool
+) -> None:
     collector = TextCollector(NAMES)
-    go_through(people(), collector, statements=statements)
+    go_through(people(), collector, statements=statements, halves=halves)
     assert len(collector.texts) == len(set(collector.texts)) > 80
     cache = cache_of(collector.texts, tmp_path)
     keys = CachedTextKeys(cache, ENCODER, centred=True, names_off_the_set=NAMES)
-    go_through(people(), keys, statements=statements)
+    go_through(people(), keys, statements=statements, halves=halves)
     assert cache.asked == set(collector.texts)
 
 
