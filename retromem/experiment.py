@@ -87,6 +87,8 @@ class ArmsConfig:
     def __post_init__(self) -> None:
         if any(memory.memory == "paired" for memory in self.memories) and not self.halves:
             raise ValueError("a paired memory is taught on other facts than it is asked for: add `halves: true`")
+        if self.halves and self.capacity:
+            raise ValueError("halves and a search for the capacity do not go together")
         if self.halves and any(size < 2 for size in self.num_facts):
             raise ValueError("halves need two facts or more")
 

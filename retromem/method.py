@@ -42,12 +42,16 @@ def _cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def describe_machine() -> dict[str, str]:
     """System, processor and device; a GPU is seen by the file of its driver, so that torch need not be imported."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": f"{_cpu_name()}, {cores} cores",
+        "processor": f"{_cpu_name()}, {num_cores()} cores",
         "device": "cuda" if Path("/dev/nvidia0").exists() else "cpu",
     }

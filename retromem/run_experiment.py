@@ -6,7 +6,6 @@ reports/<name>/                            index.html, report.md, results.csv, c
 """
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge
 from retromem.measure.capacity import read_off
 from retromem.measure.latency import EncoderCost
-from retromem.method import describe_machine, versions
+from retromem.method import describe_machine, num_cores, versions
 from retromem.report.page import write_report
 from retromem.report.run_facts import RunFacts
 from retromem.rows import TAU, CapacityRow, Row, row_from_json
@@ -48,7 +47,7 @@ def run_experiment(
 ) -> Path:
     """Run what is not done yet, write the report, return its folder. UserError before anything is written."""
     start = time.perf_counter()
-    num_workers = num_workers or max(1, len(os.sched_getaffinity(0)))
+    num_workers = num_workers or num_cores()
     uses_text = any(build_knowledge(study.knowledge).text for study in config.studies.values())
     resolved = config.encoder.resolve() if uses_text else None
     cells = plan(config, encoder_hash=resolved.content_hash if resolved else "")
