@@ -139,7 +139,7 @@ def _widened(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig) ->
         dim = key_dim(whole)
         for bits_per_param in arms.widths_from_demand:
             per_unit = num_params(memory.kind, 1000, dim, memory.code_dim or dim) / 1000
-            yield replace(memory, width=max(4, math.ceil(demand_bits / bits_per_param / per_unit)))
+            yield replace(memory, width=max(2, math.ceil(demand_bits / bits_per_param / per_unit)))
 
 
 def key_dim(knowledge: KnowledgeSet) -> int:

@@ -119,5 +119,5 @@ class ExperimentConfig:
     """what is asked"""
     max_weight_facts: int = 4000
     """sizes chosen by themselves stop here for memories that are trained"""
-    seconds_expected: float = 300.0
-    """of the whole run on two cores, as measured; shown before it starts"""
+    seconds_expected: float | None = None
+    """of the whole run on two cores, as measured; shown before it starts. A rough guess where empty"""

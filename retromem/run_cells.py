@@ -41,6 +41,9 @@ def run_cells(cells: Sequence[Cell], workplace: Workplace, *, num_workers: int, 
     of them is run once more, alone in a pool of its own. The one that dies again fails; the others go on.
     """
     os.environ.update(_ENVIRONMENT)
+    # On Ctrl-C loky's tracker would list what it cleans up.
+    quiet = "ignore:resource_tracker:UserWarning"
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
     waiting = {cell.folder_name: cell for cell in sorted(cells, key=lambda cell: -cell.weight)}
     for cell in cells:  # what an earlier run left must not be taken for the doing of this one
         for trace in (ERROR, RUNNING):

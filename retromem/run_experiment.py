@@ -54,6 +54,10 @@ def run_experiment(
     run = runs / name
     todo = [cell for cell in cells if force or not (run / "cells" / cell.folder_name / RESULT).exists()]
     say(_opening(name, config, cells, todo, num_workers))
+    for study in config.studies.values():
+        if left_out := {reason: count for reason, count in build_knowledge(study.knowledge).dropped.items() if count}:
+            listed = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items())
+            say(f"  left out of {build_knowledge(study.knowledge).name}: {listed}")
     if todo:
         _check_indexes(todo)
     with locked(run, seconds=1.0):
@@ -96,7 +100,8 @@ def _run(
 def _opening(name: str, config: ExperimentConfig, cells: Sequence[Cell], todo: Sequence[Cell], workers: int) -> str:
     if not todo:
         return f"{name}: all {len(cells)} cells are done; writing the report"
-    seconds = config.seconds_expected * sum(cell.weight for cell in todo) / sum(cell.weight for cell in cells)
+    share = sum(cell.weight for cell in todo) / sum(cell.weight for cell in cells)
+    seconds = share * (config.seconds_expected or 20 + sum(cell.weight for cell in cells) / 2)
     return (
         f"{name}: {config.question} {len(todo)} of {len(cells)} cells to run in {workers} processes, "
         f"about {max(1, round(seconds / 60 * 2 / workers))} min"

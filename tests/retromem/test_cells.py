@@ -187,7 +187,7 @@ def test_widths_for_texts_are_of_the_encoders_dimension(people: TextConfig) -> N
     (smallest,) = {
         cell.memory.width for cell in cells_of(replace(block, widths_from_demand=(1000.0,)), knowledge=people)
     }
-    assert smallest == 4
+    assert smallest == 2
 
 
 def test_long_cells_weigh_more() -> None:

@@ -1,0 +1,22 @@
+"""The documents: every file they point to is there, and nothing was left to be filled in."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/log.md"])
+def test_links_lead_somewhere_and_no_placeholder_is_left(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert all((ROOT / name).parent.joinpath(link).exists() for link in links if not link.startswith("http"))
+    assert not re.findall(r"\b[A-Z]+_(?:TABLE|TEXT)\b", text)
+
+
+def test_the_readme_names_every_config():
+    mentioned = (ROOT / "README.md").read_text(encoding="utf-8") + (ROOT / "docs/log.md").read_text(encoding="utf-8")
+    for config in (ROOT / "configs").glob("*.yaml"):
+        assert config.name in mentioned or config.stem == "own_facts"
