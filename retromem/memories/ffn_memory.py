@@ -5,9 +5,9 @@ Shape legend: N facts, Q queries, B block, D key dimension, E code dimension, V 
 
 import io
 import json
-import time
 import zlib
-from dataclasses import asdict, dataclass, field
+from copy import copy
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from models.ffn_kinds import FFNKind, num_params, training_flops
+from models.ffn_kinds import FFNKind
 from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles, load_calibration, load_values
-from retromem.memories.value_codes import value_codes
+from retromem.memories.stored_ffn import StoredFFN
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -81,99 +81,57 @@ class FFNMemory:
     def __init__(self, config: FFNMemoryConfig, *, seed: int, accelerator: str = "auto") -> None:
         self.config = config
         self.seed = seed
-        self._accelerator = accelerator
         self.calibration = b""
-        self._packed = b""
+        self._accelerator = accelerator
+        self._stored: StoredFFN | None = None
         self._training_files: dict[str, bytes] = {}
-        self.trained_on = "cpu"
 
     @property
     def name(self) -> str:
         return self.config.name
 
+    @property
+    def trained_on(self) -> str:
+        """Kind of device: cpu, cuda."""
+        return self._stored.trained_on if self._stored else "cpu"
+
     def write(self, facts: Facts) -> WriteCost:
         """Train on every cue of every fact, then round the weights to the precision they are stored in."""
-        import torch
-
-        from models.ffn import FFN
-        from models.key_value_training import KeyValueData, KeyValueModule, fit
-        from models.weight_packing import pack
-
-        assert not self._packed, "a memory is written once"
-        start = time.perf_counter()
+        assert self._stored is None, "a memory is written once"
         keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
         relation_ids_N = np.concatenate([cue.relation_ids_Q for cue in facts.cues])
-        value_ids_N = np.tile(facts.value_ids_N, len(facts.cues))
-        starts_R = np.asarray(facts.values.starts, dtype=np.int64)
         self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash)
-        generator = torch.Generator().manual_seed(self.seed)
-        ffn = FFN(self.config.kind, self._dim, self.config.width, self._code_dim, generator=generator)
-        module = KeyValueModule(
-            ffn,
-            KeyValueData(
-                keys_ND=torch.from_numpy(keys_ND),
-                value_ids_N=torch.from_numpy(value_ids_N),
-                first_candidates_N=torch.from_numpy(starts_R[relation_ids_N]),
-                end_candidates_N=torch.from_numpy(starts_R[relation_ids_N + 1]),
-            ),
-            torch.from_numpy(self._codes_VE),
-            self.config.training,
-            generator=generator,
+        cost, module = self._ffn.train(
+            keys_ND, relation_ids_N, np.tile(facts.value_ids_N, len(facts.cues)), accelerator=self._accelerator
         )
-        if self.config.training.steps:
-            self.trained_on = fit(module, accelerator=self._accelerator)
-        self._use(pack(ffn.state_dict(), self.config.precision))
         self._training_files = _training_files(facts, module)
-        shown = module.steps_done * min(module.batch_facts, len(keys_ND))
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(keys_ND),
-            flops=float(
-                shown * training_flops(self.config.kind, self.config.width, self._dim, *self._codes_VE.shape[::-1])
-            ),
-            exposures=shown / len(facts),
-            optimizer_steps=module.steps_done,
-            succeeded=module.succeeded,
-        )
+        return replace(cost, exposures=cost.exposures * len(facts.cues))
 
     def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
         self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
-        self._code_dim = self.config.code_dim or dim
-        self._codes_VE = value_codes(values, self._code_dim, seed=self.seed)
+        self._stored = StoredFFN(self.config, values, dim=dim, dim_in=dim, seed=self.seed)
 
-    def _use(self, packed: bytes) -> None:
-        """Answer from these stored weights."""
-        import torch
-
-        from models.ffn import FFN
-        from models.weight_packing import unpack
-
-        generator = torch.Generator()
-        self._ffn = FFN(self.config.kind, self._dim, self.config.width, self._code_dim, generator=generator)
-        shapes = {name: tuple(weight.shape) for name, weight in self._ffn.state_dict().items()}
-        self._ffn.load_state_dict(unpack(packed, shapes, self.config.precision))
-        self._packed = packed
+    @property
+    def _ffn(self) -> StoredFFN:
+        assert self._stored is not None, "write or load before recall"
+        return self._stored
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         import torch
 
-        assert self._packed, "write or load before recall"
+        ffn = self._ffn
         assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
-        keys_QD, starts = queries.key_vectors(), self._values.starts
+        keys_QD = queries.key_vectors()
 
         def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
-            codes_ME = torch.from_numpy(self._codes_VE[starts[relation] : starts[relation + 1]])
-            with torch.inference_mode():
-                logits_BM: torch.Tensor = self._ffn(torch.from_numpy(keys_QD[rows])) @ codes_ME.T
-                answer_BM: Float32[ndarray, "B M"] = torch.log_softmax(logits_BM, dim=1).numpy()
-            return answer_BM
+            return ffn.log_probs(torch.from_numpy(keys_QD[rows]), relation)
 
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
 
     def footprint(self) -> Footprint:
-        codes_bytes = self._codes_VE.nbytes
-        weights_bytes = sum(weight.numel() * weight.element_size() for weight in self._ffn.parameters())
-        return self._saved_files().footprint(seeded_bytes=codes_bytes, resident_bytes=weights_bytes + codes_bytes)
+        codes_bytes = self._ffn.codes_VE.nbytes
+        resident_bytes = 4 * self._ffn.num_params + codes_bytes
+        return self._saved_files().footprint(seeded_bytes=codes_bytes, resident_bytes=resident_bytes)
 
     def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "FFNMemory":
         """A copy with Gaussian noise on the weights (in units of each matrix's RMS) or with random bits flipped."""
@@ -181,16 +139,16 @@ class FFNMemory:
 
         from models.weight_packing import flip_bits
 
-        copy = FFNMemory(self.config, seed=self.seed)
-        copy._values, copy._dim, copy._encoder_hash = self._values, self._dim, self._encoder_hash
-        copy._code_dim, copy._codes_VE = self._code_dim, self._codes_VE
-        copy._use(flip_bits(self._packed, flip_rate, seed=seed))
+        disturbed = FFNMemory(self.config, seed=self.seed)
+        disturbed._values, disturbed._dim, disturbed._encoder_hash = self._values, self._dim, self._encoder_hash
+        disturbed._stored = copy(self._ffn)
+        disturbed._stored.use(flip_bits(self._ffn.packed, flip_rate, seed=seed))
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for weight in copy._ffn.parameters():
+            for weight in disturbed._stored.ffn.parameters():
                 rms = weight.square().mean().sqrt()
                 weight.add_(relative_noise * rms * torch.randn(weight.shape, generator=generator))
-        return copy
+        return disturbed
 
     def _saved_files(self) -> SavedFiles:
         meta = {
@@ -200,8 +158,7 @@ class FFNMemory:
             "encoder_hash": self._encoder_hash,
         }
         files = SavedFiles(_KIND, meta, self._values, self.calibration)
-        params = num_params(self.config.kind, self.config.width, self._dim, self._code_dim)
-        files.add(_WEIGHTS, Part.STORAGE, self._packed, num_params=params)
+        files.add(_WEIGHTS, Part.STORAGE, self._ffn.packed, num_params=self._ffn.num_params)
         for name, content in self._training_files.items():
             files.add(name, Part.MAINTAIN, content)
         return files
@@ -215,7 +172,7 @@ class FFNMemory:
         training = TrainingBudget(**meta["config"].pop("training"))
         memory = cls(FFNMemoryConfig(**meta["config"], training=training), seed=meta["seed"])
         memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
-        memory._use((folder / _WEIGHTS).read_bytes())
+        memory._ffn.use((folder / _WEIGHTS).read_bytes())
         memory.calibration = load_calibration(folder)
         names = (_CUE_KEYS, _CUE_TEXTS, _TRAINING_VALUES, _OPTIMIZER)
         memory._training_files = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}

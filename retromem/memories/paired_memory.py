@@ -5,7 +5,7 @@ Shape legend: Q queries, B block, K neighbours, D key dimension, E code dimensio
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,15 +13,15 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from models.ffn_kinds import FFNKind, num_params, training_flops
+from models.ffn_kinds import FFNKind
 from models.training_budget import TrainingBudget
 from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import load_calibration, load_values
 from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
-from retromem.memories.value_codes import value_codes
-from retromem.seam import Facts, Footprint, Queries, Recall, Side, WriteCost
+from retromem.memories.stored_ffn import StoredFFN
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, ValueTable, WriteCost
 
 if TYPE_CHECKING:
     import torch
@@ -84,14 +84,18 @@ class PairedMemory:
         self.seed = seed
         self.calibration = b""
         self._accelerator = accelerator
-        self._packed = b""
+        self._stored: StoredFFN | None = None
         self._store: ChunkStore | None = None
         self._revealed: dict[str, int] = {}
-        self.trained_on = "cpu"
 
     @property
     def name(self) -> str:
         return self.config.name
+
+    @property
+    def trained_on(self) -> str:
+        """Kind of device: cpu, cuda."""
+        return self._stored.trained_on if self._stored else "cpu"
 
     def _store_of(self, facts: Facts) -> ChunkStore:
         assert facts.statements is not None, "a pair reads statements"
@@ -108,56 +112,37 @@ class PairedMemory:
 
     def teach(self, facts: Facts) -> WriteCost:
         """Train the reader on facts whose statements lie in a store of their own, which is thrown away."""
-        import torch
-
-        from models.ffn import FFN
-        from models.key_value_training import KeyValueData, fit
-        from models.reading import ReadingModule, reading_dim
-        from models.weight_packing import pack
-
-        assert not self._packed, "a pair is taught once"
+        assert self._stored is None, "a pair is taught once"
         load_faiss()
         start = time.perf_counter()
         cue, store = facts.cues[0], self._store_of(facts)
         if self.is_told:
             self._revealed.update(zip(cue.texts or (), facts.ids_N.tolist(), strict=True))
-        self._values, self._dim, self._encoder_hash = facts.values, cue.key_vectors().shape[1], cue.encoder_hash
-        self._code_dim = self.config.code_dim or self._dim
-        self._codes_VE = value_codes(facts.values, self._code_dim, seed=self.seed)
-        generator = torch.Generator().manual_seed(self.seed)
-        dim_in = reading_dim(self._dim, self.config.chunks)
-        ffn = FFN(self.config.kind, dim_in, self.config.width, self._code_dim, generator=generator)
-        starts_R = np.asarray(facts.values.starts, dtype=np.int64)
-        module = ReadingModule(
-            ffn,
-            KeyValueData(
-                keys_ND=torch.from_numpy(cue.key_vectors()),
-                value_ids_N=torch.from_numpy(facts.value_ids_N),
-                first_candidates_N=torch.from_numpy(starts_R[cue.relation_ids_Q]),
-                end_candidates_N=torch.from_numpy(starts_R[cue.relation_ids_Q + 1]),
-            ),
-            torch.from_numpy(self._codes_VE),
-            self.config.training,
-            lambda _: self._neighbours(store, cue),
-            generator=generator,
+        self._know(facts.values, cue.key_vectors().shape[1], cue.encoder_hash)
+        cost, _ = self._ffn.train(
+            cue.key_vectors(),
+            cue.relation_ids_Q,
+            facts.value_ids_N,
+            accelerator=self._accelerator,
+            neighbours=lambda _: self._neighbours(store, cue),
         )
-        self.trained_on = fit(module, accelerator=self._accelerator)
-        self._use(pack(ffn.state_dict(), self.config.precision))
-        shown = module.steps_done * module.batch_facts
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=2 * len(facts),
-            flops=float(
-                shown * training_flops(self.config.kind, self.config.width, dim_in, *self._codes_VE.shape[::-1])
-            ),
-            exposures=shown / len(facts),
-            optimizer_steps=module.steps_done,
-            succeeded=module.succeeded,
-        )
+        return replace(cost, seconds=time.perf_counter() - start, texts_encoded=2 * len(facts))
+
+    def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
+        from models.reading import reading_dim
+
+        self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
+        dim_in = reading_dim(dim, self.config.chunks)
+        self._stored = StoredFFN(self.config, values, dim=dim, dim_in=dim_in, seed=self.seed)
+
+    @property
+    def _ffn(self) -> StoredFFN:
+        assert self._stored is not None, "teach before write"
+        return self._stored
 
     def write(self, facts: Facts) -> WriteCost:
         """Store the statements; the weights do not change."""
-        assert self._packed, "teach before write"
+        assert self._stored is not None, "teach before write"
         assert self._store is None, "a memory is written once"
         start = time.perf_counter()
         self._store = self._store_of(facts)
@@ -168,19 +153,6 @@ class PairedMemory:
             exposures=1.0,
             optimizer_steps=0,
         )
-
-    def _use(self, packed: bytes) -> None:
-        import torch
-
-        from models.ffn import FFN
-        from models.reading import reading_dim
-        from models.weight_packing import unpack
-
-        dim_in = reading_dim(self._dim, self.config.chunks)
-        self._ffn: FFN = FFN(self.config.kind, dim_in, self.config.width, self._code_dim, generator=torch.Generator())
-        shapes = {name: tuple(weight.shape) for name, weight in self._ffn.state_dict().items()}
-        self._ffn.load_state_dict(unpack(packed, shapes, self.config.precision))
-        self._packed = packed
 
     def _neighbours(self, store: ChunkStore, queries: Queries) -> "tuple[torch.Tensor, torch.Tensor]":
         """Embeddings (Q, K, D) and similarities (Q, K) of the statements to read."""
@@ -220,23 +192,19 @@ class PairedMemory:
 
         from models.reading import joined
 
-        store, starts = self._store, self._values.starts
+        store, ffn = self._store, self._ffn
         assert store is not None, "write or load before recall"
         assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
 
         def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
             block = queries.rows(rows)
-            codes_ME = torch.from_numpy(self._codes_VE[starts[relation] : starts[relation + 1]])
-            with torch.inference_mode():
-                inputs_BI = joined(torch.from_numpy(block.key_vectors()), lambda _: self._neighbours(store, block))
-                logits_BM: torch.Tensor = self._ffn(inputs_BI) @ codes_ME.T
-                answer_BM: Float32[ndarray, "B M"] = torch.log_softmax(logits_BM, dim=1).numpy()
-            return answer_BM
+            inputs_BI = joined(torch.from_numpy(block.key_vectors()), lambda _: self._neighbours(store, block))
+            return ffn.log_probs(inputs_BI, relation)
 
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
 
     def _extra_files(self) -> dict[str, bytes]:
-        return {**extra_files(self._values, self.calibration), _WEIGHTS: self._packed}
+        return {**extra_files(self._values, self.calibration), _WEIGHTS: self._ffn.packed}
 
     def _meta(self) -> dict[str, object]:
         return {
@@ -250,17 +218,13 @@ class PairedMemory:
         }
 
     def footprint(self) -> Footprint:
-        from models.reading import reading_dim
-
         assert self._store is not None
-        dim_in = reading_dim(self._dim, self.config.chunks)
-        params = num_params(self.config.kind, self.config.width, dim_in, self._code_dim)
         return store_footprint(
             self._store,
             self._extra_files(),
             self._meta(),
-            num_params={_WEIGHTS: params},
-            seeded_bytes=self._codes_VE.nbytes,
+            num_params={_WEIGHTS: self._ffn.num_params},
+            seeded_bytes=self._ffn.codes_VE.nbytes,
             is_read=self.config.chunks > 0,
         )
 
@@ -274,10 +238,8 @@ class PairedMemory:
         config: dict[str, Any] = meta["config"]
         training = TrainingBudget(**config.pop("training"))
         memory = cls(PairedMemoryConfig(**config, training=training), seed=meta["seed"])
-        memory._values, memory._store = load_values(folder, meta), store
-        memory._dim, memory._encoder_hash = meta["dim"], meta["encoder_hash"]
-        memory._code_dim = memory.config.code_dim or memory._dim
-        memory._codes_VE = value_codes(memory._values, memory._code_dim, seed=memory.seed)
-        memory._use((folder / _WEIGHTS).read_bytes())
+        memory._store = store
+        memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
+        memory._ffn.use((folder / _WEIGHTS).read_bytes())
         memory.calibration = load_calibration(folder)
         return memory

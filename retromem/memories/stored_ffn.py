@@ -1,0 +1,128 @@
+"""An FFN in the bytes it is stored in, and its frozen value codes: what FFN memories and pairs have in common.
+
+Shape legend: N facts, B block, I inputs of the FFN, E code dimension, V values, M candidates of a relation.
+"""
+
+import time
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from models.ffn_kinds import FFNKind, num_params, training_flops
+from models.training_budget import TrainingBudget
+from retromem.memories.value_codes import value_codes
+from retromem.seam import ValueTable, WriteCost
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.ffn import FFN
+    from models.key_value_training import KeyValueModule
+    from models.reading import Neighbours
+    from models.weight_packing import Precision
+
+
+@runtime_checkable
+class FFNSettings(Protocol):
+    """What a config must say of its FFN."""
+
+    @property
+    def kind(self) -> FFNKind: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def code_dim(self) -> int | None: ...
+    @property
+    def precision(self) -> "Precision": ...
+    @property
+    def training(self) -> TrainingBudget: ...
+
+
+class StoredFFN:
+    """Trains, packs, and answers from what was packed."""
+
+    def __init__(self, settings: FFNSettings, values: ValueTable, *, dim: int, dim_in: int, seed: int) -> None:
+        """`dim` is that of the keys, and of the codes unless the settings say otherwise; `dim_in` is the FFN's."""
+        self.settings, self.values, self.dim_in, self.seed = settings, values, dim_in, seed
+        self.code_dim = settings.code_dim or dim
+        self.codes_VE = value_codes(values, self.code_dim, seed=seed)
+        self.packed = b""
+        self.trained_on = "cpu"
+
+    @property
+    def num_params(self) -> int:
+        return num_params(self.settings.kind, self.settings.width, self.dim_in, self.code_dim)
+
+    def _new(self, generator: "torch.Generator") -> "FFN":
+        from models.ffn import FFN
+
+        return FFN(self.settings.kind, self.dim_in, self.settings.width, self.code_dim, generator=generator)
+
+    def train(
+        self,
+        keys_ND: Float32[ndarray, "N D"],
+        relation_ids_N: Int64[ndarray, " N"],
+        value_ids_N: Int64[ndarray, " N"],
+        *,
+        accelerator: str,
+        neighbours: "Neighbours | None" = None,
+    ) -> tuple[WriteCost, "KeyValueModule"]:
+        """Train on keys (and what `neighbours` finds for them), then round to the precision that is stored."""
+        import torch
+
+        from models.key_value_training import KeyValueData, KeyValueModule, fit
+        from models.reading import ReadingModule
+        from models.weight_packing import pack
+
+        start = time.perf_counter()
+        starts_R = np.asarray(self.values.starts, dtype=np.int64)
+        generator = torch.Generator().manual_seed(self.seed)
+        ffn, codes_VE, budget = self._new(generator), torch.from_numpy(self.codes_VE), self.settings.training
+        data = KeyValueData(
+            keys_ND=torch.from_numpy(keys_ND),
+            value_ids_N=torch.from_numpy(value_ids_N),
+            first_candidates_N=torch.from_numpy(starts_R[relation_ids_N]),
+            end_candidates_N=torch.from_numpy(starts_R[relation_ids_N + 1]),
+        )
+        if neighbours is None:
+            module = KeyValueModule(ffn, data, codes_VE, budget, generator=generator)
+        else:
+            module = ReadingModule(ffn, data, codes_VE, budget, neighbours, generator=generator)
+        if budget.steps:
+            self.trained_on = fit(module, accelerator=accelerator)
+        self.use(pack(ffn.state_dict(), self.settings.precision))
+        shown = module.steps_done * module.batch_facts
+        a_fact = training_flops(
+            self.settings.kind, self.settings.width, self.dim_in, self.code_dim, self.values.num_values
+        )
+        cost = WriteCost(
+            seconds=time.perf_counter() - start,
+            texts_encoded=len(keys_ND),
+            flops=float(shown * a_fact),
+            exposures=shown / len(keys_ND),
+            optimizer_steps=module.steps_done,
+            succeeded=module.succeeded,
+        )
+        return cost, module
+
+    def use(self, packed: bytes) -> None:
+        """Answer from these stored weights."""
+        import torch
+
+        from models.weight_packing import unpack
+
+        self.ffn = self._new(torch.Generator())
+        shapes = {name: tuple(weight.shape) for name, weight in self.ffn.state_dict().items()}
+        self.ffn.load_state_dict(unpack(packed, shapes, self.settings.precision))
+        self.packed = packed
+
+    def log_probs(self, inputs_BI: "torch.Tensor", relation: int) -> Float32[ndarray, "B M"]:
+        """Of the candidates of one relation."""
+        import torch
+
+        codes_ME = torch.from_numpy(self.codes_VE[self.values.starts[relation] : self.values.starts[relation + 1]])
+        with torch.inference_mode():
+            answer_BM: Float32[ndarray, "B M"] = torch.log_softmax(self.ffn(inputs_BI) @ codes_ME.T, dim=1).numpy()
+        return answer_BM
