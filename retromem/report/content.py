@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retromem.report.answer import answer, answer_on_real_values
+from retromem.report.crossover import min_bytes
 from retromem.report.drawing import Picture
 from retromem.report.figures import study_pictures
 from retromem.report.glossary import GLOSSARY
 from retromem.report.headline import draw_headline
-from retromem.report.numerals import count_text, list_text
+from retromem.report.numerals import bytes_text, count_text, list_text
 from retromem.report.run_facts import RunFacts
-from retromem.report.sides import Contest, main_contest
+from retromem.report.seed_spread import seed_spread
+from retromem.report.sides import Contest, Group, main_contest
 from retromem.report.table_text import Table
 from retromem.report.tables import capacity_table, ledger_size, ledger_table
-from retromem.rows import Row
+from retromem.rows import TAU, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,11 +174,37 @@ def _basis(rows: Sequence[Row], contest: Contest | None) -> str:
         return ""
     name = contest.rows[0].knowledge_name
     if not contest.twin:
-        return f"Measured on {name}, with the values as given."
+        return f"Measured on {name}, with the values as given." + _beside_storage(contest)
     real = answer_on_real_values(rows)
     return (
         f"Measured on {name} with the values shuffled among the subjects (the twin), so that nothing known beforehand "
-        "helps." + (f" With the real values: {real}" if real else "")
+        "helps." + (f" With the real values: {real}" if real else "") + _beside_storage(contest)
+    )
+
+
+def _beside_storage(contest: Contest) -> str:
+    """What the bytes of the answer leave out, for the two memories that it names; '' where it names no two."""
+    index, weights = (
+        min_bytes(contest.rows, tau=TAU["identical"], phrasing="identical", group=group, twin=contest.twin)
+        for group in (contest.rival, Group.WEIGHTS)
+    )
+    sizes = [size for size, arm in index.items() if arm is not None and weights.get(size) is not None]
+    if not sizes:
+        return ""
+    size = max(sizes)
+    medians: dict[str, list[str]] = {}
+    for column in ("resident_bytes", "maintain_bytes", "shared_bytes"):
+        for arm in (index[size], weights[size]):
+            assert arm is not None
+            own = [row for row in contest.rows if (row.memory, row.num_facts) == (arm.memory, size)]
+            found = seed_spread([row for row in own if row.phrasing == "identical"], column)
+            if found is None:
+                return ""
+            medians.setdefault(column, []).append(bytes_text(found.median))
+    in_memory, to_change = (" and ".join(medians[column]) for column in ("resident_bytes", "maintain_bytes"))
+    return (
+        f" Beside these bytes, index and weights take {in_memory} of memory while they answer and keep {to_change} to "
+        f"change a fact; both need the encoder, {medians['shared_bytes'][0]}."
     )
 
 
