@@ -106,7 +106,7 @@ class Encoder:
         """Load the model and warm it up, so that what is timed afterwards is encoding alone."""
         self._encode(["warm up"])
 
-    def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Float32[ndarray, "N D"]:
+    def encode(self, texts: Sequence[str]) -> Float32[ndarray, "N D"]:
         """Unit vectors of N texts, in their order; N may be 0. Where a model sees no token, the vector may be zero.
 
         Every text is encoded as it stands, questions and statements alike, since both must lie in one space: the
@@ -117,7 +117,7 @@ class Encoder:
         assert not isinstance(texts, str), "a list of texts, not one text"
         if len(texts) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
-        vectors_ND = self._encode(list(texts), show_progress=show_progress)
+        vectors_ND = self._encode(list(texts))
         norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
         units_ND: Float32[ndarray, "N D"] = vectors_ND / np.maximum(norms_N1, np.float32(1e-12))
         return units_ND
@@ -132,9 +132,9 @@ class Encoder:
             milliseconds.append(1e3 * (time.perf_counter() - started))
         return float(np.median(milliseconds))
 
-    def _encode(self, texts: list[str], *, show_progress: bool = False) -> Float32[ndarray, "N D"]:
+    def _encode(self, texts: list[str]) -> Float32[ndarray, "N D"]:
         vectors_ND: Float32[ndarray, "N D"] = self._model.encode(
-            texts, batch_size=self.config.batch_size, show_progress_bar=show_progress
+            texts, batch_size=self.config.batch_size, show_progress_bar=False
         )
         return vectors_ND
 
