@@ -1,33 +1,257 @@
-"""The FFN kinds by name, and their widths at equal parameters. Free of torch, so that a config can name them."""
+"""The FFN kinds that a config can name: their dials, their parameters, their cost. Free of torch.
 
-from typing import Literal, get_args
+Every kind answers the same questions, so that training, storing, sizing and reporting know no kind by name.
+"""
 
-FFNKind = Literal["relu", "gelu", "swiglu"]
-KINDS: tuple[str, ...] = get_args(FFNKind)
-GATED: frozenset[str] = frozenset({"swiglu"})
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
+if TYPE_CHECKING:
+    import torch
 
-def hidden_units(kind: FFNKind, width: int, dim_in: int, dim_out: int) -> int:
-    """Hidden units that give `kind` the parameters of a dense FFN of this width (Shazeer 2020, arXiv 2002.05202).
+    from models.ffn import FFN
 
-    Dense: (D + E) F parameters. Gated: (2 D + E) F, so F is smaller; 2/3 of the width where D = E.
-    """
-    if kind not in GATED:
-        return width
-    return max(1, width * (dim_in + dim_out) // (2 * dim_in + dim_out))
-
-
-def training_flops(kind: FFNKind, width: int, dim_in: int, dim_out: int, num_values: int) -> int:
-    """FLOPs of one fact in one optimisation step, forward and backward, multiplications and additions.
-
-    The input wants no gradient and the frozen codes (V, E) get none, so both cost 4 a weight where the rest costs 6.
-    """
-    units = hidden_units(kind, width, dim_in, dim_out)
-    inner = num_params(kind, width, dim_in, dim_out) - units * dim_out
-    return 4 * inner + 6 * units * dim_out + 4 * num_values * dim_out
+Dense = Literal["relu", "gelu", "silu", "identity"]
+Gated = Literal["swiglu", "geglu", "reglu", "glu", "bilinear"]
+DENSE_KINDS: tuple[Dense, ...] = get_args(Dense)
+GATED_KINDS: tuple[Gated, ...] = get_args(Gated)
 
 
-def num_params(kind: FFNKind, width: int, dim_in: int, dim_out: int) -> int:
-    """Weights of an FFN of this kind: no biases."""
-    matrices_in = 2 if kind in GATED else 1
-    return hidden_units(kind, width, dim_in, dim_out) * (matrices_in * dim_in + dim_out)
+@runtime_checkable
+class FFNConfig(Protocol):
+    """What is known of an FFN before it is built. D is the dimension of its input, E that of its output."""
+
+    @property
+    def family(self) -> str:
+        """Kind and settings without the size."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Family and size."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """The dial that makes it larger; None where it is still open or where there is none."""
+        ...
+
+    def resized(self, size: int) -> "FFNConfig":
+        """The same with another size; itself where nothing can be turned."""
+        ...
+
+    def num_params(self, dim_in: int, dim_out: int) -> int: ...
+
+    def num_active_params(self, dim_in: int, dim_out: int) -> int:
+        """Parameters that the answer to one key is computed from."""
+        ...
+
+    def training_flops(self, dim_in: int, dim_out: int) -> int:
+        """FLOPs of one fact in one optimisation step, forward and backward, multiplications and additions.
+
+        The input wants no gradient, so the weights that meet it cost 4 each where the others cost 6.
+        """
+        ...
+
+    def build(self, dim_in: int, dim_out: int, *, generator: "torch.Generator") -> "FFN":
+        """The module, its weights drawn from the generator. ValueError where these dimensions do not fit the kind."""
+        ...
+
+
+def check_width(width: int | None) -> None:
+    """ValueError unless it is a number of units, or open."""
+    if width is not None and width < 1:
+        raise ValueError(f"width must be 1 or more, not {width}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """One matrix from key to output: the linear associative memory."""
+
+    kind: Literal["linear"] = "linear"
+
+    @property
+    def family(self) -> str:
+        return "linear"
+
+    @property
+    def label(self) -> str:
+        return "linear"
+
+    @property
+    def size(self) -> int | None:
+        return None
+
+    def resized(self, size: int) -> "LinearConfig":
+        return self
+
+    def num_params(self, dim_in: int, dim_out: int) -> int:
+        return dim_in * dim_out
+
+    def num_active_params(self, dim_in: int, dim_out: int) -> int:
+        return dim_in * dim_out
+
+    def training_flops(self, dim_in: int, dim_out: int) -> int:
+        return 4 * dim_in * dim_out
+
+    def build(self, dim_in: int, dim_out: int, *, generator: "torch.Generator") -> "FFN":
+        from models.ffn import LinearMap
+
+        return LinearMap(dim_in, dim_out, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseConfig:
+    """One hidden layer: activation(x W_in) W_out."""
+
+    kind: Dense = "gelu"
+    """activation of the hidden units; identity leaves a product of two matrices"""
+    width: int | None = None
+    """hidden units; four times the dimension of the input where empty"""
+    bias: bool = False
+    """a bias for each hidden unit and each output"""
+
+    def __post_init__(self) -> None:
+        check_width(self.width)
+
+    @property
+    def family(self) -> str:
+        return self.kind + ("-bias" if self.bias else "")
+
+    @property
+    def label(self) -> str:
+        return f"{self.family}-{self.width or '4d'}"
+
+    @property
+    def size(self) -> int | None:
+        return self.width
+
+    def resized(self, size: int) -> "DenseConfig":
+        return replace(self, width=size)
+
+    def units(self, dim_in: int) -> int:
+        """Hidden units."""
+        return self.width or 4 * dim_in
+
+    def num_params(self, dim_in: int, dim_out: int) -> int:
+        units = self.units(dim_in)
+        return units * (dim_in + dim_out) + self.bias * (units + dim_out)
+
+    def num_active_params(self, dim_in: int, dim_out: int) -> int:
+        return self.num_params(dim_in, dim_out)
+
+    def training_flops(self, dim_in: int, dim_out: int) -> int:
+        return self.units(dim_in) * (4 * dim_in + 6 * dim_out)
+
+    def build(self, dim_in: int, dim_out: int, *, generator: "torch.Generator") -> "FFN":
+        from models.ffn import DenseFFN
+
+        return DenseFFN(self, dim_in, dim_out, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedConfig:
+    """One hidden layer of products: (activation(x W_gate) * (x W_in)) W_out (Shazeer 2020, arXiv 2002.05202)."""
+
+    kind: Gated = "swiglu"
+    """activation of the gate: SiLU, GELU, ReLU, sigmoid, none"""
+    width: int | None = None
+    """hidden units of the dense FFN whose parameters it gets: its own are fewer, 2/3 where D = E"""
+    bias: bool = False
+    """a bias for each gate, each hidden unit and each output"""
+
+    def __post_init__(self) -> None:
+        check_width(self.width)
+
+    @property
+    def family(self) -> str:
+        return self.kind + ("-bias" if self.bias else "")
+
+    @property
+    def label(self) -> str:
+        return f"{self.family}-{self.width or '4d'}"
+
+    @property
+    def size(self) -> int | None:
+        return self.width
+
+    def resized(self, size: int) -> "GatedConfig":
+        return replace(self, width=size)
+
+    def units(self, dim_in: int, dim_out: int) -> int:
+        """Hidden units: (2 D + E) parameters each, where a dense FFN's have D + E."""
+        return max(1, (self.width or 4 * dim_in) * (dim_in + dim_out) // (2 * dim_in + dim_out))
+
+    def num_params(self, dim_in: int, dim_out: int) -> int:
+        units = self.units(dim_in, dim_out)
+        return units * (2 * dim_in + dim_out) + self.bias * (2 * units + dim_out)
+
+    def num_active_params(self, dim_in: int, dim_out: int) -> int:
+        return self.num_params(dim_in, dim_out)
+
+    def training_flops(self, dim_in: int, dim_out: int) -> int:
+        return self.units(dim_in, dim_out) * (8 * dim_in + 6 * dim_out)
+
+    def build(self, dim_in: int, dim_out: int, *, generator: "torch.Generator") -> "FFN":
+        from models.ffn import GatedFFN
+
+        return GatedFFN(self, dim_in, dim_out, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopKConfig:
+    """k winners take all: of the hidden units of a ReLU FFN only the most active ones speak, for each key."""
+
+    kind: Literal["topk"] = "topk"
+    width: int | None = None
+    """hidden units; four times the dimension of the input where empty"""
+    active_share: float = 0.25
+    """of the units that speak, .01 to 1; one unit at least"""
+    annealed: bool = False
+    """all units speak at first; their share falls to `active_share` over the first half of the training"""
+    gradient: Literal["winners", "straight_through"] = "winners"
+    """who learns: the winners alone, or every unit that ReLU leaves on, as if none had been silenced"""
+
+    def __post_init__(self) -> None:
+        check_width(self.width)
+        if not 0.01 <= self.active_share <= 1:
+            raise ValueError(f"active_share must lie between .01 and 1, not {self.active_share}")
+
+    @property
+    def family(self) -> str:
+        extra = ("-annealed" if self.annealed else "") + ("-through" if self.gradient == "straight_through" else "")
+        return f"topk{100 * self.active_share:g}%{extra}"
+
+    @property
+    def label(self) -> str:
+        return f"{self.family}-{self.width or '4d'}"
+
+    @property
+    def size(self) -> int | None:
+        return self.width
+
+    def resized(self, size: int) -> "TopKConfig":
+        return replace(self, width=size)
+
+    def units(self, dim_in: int) -> int:
+        """Hidden units."""
+        return self.width or 4 * dim_in
+
+    def active_units(self, dim_in: int) -> int:
+        """Hidden units that speak."""
+        return max(1, round(self.active_share * self.units(dim_in)))
+
+    def num_params(self, dim_in: int, dim_out: int) -> int:
+        return self.units(dim_in) * (dim_in + dim_out)
+
+    def num_active_params(self, dim_in: int, dim_out: int) -> int:
+        # Who wins is only known once every unit was computed.
+        return self.units(dim_in) * dim_in + self.active_units(dim_in) * dim_out
+
+    def training_flops(self, dim_in: int, dim_out: int) -> int:
+        return self.units(dim_in) * (4 * dim_in + 6 * dim_out)
+
+    def build(self, dim_in: int, dim_out: int, *, generator: "torch.Generator") -> "FFN":
+        from models.topk import TopKFFN
+
+        return TopKFFN(self, dim_in, dim_out, generator=generator)

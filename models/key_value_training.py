@@ -16,11 +16,13 @@ from typing import Any
 import lightning
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from models.training_budget import TrainingBudget
+from models.ffn import FFN
+from models.optimizers import optimizers_for
+from models.training_budget import TrainingBudget, TrainingDiverged
 
 STEPS_A_CALL = 100
 
@@ -47,7 +49,7 @@ class KeyValueModule(lightning.LightningModule):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: FFN,
         data: KeyValueData,
         codes_VE: Float[Tensor, "V E"],
         budget: TrainingBudget,
@@ -70,7 +72,7 @@ class KeyValueModule(lightning.LightningModule):
         self._masks = bool((data.end_candidates_N - data.first_candidates_N < len(codes_VE)).any())
         self._batches = self._index_batches()
         self._deadline = math.inf
-        self._adam: torch.optim.Adam | None = None
+        self._optimizers: list[torch.optim.Optimizer] = []
 
     @property
     def batch_facts(self) -> int:
@@ -79,13 +81,13 @@ class KeyValueModule(lightning.LightningModule):
         return num_facts if num_facts <= self.budget.full_batch_up_to else min(self.budget.batch_size, num_facts)
 
     def optimizer_moments(self) -> list[list[Tensor]]:
-        """Adam's two moments of each weight, flat; empty where nothing was trained."""
-        if self._adam is None:
-            return [[] for _ in self.backbone.parameters()]
-        return [
-            [self._adam.state[weight][name].cpu().flatten() for name in ("exp_avg", "exp_avg_sq")]
-            for weight in self.backbone.parameters()
-        ]
+        """What the optimiser remembers of each weight (Adam: two moments), flat; empty where nothing was trained."""
+        remembered: dict[Tensor, list[Tensor]] = {weight: [] for weight in self.backbone.parameters()}
+        for optimizer in self._optimizers:
+            for weight, state in optimizer.state.items():
+                moments = [kept for kept in state.values() if isinstance(kept, Tensor) and kept.shape == weight.shape]
+                remembered[weight] = [moment.cpu().flatten() for moment in moments]
+        return list(remembered.values())
 
     def _index_batches(self) -> Iterator[Tensor | None]:
         """Row numbers of one minibatch after another; None stands for the full batch.
@@ -106,6 +108,8 @@ class KeyValueModule(lightning.LightningModule):
         first_B, end_B = self.first_N, self.end_N
         if rows_B is not None:
             keys_BD, values_B, first_B, end_B = keys_BD[rows_B], values_B[rows_B], first_B[rows_B], end_B[rows_B]
+        if self.budget.key_noise:
+            keys_BD = self._noisy(keys_BD)
         logits_BV = self.backbone(keys_BD) @ self.codes_VE.T
         if not self._masks:
             return functional.cross_entropy(logits_BV, values_B)
@@ -115,29 +119,45 @@ class KeyValueModule(lightning.LightningModule):
         logits_BM = logits_BV.gather(1, columns_BM.clamp(max=len(self.codes_VE) - 1))
         return functional.cross_entropy(logits_BM.masked_fill(outside_BM, -math.inf), values_B - first_B)
 
+    def _noisy(self, keys_BD: Tensor) -> Tensor:
+        """Each key moved by noise of the length that the budget says, and brought back to its own."""
+        noise_BD = torch.randn(keys_BD.shape, generator=self._generator).to(keys_BD.device)
+        length_B1 = keys_BD.norm(dim=1, keepdim=True)
+        moved_BD = keys_BD + self.budget.key_noise * length_B1 * functional.normalize(noise_BD, dim=1)
+        noisy_BD: Tensor = functional.normalize(moved_BD, dim=1) * length_B1
+        return noisy_BD
+
     def configure_optimizers(self) -> Any:
-        self._adam = torch.optim.Adam(self.backbone.parameters(), lr=self.budget.learning_rate, fused=True)
-        return [self._adam], [torch.optim.lr_scheduler.CosineAnnealingLR(self._adam, self.budget.steps)]
+        self._optimizers = optimizers_for(self.backbone, self.budget)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR
+        return self._optimizers, [schedule(optimizer, self.budget.steps) for optimizer in self._optimizers]
 
     def on_fit_start(self) -> None:
         self._deadline = time.monotonic() + self.budget.max_seconds
 
     def training_step(self, call: int, _: int) -> None:
         """STEPS_A_CALL optimisation steps; ends the fit at the goal or at the deadline."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        scheduler = self.lr_schedulers()
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        assert isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
+        schedules: Any = self.lr_schedulers()
+        schedules = schedules if isinstance(schedules, list) else [schedules]
         total = torch.zeros((), device=self.device)
         num_steps = min(STEPS_A_CALL, self.budget.steps - self.steps_done)
         for _ in range(num_steps):
             loss = self.loss(next(self._batches))
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
-            scheduler.step()
             total += loss.detach()
-        self.steps_done += num_steps
+            auxiliary = self.backbone.auxiliary_loss()
+            for optimizer in self._optimizers:
+                optimizer.zero_grad()
+            self.manual_backward(loss if auxiliary is None else loss + auxiliary)
+            for optimizer, schedule in zip(self._optimizers, schedules, strict=True):
+                optimizer.step()
+                schedule.step()
+            self.steps_done += 1
+            self.backbone.step_done(self.steps_done / self.budget.steps)
+        if not math.isfinite(float(total)):
+            raise TrainingDiverged(
+                f"the loss is {float(total) / num_steps} after {self.steps_done} steps at learning_rate "
+                f"{self.budget.learning_rate:g} of {self.budget.optimizer}: lower training.learning_rate"
+            )
         if float(total) / num_steps <= self.budget.goal_nats:
             self.trainer.should_stop = True
         elif time.monotonic() > self._deadline and self.steps_done < self.budget.steps:

@@ -11,8 +11,9 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from models.ffn import FFN
 from models.key_value_training import KeyValueData, KeyValueModule
 from models.training_budget import TrainingBudget
 
@@ -41,7 +42,7 @@ class ReadingModule(KeyValueModule):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: FFN,
         data: KeyValueData,
         codes_VE: Float[Tensor, "V E"],
         budget: TrainingBudget,

@@ -1,6 +1,11 @@
 """What one training may cost. Free of torch, so that a config can be read without it."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss is no number any more; says by which step and at which learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,16 +15,24 @@ class TrainingBudget:
     steps: int = 3000
     """optimisation steps at most; the cosine schedule ends there"""
     learning_rate: float = 1e-2
-    """of Adam, at the first step"""
+    """of the optimiser, at the first step"""
+    optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adam"
+    """sgd: with Nesterov's momentum of .9; muon: matrices alone, the rest by Adam"""
+    weight_decay: float = 0.0
+    """decoupled (adamw, muon) or in the gradient (adam, sgd)"""
+    key_noise: float = 0.0
+    """length of the Gaussian noise added to each key at each step, relative to the key's length"""
     full_batch_up_to: int = 1024
     """facts; larger sets are trained in minibatches"""
     batch_size: int = 512
     """facts a minibatch"""
     goal_nats: float = 0.003
-    """mean cross-entropy a fact, over the last 100 steps, at which training ends early"""
+    """mean cross-entropy a fact, over the last 100 steps, at which training ends early; 0: never"""
     max_seconds: float = 120.0
     """cap on one training; a row that hit it says so"""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, not {self.batch_size}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")

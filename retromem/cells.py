@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from models.ffn_kinds import num_params
+from models.any_ffn import AnyFFNConfig, sized
 from retrieval.errors import UserError
 from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
@@ -86,7 +86,7 @@ def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
                     whole.prefix(num_facts)
             except UserError as error:
                 raise UserError(f"studies.{study_name}.arms.{number}.num_facts: {error}") from None
-            for memory in _widened(arms, whole, config):
+            for memory in _resized(arms, whole, config, path=f"studies.{study_name}.arms.{number}"):
                 for num_facts in _sizes(arms, whole, config, trained=hasattr(memory, "training")):
                     # Uniformly drawn values are dealt anew for each seed as it is: a twin would be the same again.
                     for twin in (False,) if whole.uniform else arms.twins:
@@ -128,18 +128,43 @@ def _sizes(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, t
     return sorted(sizes)
 
 
-def _widened(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig) -> Iterator[AnyMemoryConfig]:
-    """The memories of a block, each FFN at the widths that its largest demand asks for."""
-    for memory in arms.memories:
-        if not (arms.widths_from_demand and isinstance(memory, FFNMemoryConfig)):
-            yield memory
-            continue
-        largest = max(_sizes(arms, whole, config, trained=True))
-        demand_bits = whole.prefix(largest).demand_bits()
-        dim = key_dim(whole)
+def _resized(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, path: str) -> list[AnyMemoryConfig]:
+    """The memories of a block, each FFN in every size that it asks for. UserError where a size cannot be had."""
+    found: list[AnyMemoryConfig] = []
+    for number, memory in enumerate(arms.memories):
+        try:
+            found += _sizes_of(memory, arms, whole, config) if isinstance(memory, FFNMemoryConfig) else [memory]
+        except ValueError as error:
+            raise UserError(f"{path}.memories.{number}.ffn: {error}") from None
+    return found
+
+
+def _sizes_of(
+    memory: FFNMemoryConfig, arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig
+) -> Iterator[FFNMemoryConfig]:
+    """One FFN at the parameters that the block names, or at those that its largest demand asks for."""
+    dim = key_dim(whole)
+    dims = dim, memory.code_dim or dim
+    if not (arms.num_params or arms.num_active_params or arms.widths_from_demand):
+        yield memory
+    for num_params in arms.num_params:
+        yield replace(memory, ffn=sized(memory.ffn, num_params, *dims))
+    for num_params in arms.num_active_params:
+        yield replace(memory, ffn=sized(memory.ffn, num_params, *dims, active=True))
+    if arms.widths_from_demand:
+        demand_bits = whole.prefix(max(_sizes(arms, whole, config, trained=True))).demand_bits()
         for bits_per_param in arms.widths_from_demand:
-            per_unit = num_params(memory.kind, 1000, dim, memory.code_dim or dim) / 1000
-            yield replace(memory, width=max(2, math.ceil(demand_bits / bits_per_param / per_unit)))
+            yield replace(memory, ffn=_holding(memory.ffn, math.ceil(demand_bits / bits_per_param), *dims))
+
+
+def _holding(ffn: AnyFFNConfig, num_params: int, dim_in: int, dim_out: int) -> AnyFFNConfig:
+    """The smallest of this kind with at least so many parameters; two units at least."""
+    if ffn.resized(2).num_params(dim_in, dim_out) >= num_params:
+        return ffn.resized(2)
+    largest = sized(ffn, num_params, dim_in, dim_out)
+    if largest.size is None or largest.num_params(dim_in, dim_out) == num_params:
+        return largest
+    return largest.resized(largest.size + 1)
 
 
 def key_dim(knowledge: KnowledgeSet) -> int:

@@ -1,11 +1,13 @@
 """The comparison from Python: a knowledge set, a few memories, rows as a table.
 
+from models.ffn_kinds import DenseConfig
 from retromem.compare import compare
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 
-rows = compare(keys_set(KeysConfig()), [FFNMemoryConfig(width=32), FaissMemoryConfig()], num_facts=[256])
+weights = FFNMemoryConfig(ffn=DenseConfig(kind="gelu", width=32))
+rows = compare(keys_set(KeysConfig()), [weights, FaissMemoryConfig()], num_facts=[256])
 pandas.DataFrame(rows)
 """
 

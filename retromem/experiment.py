@@ -82,9 +82,15 @@ class ArmsConfig:
     shuffled: bool = False
     """null: answers are shuffled before they are scored"""
     widths_from_demand: tuple[float, ...] = ()
-    """replace each FFN's width by those that would store the demand at these bits a parameter"""
+    """replace each FFN's size by those that would store the demand at these bits a parameter"""
+    num_params: tuple[int, ...] = ()
+    """replace each FFN's size by the largest with at most so many parameters"""
+    num_active_params: tuple[int, ...] = ()
+    """the same, by the parameters that one answer is computed from"""
 
     def __post_init__(self) -> None:
+        if bool(self.widths_from_demand) + bool(self.num_params) + bool(self.num_active_params) > 1:
+            raise ValueError("give one of widths_from_demand, num_params and num_active_params")
         if any(memory.memory == "paired" for memory in self.memories) and not self.halves:
             raise ValueError("a paired memory is taught on other facts than it is asked for: add `halves: true`")
         if self.halves and self.capacity:

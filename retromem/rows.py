@@ -92,6 +92,10 @@ class Row:
     """relative Gaussian weight noise at which accuracy first falls below .9 (identical rows of weights)"""
     flip90: float | None = None
     """share of random bit flips in the storage bytes at which accuracy first falls below .9 (identical rows)"""
+    slots_used: float | None = None
+    """share of the experts or memory slots that the stored facts use at least once (identical rows)"""
+    slot_kl_bits: float | None = None
+    """KL divergence of their use from uniform (identical rows); log2 of their number where one does it all"""
     device: str | None = None
 
 

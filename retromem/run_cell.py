@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from models.training_budget import TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import Refused
@@ -163,8 +164,10 @@ def run_cell(cell: Cell, workplace: Workplace) -> str:
         record["capacity"] = None if capacity is None else asdict(capacity)
     except Refused as refusal:
         record |= {"status": "refused", "reason": str(refusal)}
-    except Exception:
-        write_text(folder / ERROR, traceback.format_exc())
+    except Exception as error:
+        # A diverged training is a setting to change, and one line says which.
+        told = f"{error}\n" if isinstance(error, TrainingDiverged) else traceback.format_exc()
+        write_text(folder / ERROR, told)
         (folder / RUNNING).unlink(missing_ok=True)
         return "failed"
     record["seconds"] = round(time.perf_counter() - start, 3)

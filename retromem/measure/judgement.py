@@ -13,6 +13,7 @@ from retromem.measure.answers import Answers, accuracy, answers, bits_recalled, 
 from retromem.measure.bits import bits_ce
 from retromem.measure.latency import EncoderCost, Latency, measure_latency
 from retromem.measure.robustness import flip90, sigma90, with_key_noise
+from retromem.measure.slot_use import slot_use
 from retromem.rows import TAU, Row
 from retromem.seam import Asked, Facts, Footprint, Memory, MemoryConfig, Part, Phrasing, WriteCost
 
@@ -126,6 +127,8 @@ def judge(
         row = _with_bits(base, phrasing, answered, knowledge, tau=goal)
         if phrasing == "identical" and measures.robustness and not quick and not setting.shuffled:
             row = _with_robustness(row, memory, identical, seed=setting.seed)
+        if phrasing == "identical" and (use := slot_use(memory, questions.queries)) is not None:
+            row = replace(row, slots_used=use.share_used, slot_kl_bits=use.kl_bits)
         if phrasing == "identical" and measures.cross_fit and not (quick or setting.shuffled or setting.halves):
             row = _with_bits_stored(row, config, knowledge)
         rows.append(row)

@@ -15,12 +15,14 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from models.ffn_kinds import FFNKind
+from models.any_ffn import AnyFFNConfig
+from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
+from retromem.configuration import build
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles, load_calibration, load_values
-from retromem.memories.stored_ffn import StoredFFN
+from retromem.memories.stored_ffn import StoredFFN, check_code_dim
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -38,13 +40,11 @@ _OPTIMIZER = "optimizer.npy"
 
 @dataclass(frozen=True, kw_only=True)
 class FFNMemoryConfig:
-    """One FFN of a kind and a width."""
+    """One FFN, trained on the facts."""
 
     memory: Literal["ffn"] = "ffn"
-    kind: FFNKind = "gelu"
-    """hidden layer: relu, gelu or swiglu"""
-    width: int = 64
-    """hidden units of a dense FFN; gated kinds get fewer, at equal parameters"""
+    ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
+    """its kind and size"""
     code_dim: int | None = None
     """dimension of the frozen value codes; that of the keys where empty"""
     precision: Literal["float32", "float16", "int8"] = "float32"
@@ -53,17 +53,16 @@ class FFNMemoryConfig:
     """optimiser steps and learning rate"""
 
     def __post_init__(self) -> None:
-        if self.width < 1 or (self.code_dim is not None and self.code_dim < 1):
-            raise ValueError("width and code_dim must be 1 or more")
+        check_code_dim(self.code_dim)
 
     @property
     def name(self) -> str:
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
-        return f"ffn-{self.kind}-{self.width}{suffix}" + ("-untrained" if self.training.steps == 0 else "")
+        return f"ffn-{self.ffn.label}{suffix}" + ("-untrained" if self.training.steps == 0 else "")
 
     @property
     def family(self) -> str:
-        return f"ffn-{self.kind}"
+        return f"ffn-{self.ffn.family}"
 
     @property
     def reads_statements(self) -> bool:
@@ -128,6 +127,14 @@ class FFNMemory:
 
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
 
+    def slot_counts(self, queries: Queries) -> "Int64[ndarray, ' S'] | None":
+        """How often these questions use each expert or memory slot; None where the FFN has none."""
+        import torch
+
+        with torch.inference_mode():
+            counts_S = self._ffn.ffn.slot_counts(torch.from_numpy(queries.key_vectors()))
+        return None if counts_S is None else counts_S.numpy()
+
     def footprint(self) -> Footprint:
         codes_bytes = self._ffn.codes_VE.nbytes
         resident_bytes = 4 * self._ffn.num_params + codes_bytes
@@ -158,7 +165,13 @@ class FFNMemory:
             "encoder_hash": self._encoder_hash,
         }
         files = SavedFiles(_KIND, meta, self._values, self.calibration)
-        files.add(_WEIGHTS, Part.STORAGE, self._ffn.packed, num_params=self._ffn.num_params)
+        files.add(
+            _WEIGHTS,
+            Part.STORAGE,
+            self._ffn.packed,
+            num_params=self._ffn.num_params,
+            num_active_params=self._ffn.num_active_params,
+        )
         for name, content in self._training_files.items():
             files.add(name, Part.MAINTAIN, content)
         return files
@@ -169,8 +182,7 @@ class FFNMemory:
     @classmethod
     def load(cls, folder: Path) -> "FFNMemory":
         meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
-        training = TrainingBudget(**meta["config"].pop("training"))
-        memory = cls(FFNMemoryConfig(**meta["config"], training=training), seed=meta["seed"])
+        memory = cls(build(FFNMemoryConfig, meta["config"], source=str(folder)), seed=meta["seed"])
         memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
         memory._ffn.use((folder / _WEIGHTS).read_bytes())
         memory.calibration = load_calibration(folder)

@@ -7,20 +7,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from models.ffn_kinds import FFNKind
+from models.any_ffn import AnyFFNConfig
+from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
+from retromem.configuration import build
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import load_calibration, load_values
 from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
-from retromem.memories.stored_ffn import StoredFFN
+from retromem.memories.stored_ffn import StoredFFN, check_code_dim
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -35,10 +37,8 @@ class PairedMemoryConfig:
     """An FFN over a key and its neighbours among the stored statements."""
 
     memory: Literal["paired"] = "paired"
-    kind: FFNKind = "gelu"
-    """hidden layer: relu, gelu or swiglu"""
-    width: int = 64
-    """hidden units of a dense FFN; gated kinds get fewer, at equal parameters"""
+    ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
+    """its kind and size"""
     code_dim: int | None = None
     """dimension of the frozen value codes; that of the keys where empty"""
     precision: Literal["float32", "float16", "int8"] = "float32"
@@ -53,14 +53,15 @@ class PairedMemoryConfig:
     """optimiser steps and learning rate"""
 
     def __post_init__(self) -> None:
-        if self.width < 1 or (self.code_dim is not None and self.code_dim < 1):
-            raise ValueError("width and code_dim must be 1 or more")
+        check_code_dim(self.code_dim)
+        if self.training.key_noise:
+            raise ValueError("key_noise is for memories that answer from weights alone: leave it 0 for a pair")
 
     @property
     def name(self) -> str:
         arm = f"-k{self.chunks}" if self.neighbours == "retrieved" else f"-{self.neighbours}"
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
-        return f"paired-{self.kind}-{self.width}{suffix}{arm}"
+        return f"paired-{self.ffn.label}{suffix}{arm}"
 
     @property
     def family(self) -> str:
@@ -235,9 +236,7 @@ class PairedMemory:
     @classmethod
     def load(cls, folder: Path) -> "PairedMemory":
         store, meta = open_store(folder, "paired")
-        config: dict[str, Any] = meta["config"]
-        training = TrainingBudget(**config.pop("training"))
-        memory = cls(PairedMemoryConfig(**config, training=training), seed=meta["seed"])
+        memory = cls(build(PairedMemoryConfig, meta["config"], source=str(folder)), seed=meta["seed"])
         memory._store = store
         memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
         memory._ffn.use((folder / _WEIGHTS).read_bytes())

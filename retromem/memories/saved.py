@@ -21,13 +21,17 @@ class SavedFiles:
         self._kind, self._meta = kind, {**meta, "relations": values.relations, "starts": values.starts}
         self._parts: dict[str, Part] = {}
         self._contents: dict[str, bytes] = {}
-        self._params: dict[str, int] = {}
+        self._params: dict[str, tuple[int, int]] = {}
         self.add(VALUES, Part.VALUE, value_file(values))
         if calibration:
             self.add(CALIBRATION, Part.STORAGE, calibration)
 
-    def add(self, name: str, part: Part, content: bytes, *, num_params: int = 0) -> None:
-        self._parts[name], self._contents[name], self._params[name] = part, content, num_params
+    def add(
+        self, name: str, part: Part, content: bytes, *, num_params: int = 0, num_active_params: int | None = None
+    ) -> None:
+        """All parameters are active, unless told otherwise."""
+        self._parts[name], self._contents[name] = part, content
+        self._params[name] = num_params, num_params if num_active_params is None else num_active_params
 
     def holdings(self) -> tuple[Holding, ...]:
         """One line a file, the manifest among what maintaining needs."""
@@ -38,8 +42,8 @@ class SavedFiles:
                     name=name,
                     part=self._parts[name],
                     num_bytes=len(content),
-                    num_params=self._params[name],
-                    num_active_params=self._params[name],
+                    num_params=self._params[name][0],
+                    num_active_params=self._params[name][1],
                 )
                 for name, content in self._contents.items()
             ),

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from models.ffn_kinds import FFNKind, num_params, training_flops
+from models.any_ffn import AnyFFNConfig
 from models.training_budget import TrainingBudget
 from retromem.memories.value_codes import value_codes
 from retromem.seam import ValueTable, WriteCost
@@ -29,15 +29,19 @@ class FFNSettings(Protocol):
     """What a config must say of its FFN."""
 
     @property
-    def kind(self) -> FFNKind: ...
-    @property
-    def width(self) -> int: ...
+    def ffn(self) -> AnyFFNConfig: ...
     @property
     def code_dim(self) -> int | None: ...
     @property
     def precision(self) -> "Precision": ...
     @property
     def training(self) -> TrainingBudget: ...
+
+
+def check_code_dim(code_dim: int | None) -> None:
+    """ValueError unless it is a number of dimensions, or left to the keys."""
+    if code_dim is not None and code_dim < 1:
+        raise ValueError(f"code_dim must be 1 or more, not {code_dim}")
 
 
 class StoredFFN:
@@ -53,12 +57,14 @@ class StoredFFN:
 
     @property
     def num_params(self) -> int:
-        return num_params(self.settings.kind, self.settings.width, self.dim_in, self.code_dim)
+        return self.settings.ffn.num_params(self.dim_in, self.code_dim)
+
+    @property
+    def num_active_params(self) -> int:
+        return self.settings.ffn.num_active_params(self.dim_in, self.code_dim)
 
     def _new(self, generator: "torch.Generator") -> "FFN":
-        from models.ffn import FFN
-
-        return FFN(self.settings.kind, self.dim_in, self.settings.width, self.code_dim, generator=generator)
+        return self.settings.ffn.build(self.dim_in, self.code_dim, generator=generator)
 
     def train(
         self,
@@ -94,9 +100,8 @@ class StoredFFN:
             self.trained_on = fit(module, accelerator=accelerator)
         self.use(pack(ffn.state_dict(), self.settings.precision))
         shown = module.steps_done * module.batch_facts
-        a_fact = training_flops(
-            self.settings.kind, self.settings.width, self.dim_in, self.code_dim, self.values.num_values
-        )
+        # The frozen codes get no gradient: 4 FLOPs a number of theirs.
+        a_fact = self.settings.ffn.training_flops(self.dim_in, self.code_dim) + 4 * self.codes_VE.size
         cost = WriteCost(
             seconds=time.perf_counter() - start,
             texts_encoded=len(keys_ND),
@@ -113,7 +118,7 @@ class StoredFFN:
 
         from models.weight_packing import unpack
 
-        self.ffn = self._new(torch.Generator())
+        self.ffn = self._new(torch.Generator()).eval()
         shapes = {name: tuple(weight.shape) for name, weight in self.ffn.state_dict().items()}
         self.ffn.load_state_dict(unpack(packed, shapes, self.settings.precision))
         self.packed = packed

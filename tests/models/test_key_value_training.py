@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.ffn import FFN
+from models.ffn import DenseFFN
+from models.ffn_kinds import DenseConfig, GatedConfig
 from models.key_value_training import STEPS_A_CALL, KeyValueData, KeyValueModule, fit
-from models.training_budget import TrainingBudget
+from models.training_budget import TrainingBudget, TrainingDiverged
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
@@ -22,7 +23,8 @@ def make(num_facts=40, num_values=6, budget=None, ends=None, kind="relu", seed=0
     end = torch.full((num_facts,), num_values) if ends is None else ends
     data = KeyValueData(keys_ND=keys, value_ids_N=values, first_candidates_N=first, end_candidates_N=end)
     codes = functional.normalize(torch.randn(num_values, 8, generator=generator), dim=1)
-    ffn = FFN(kind, 8, 16, 8, generator=generator)
+    config = GatedConfig(width=16) if kind == "swiglu" else DenseConfig(kind=kind, width=16)
+    ffn = config.build(8, 8, generator=generator)
     return ffn, data, codes, KeyValueModule(ffn, data, codes, budget or TrainingBudget(steps=250), generator=generator)
 
 
@@ -118,3 +120,105 @@ def test_the_same_code_trains_on_a_gpu():
     _, _, _, module = make(num_facts=10, budget=TrainingBudget(steps=3000, goal_nats=0.05))
     fit(module, accelerator="gpu")
     assert float(module.cpu().loss(None).detach()) < 0.05
+
+
+OPTIMIZERS = {
+    "adam": lambda matrices, vectors: [
+        torch.optim.Adam([*matrices, *vectors], lr=0.01, weight_decay=0.1, fused=True),
+    ],
+    "adamw": lambda matrices, vectors: [
+        torch.optim.AdamW([*matrices, *vectors], lr=0.01, weight_decay=0.1, fused=True),
+    ],
+    "sgd": lambda matrices, vectors: [
+        torch.optim.SGD([*matrices, *vectors], lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
+    ],
+    "muon": lambda matrices, vectors: [
+        torch.optim.Muon(matrices, lr=0.01, weight_decay=0.1),
+        torch.optim.Adam(vectors, lr=0.01, weight_decay=0.1, fused=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_is_torchs_own(name):
+    budget = TrainingBudget(steps=30, goal_nats=0.0, optimizer=name, weight_decay=0.1)
+    _, data, codes, _ = make()
+    config = DenseConfig(kind="silu", width=16, bias=True)
+    ffn, other = (config.build(8, 8, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    fit(KeyValueModule(ffn, data, codes, budget, generator=torch.Generator()), accelerator="cpu")
+    weights = list(other.parameters())
+    optimizers = OPTIMIZERS[name]([w for w in weights if w.dim() == 2], [w for w in weights if w.dim() == 1])
+    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30) for optimizer in optimizers]
+    for _ in range(30):
+        loss = functional.cross_entropy(other(data.keys_ND) @ codes.T, data.value_ids_N)
+        other.zero_grad()
+        loss.backward()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+    for mine, its in zip(ffn.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(mine, its, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "moments"), [("adam", 2), ("sgd", 1), ("muon", 1)])
+def test_what_the_optimizer_remembers_is_handed_out(name, moments):
+    _, data, codes, _ = make()
+    ffn = DenseConfig(width=5, bias=True).build(8, 8, generator=torch.Generator())
+    module = KeyValueModule(ffn, data, codes, TrainingBudget(steps=10, optimizer=name), generator=torch.Generator())
+    assert module.optimizer_moments() == [[], [], [], []]
+    fit(module, accelerator="cpu")
+    for weight, kept in zip(ffn.parameters(), module.optimizer_moments(), strict=True):
+        own = 2 if name == "muon" and weight.dim() == 1 else moments  # muon leaves vectors to Adam
+        assert [len(moment) for moment in kept] == [weight.numel()] * own
+
+
+class Asking(DenseFFN):
+    """An FFN with every hook in use."""
+
+    def __init__(self):
+        super().__init__(DenseConfig(width=6, bias=True), 8, 8, generator=torch.Generator().manual_seed(0))
+        self.progress = []
+
+    def learning_rate_factors(self):
+        return {"w_out_FE": 0.0}
+
+    def auxiliary_loss(self):
+        return (self.b_out_E - 1).square().sum()
+
+    def step_done(self, progress):
+        self.progress.append(progress)
+
+
+def test_what_an_ffn_asks_of_its_training_is_heard():
+    _, data, codes, _ = make()
+    ffn = Asking()
+    untouched = ffn.w_out_FE.detach().clone()
+    budget = TrainingBudget(steps=300, learning_rate=0.05, goal_nats=0.0)
+    fit(KeyValueModule(ffn, data, codes * 1e-6, budget, generator=torch.Generator()), accelerator="cpu")
+    assert torch.equal(ffn.w_out_FE, untouched)
+    assert ffn.b_out_E.detach() == pytest.approx(torch.ones(8), abs=0.01)  # codes of no length leave it this alone
+    assert ffn.progress == pytest.approx([step / 300 for step in range(1, 301)])
+
+
+def test_noise_on_keys_has_the_length_asked_for_and_is_another_at_each_step():
+    _, data, codes, _ = make()
+    ffn = DenseConfig(width=6).build(8, 8, generator=torch.Generator())
+    seen = []
+    ffn.forward = lambda keys: (seen.append(keys), keys)[1]
+    module = KeyValueModule(ffn, data, codes, TrainingBudget(key_noise=0.3), generator=torch.Generator())
+    for _ in range(2):
+        module.loss(None)
+    length = data.keys_ND.norm(dim=1)
+    for keys in seen:
+        assert torch.allclose(keys.norm(dim=1), length, rtol=1e-5)
+        cosine = functional.cosine_similarity(keys, data.keys_ND)
+        assert (cosine >= math.sqrt(1 - 0.3**2) - 1e-5).all()  # the tangent is the farthest that noise of .3 reaches
+        assert (cosine < 1 - 1e-4).all()
+    assert not torch.allclose(seen[0], seen[1])
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_loss_that_is_no_number_ends_with_step_and_learning_rate():
+    *_, module = make(budget=TrainingBudget(steps=300, learning_rate=1e30, optimizer="sgd"))
+    with pytest.raises(TrainingDiverged, match="after 100 steps at learning_rate 1e[+]30 of sgd: lower"):
+        fit(module, accelerator="cpu")

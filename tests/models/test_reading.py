@@ -2,7 +2,7 @@
 
 import torch
 
-from models.ffn import FFN
+from models.ffn_kinds import DenseConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.reading import ReadingModule, joined, reading_dim
 from models.training_budget import TrainingBudget
@@ -28,7 +28,7 @@ def train(module_class, *extra):
     zeros = torch.zeros(30, dtype=torch.int64)
     data = KeyValueData(keys_ND=keys, value_ids_N=values, first_candidates_N=zeros, end_candidates_N=zeros + 5)
     codes = torch.randn(5, 6, generator=generator)
-    ffn = FFN("gelu", 6, 12, 6, generator=generator)
+    ffn = DenseConfig(width=12).build(6, 6, generator=generator)
     module = module_class(ffn, data, codes, TrainingBudget(steps=150), *extra, generator=generator)
     fit(module, accelerator="cpu")
     return ffn

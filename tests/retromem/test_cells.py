@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from models.ffn_kinds import num_params
+from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.training_budget import TrainingBudget
 from retrieval.errors import UserError
 from retromem.cells import Cell, plan
@@ -43,15 +43,17 @@ def people(tmp_path: Path) -> TextConfig:
 
 
 def test_every_setting_that_changes_the_result_changes_the_folder(people: TextConfig) -> None:
-    block = ArmsConfig(memories=(FFNMemoryConfig(width=8),), num_facts=(64,), seeds=(0,), twins=(False,))
+    block = ArmsConfig(
+        memories=(FFNMemoryConfig(ffn=DenseConfig(width=8)),), num_facts=(64,), seeds=(0,), twins=(False,)
+    )
     shorter = TrainingBudget(steps=100)
     search = CapacitySearch(low=64, high=64)
     variants = {
         "as it is": block,
-        "width": replace(block, memories=(FFNMemoryConfig(width=9),)),
-        "kind": replace(block, memories=(FFNMemoryConfig(width=8, kind="relu"),)),
-        "steps": replace(block, memories=(FFNMemoryConfig(width=8, training=shorter),)),
-        "precision": replace(block, memories=(FFNMemoryConfig(width=8, precision="int8"),)),
+        "width": replace(block, memories=(FFNMemoryConfig(ffn=DenseConfig(width=9)),)),
+        "kind": replace(block, memories=(FFNMemoryConfig(ffn=DenseConfig(kind="relu", width=8)),)),
+        "steps": replace(block, memories=(FFNMemoryConfig(ffn=DenseConfig(width=8), training=shorter),)),
+        "precision": replace(block, memories=(FFNMemoryConfig(ffn=DenseConfig(width=8), precision="int8"),)),
         "another memory": replace(block, memories=(FrequencyConfig(),)),
         "size": replace(block, num_facts=(65,)),
         "seed": replace(block, seeds=(1,)),
@@ -160,11 +162,13 @@ def test_a_search_is_one_cell_a_seed_up_to_what_the_set_holds() -> None:
     assert sizes(cells_of(replace(block, capacity=CapacitySearch(high=100)))) == [100, 100]
 
 
-@pytest.mark.parametrize("kind", ["relu", "swiglu"])
+@pytest.mark.parametrize("ffn", [DenseConfig(kind="relu"), GatedConfig()])
 @pytest.mark.parametrize("code_dim", [None, 5])
-def test_widths_from_demand_store_it_at_the_bits_a_parameter_asked_for(kind: str, code_dim: int | None) -> None:
+def test_widths_from_demand_store_it_at_the_bits_a_parameter_asked_for(
+    ffn: DenseConfig | GatedConfig, code_dim: int | None
+) -> None:
     block = ArmsConfig(
-        memories=(FFNMemoryConfig(kind=kind, code_dim=code_dim, width=1), FrequencyConfig()),
+        memories=(FFNMemoryConfig(ffn=ffn, code_dim=code_dim), FrequencyConfig()),
         num_facts=(200, 50),  # the largest counts, wherever it stands
         seeds=(0,),
         widths_from_demand=(0.5, 2.0),
@@ -173,19 +177,44 @@ def test_widths_from_demand_store_it_at_the_bits_a_parameter_asked_for(kind: str
     assert len(cells) == 2 * 2 + 2
     demand_bits = 200 * 3
     for bits_per_param, width in zip(
-        (0.5, 2.0), sorted({c.memory.width for c in cells[:-2]}, reverse=True), strict=True
+        (0.5, 2.0), sorted({c.memory.ffn.width for c in cells[:-2]}, reverse=True), strict=True
     ):
-        fitting = num_params(kind, width, KEYS.dim, code_dim or KEYS.dim)
+        fitting = replace(ffn, width=width).num_params(KEYS.dim, code_dim or KEYS.dim)
         assert demand_bits / bits_per_param == pytest.approx(fitting, rel=0.25)
+
+
+@pytest.mark.parametrize("dial", ["num_params", "num_active_params"])
+def test_every_ffn_is_made_as_large_as_its_parameters_allow(dial: str) -> None:
+    kinds = (LinearConfig(), DenseConfig(kind="relu"), GatedConfig(), TopKConfig())
+    memories = tuple(FFNMemoryConfig(ffn=kind, code_dim=5) for kind in kinds)
+    block = ArmsConfig(memories=(*memories, FrequencyConfig()), num_facts=(50,), seeds=(0,), **{dial: (400, 900)})
+    cells = cells_of(block)
+    assert len(cells) == 1 + 2 * 3 + 1  # there is one linear map alone
+    for cell in cells[1:-1]:
+        ffn, dims = cell.memory.ffn, (KEYS.dim, 5)
+        assert getattr(ffn, dial)(*dims) <= 900 < getattr(ffn.resized(3 * ffn.size), dial)(*dims)
+    assert cells[0].memory.ffn == LinearConfig()
+
+
+def test_parameters_that_are_too_few_are_refused_with_the_fewest() -> None:
+    block = ArmsConfig(memories=(FrequencyConfig(), FFNMemoryConfig(ffn=GatedConfig())), seeds=(0,), num_params=(5,))
+    with pytest.raises(UserError) as refusal:
+        cells_of(block)
+    fewest = 3 * KEYS.dim
+    assert str(refusal.value) == (
+        f"studies.keys.arms.0.memories.1.ffn: swiglu has {fewest} parameters at least, more than 5"
+    )
+    with pytest.raises(ValueError, match="give one of"):
+        replace(block, num_active_params=(5,))
 
 
 def test_widths_for_texts_are_of_the_encoders_dimension(people: TextConfig) -> None:
     block = ArmsConfig(memories=(FFNMemoryConfig(code_dim=64),), num_facts=(90,), widths_from_demand=(0.01,))
     (memory,) = {cell.memory for cell in cells_of(block, knowledge=people)}
     wanted = build_knowledge(people).prefix(90).demand_bits() / 0.01
-    assert num_params("gelu", memory.width, 384, 64) == pytest.approx(wanted, rel=0.05)
+    assert memory.ffn.num_params(384, 64) == pytest.approx(wanted, rel=0.05)
     (smallest,) = {
-        cell.memory.width for cell in cells_of(replace(block, widths_from_demand=(1000.0,)), knowledge=people)
+        cell.memory.ffn.width for cell in cells_of(replace(block, widths_from_demand=(1000.0,)), knowledge=people)
     }
     assert smallest == 2
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import retromem.compare
+from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retrieval.errors import Refused, UserError
 from retromem.compare import compare
@@ -25,7 +26,7 @@ QUICK = MeasureConfig(robustness=False)
 
 def test_weights_and_index_are_judged_on_the_same_facts_and_questions() -> None:
     knowledge = keys_set(KeysConfig(num_facts=300, num_values=8))
-    small = FFNMemoryConfig(width=16, training=TrainingBudget(steps=200))
+    small = FFNMemoryConfig(ffn=DenseConfig(width=16), training=TrainingBudget(steps=200))
     rows = compare(knowledge, [small, FaissMemoryConfig()], num_facts=[40, 80], seeds=[0, 1], measures=QUICK)
     assert [(row.memory, row.num_facts, row.seed) for row in rows] == [
         (name, size, seed) for seed in (0, 1) for size in (40, 80) for name in ("ffn-gelu-16", "faiss-q-Flat")

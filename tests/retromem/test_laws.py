@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.training_budget import TrainingBudget
 from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactTable
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
 SHORT = TrainingBudget(steps=300)
 ON_KEYS = [
-    FFNMemoryConfig(kind="relu", width=16, training=SHORT),
-    FFNMemoryConfig(kind="swiglu", width=16, precision="int8", training=SHORT),
+    FFNMemoryConfig(ffn=DenseConfig(kind="relu", width=16), training=SHORT),
+    FFNMemoryConfig(ffn=GatedConfig(width=16), precision="int8", training=SHORT),
     FaissMemoryConfig(),
     FaissMemoryConfig(chunks=5),
     FaissMemoryConfig(factory="LSH", rotate_to=32),
@@ -37,14 +38,17 @@ ON_KEYS = [
     FrequencyConfig(),
     FrequencyConfig(guess=True),
     StaticFunctionConfig(),
+    FFNMemoryConfig(ffn=LinearConfig(), training=SHORT),
+    FFNMemoryConfig(ffn=DenseConfig(kind="silu", width=16, bias=True), precision="int8", training=SHORT),
+    FFNMemoryConfig(ffn=TopKConfig(width=32, annealed=True), training=SHORT),
 ]
 ON_TEXT = [
-    FFNMemoryConfig(kind="gelu", width=16, precision="float16", training=SHORT),
+    FFNMemoryConfig(ffn=DenseConfig(width=16), precision="float16", training=SHORT),
     FaissMemoryConfig(),
     FaissMemoryConfig(key_by="statement", chunks=3),
     FaissMemoryConfig(factory="LSH", rotate_to=64),
-    PairedMemoryConfig(width=8, chunks=2, training=SHORT),
-    PairedMemoryConfig(width=8, neighbours="random", training=SHORT),
+    PairedMemoryConfig(ffn=DenseConfig(width=8), chunks=2, training=SHORT),
+    PairedMemoryConfig(ffn=DenseConfig(width=8), neighbours="random", training=SHORT),
     FrequencyConfig(),
     StaticFunctionConfig(),
 ]
@@ -233,7 +237,8 @@ def test_shuffled_answers_are_worth_nothing(config):
 
 
 @pytest.mark.parametrize(
-    "config", [FFNMemoryConfig(width=16, training=TrainingBudget(steps=0)), FrequencyConfig(guess=True)]
+    "config",
+    [FFNMemoryConfig(ffn=DenseConfig(width=16), training=TrainingBudget(steps=0)), FrequencyConfig(guess=True)],
 )
 def test_untrained_weights_and_guesses_are_worth_nothing(config):
     for knowledge in (KEYS, TEXT, TEXT.twin(seed=1)):
@@ -270,10 +275,10 @@ def test_several_chunks_share_the_mass_by_similarity():
 
 def test_no_neighbours_is_no_retrieval_bit_for_bit():
     taught, judged = TEXT.split(0.5, seed=3)
-    pair = PairedMemoryConfig(width=8, chunks=0, training=SHORT).build(seed=3)
+    pair = PairedMemoryConfig(ffn=DenseConfig(width=8), chunks=0, training=SHORT).build(seed=3)
     pair.teach(taught.facts(statements=True))
     pair.write(judged.facts(statements=True))
-    plain = FFNMemoryConfig(width=8, training=SHORT).build(seed=3)
+    plain = FFNMemoryConfig(ffn=DenseConfig(width=8), training=SHORT).build(seed=3)
     plain.write(taught.facts())
     asked = judged.ask("heldout").queries
     one, two = pair.recall(asked), plain.recall(asked)
@@ -283,7 +288,7 @@ def test_no_neighbours_is_no_retrieval_bit_for_bit():
 
 def test_the_oracle_reads_the_statement_of_the_fact_asked_for():
     taught, judged = TEXT.split(0.5, seed=3)
-    pair = PairedMemoryConfig(width=8, neighbours="oracle", training=SHORT).build(seed=3)
+    pair = PairedMemoryConfig(ffn=DenseConfig(width=8), neighbours="oracle", training=SHORT).build(seed=3)
     pair.teach(taught.facts(statements=True))
     pair.write(judged.facts(statements=True))
     asked = judged.ask("heldout")

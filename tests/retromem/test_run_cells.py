@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retrieval.embedding_cache import EmbeddingCache
 from retromem.cells import Cell, plan
@@ -18,6 +19,7 @@ from retromem.knowledge.random_keys import KeysConfig
 from retromem.knowledge.sources import KnowledgeConfig, TextConfig
 from retromem.measure.latency import EncoderCost
 from retromem.memories.faiss_memory import FaissMemoryConfig
+from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
@@ -142,6 +144,15 @@ def test_every_cell_ends_in_a_result_or_an_error_and_none_stops_the_others(
         assert files_of(cell, folder) == (["error.txt"] if cell.name == "raising" else ["result.json"])
 
 
+def test_a_diverged_training_is_an_error_of_one_line_and_no_result(tmp_path: Path) -> None:
+    training = TrainingBudget(steps=200, learning_rate=1e30, optimizer="sgd")
+    (cell,) = cells_of(FFNMemoryConfig(ffn=DenseConfig(width=8), training=training))
+    assert run_cell(cell, workplace(tmp_path)) == "failed"
+    assert files_of(cell, tmp_path) == ["error.txt"]
+    error = (folder_of(cell, tmp_path) / "error.txt").read_text()
+    assert error.endswith("lower training.learning_rate\n") and error.count("\n") == 1
+
+
 def test_a_result_holds_its_identity_rows_and_seconds(
     finished: tuple[list[Cell], Path, dict[str, list[str]]],
 ) -> None:
@@ -228,7 +239,7 @@ def encode(texts: Sequence[str], folder: Path) -> None:
     cache.add("made-up", missing, (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32), seconds=1.0)
 
 
-PAIRED = PairedMemoryConfig(width=4, code_dim=8, training=TrainingBudget(steps=20))
+PAIRED = PairedMemoryConfig(ffn=DenseConfig(width=4), code_dim=8, training=TrainingBudget(steps=20))
 
 
 def text_cells(people: TextConfig) -> list[Cell]:

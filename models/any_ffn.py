@@ -1,0 +1,32 @@
+"""Any FFN that a config can name, and its size at a given number of parameters. Free of torch."""
+
+from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
+
+AnyFFNConfig = LinearConfig | DenseConfig | GatedConfig | TopKConfig
+"""told apart by `kind`"""
+
+
+def sized(config: AnyFFNConfig, num_params: int, dim_in: int, dim_out: int, *, active: bool = False) -> AnyFFNConfig:
+    """The largest FFN of this kind with at most so many parameters, or active ones.
+
+    Raises:
+        ValueError: not even the smallest fits; its parameters are named.
+    """
+
+    def count(size: int) -> int:
+        of_this = config.resized(size)
+        return of_this.num_active_params(dim_in, dim_out) if active else of_this.num_params(dim_in, dim_out)
+
+    smallest = count(1)
+    if smallest > num_params:
+        what = "active parameters" if active else "parameters"
+        raise ValueError(f"{config.family} has {smallest:,} {what} at least, more than {num_params:,}")
+    if config.resized(1) == config.resized(2):
+        return config
+    low, high = 1, 2
+    while count(high) <= num_params:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= num_params else (low, middle)
+    return config.resized(low)

@@ -1,0 +1,50 @@
+"""The optimisers that a budget can name, all of them torch's own.
+
+Every weight starts at `learning_rate` times the factor that its FFN gives it.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from models.ffn import FFN
+from models.training_budget import TrainingBudget
+
+
+def optimizers_for(ffn: FFN, budget: TrainingBudget) -> list[torch.optim.Optimizer]:
+    """One optimiser over all weights; muon, which is made for matrices, leaves the other weights to Adam."""
+    factors = ffn.learning_rate_factors()
+    of_factor: dict[float, list[nn.Parameter]] = {}
+    for name, weight in ffn.named_parameters():
+        of_factor.setdefault(factors.get(name, 1.0), []).append(weight)
+    groups = [(budget.learning_rate * factor, weights) for factor, weights in of_factor.items()]
+    rate, decay = budget.learning_rate, budget.weight_decay
+    match budget.optimizer:
+        case "adam":
+            return [torch.optim.Adam(_options(groups), lr=rate, weight_decay=decay, fused=True)]
+        case "adamw":
+            return [torch.optim.AdamW(_options(groups), lr=rate, weight_decay=decay, fused=True)]
+        case "sgd":
+            return [torch.optim.SGD(_options(groups), lr=rate, momentum=0.9, nesterov=True, weight_decay=decay)]
+        case "muon":
+            matrices = _of_dim(groups, matrix=True)
+            rest = _of_dim(groups, matrix=False)
+            found: list[torch.optim.Optimizer] = []
+            if matrices:
+                found.append(torch.optim.Muon(_options(matrices), lr=rate, weight_decay=decay))
+            if rest:
+                found.append(torch.optim.Adam(_options(rest), lr=rate, weight_decay=decay, fused=True))
+            return found
+
+
+Groups = list[tuple[float, list[nn.Parameter]]]
+
+
+def _options(groups: Groups) -> Iterable[dict[str, object]]:
+    return [{"params": weights, "lr": rate} for rate, weights in groups]
+
+
+def _of_dim(groups: Groups, *, matrix: bool) -> Groups:
+    chosen = [(rate, [weight for weight in weights if (weight.dim() == 2) == matrix]) for rate, weights in groups]
+    return [(rate, weights) for rate, weights in chosen if weights]
