@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 # Address of another index of torch wheels (a CPU or CUDA build), if the default one does not suit.
 TORCH_INDEX ?=
-VARIABLES := CONFIG FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY OUT PYTHON TORCH_INDEX
+VARIABLES := CONFIG TIER FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY OUT PYTHON TORCH_INDEX
 export $(VARIABLES)
 # Make would expand a `$` in them once more.
 $(foreach name,$(VARIABLES),$(eval override $(name) := $$(value $(name))))
@@ -58,6 +58,10 @@ report: .venv/.cpu ## compare weights and index, write reports/<name>/index.html
 
 .PHONY: experiment
 experiment: report ## the same, by the name of what it runs: CONFIG=... SET="a.b=c d.e=f"
+
+.PHONY: reproduce
+reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones
+	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"}
 
 .PHONY: index
 index: .venv/.cpu ## build a store from FACTS into OUT and print its ledger

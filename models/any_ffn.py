@@ -1,8 +1,9 @@
 """Any FFN that a config can name, and its size at a given number of parameters. Free of torch."""
 
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
+from models.stack_kinds import StackConfig
 
-AnyFFNConfig = LinearConfig | DenseConfig | GatedConfig | TopKConfig
+AnyFFNConfig = LinearConfig | DenseConfig | GatedConfig | TopKConfig | StackConfig
 """told apart by `kind`"""
 
 

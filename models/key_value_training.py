@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from models.ffn import FFN
-from models.optimizers import optimizers_for
+from models.optimizers import optimizers_for, schedule_for
 from models.training_budget import TrainingBudget, TrainingDiverged
 
 STEPS_A_CALL = 100
@@ -129,8 +129,7 @@ class KeyValueModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         self._optimizers = optimizers_for(self.backbone, self.budget)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR
-        return self._optimizers, [schedule(optimizer, self.budget.steps) for optimizer in self._optimizers]
+        return self._optimizers, [schedule_for(optimizer, self.budget) for optimizer in self._optimizers]
 
     def on_fit_start(self) -> None:
         self._deadline = time.monotonic() + self.budget.max_seconds

@@ -38,6 +38,13 @@ def optimizers_for(ffn: FFN, budget: TrainingBudget) -> list[torch.optim.Optimiz
             return found
 
 
+def schedule_for(optimizer: torch.optim.Optimizer, budget: TrainingBudget) -> torch.optim.lr_scheduler.LRScheduler:
+    """How the learning rate changes from step to step."""
+    if budget.schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=budget.steps)
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, budget.steps)
+
+
 Groups = list[tuple[float, list[nn.Parameter]]]
 
 

@@ -14,6 +14,8 @@ class TrainingBudget:
 
     steps: int = 3000
     """optimisation steps at most; the cosine schedule ends there"""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """of the learning rate: falling to 0 at the last step, or not falling"""
     learning_rate: float = 1e-2
     """of the optimiser, at the first step"""
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adam"

@@ -5,31 +5,29 @@ Shape legend: I inputs, O outputs of one matrix; X experts, of which each has a 
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
-Precision = Literal["float32", "float16", "int8"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
+from models.precisions import INTEGER_BITS, Precision
 
 
 def pack(weights: Mapping[str, Tensor], precision: Precision) -> bytes:
     """Arrays (..., I, O), one after another, without a header.
 
-    int8: symmetric, one float16 scale for each output (column) of each matrix, before the array. Vectors (biases) have
-    no columns to scale: they are stored as float16.
+    Integers: symmetric, one float16 scale for each output (column) of each matrix, before the array; codes of fewer
+    than 8 bits fill the bytes without gaps. Vectors (biases) have no columns to scale: they are stored as float16.
     """
     parts: list[bytes] = []
     for weight in weights.values():
         w_XIO = weight.detach().cpu().numpy()
-        if precision == "int8" and w_XIO.ndim > 1:
-            # The scale is rounded up, so that the largest weight still fits into 127 steps of it.
-            scale_X1O = np.abs(w_XIO).max(axis=-2, keepdims=True) / 127
-            scale_X1O = np.nextafter(scale_X1O.astype(np.float16), np.float16(np.inf))
-            parts.append(scale_X1O.astype("<f2").tobytes())
-            parts.append(np.rint(w_XIO / scale_X1O.astype(np.float32)).astype(np.int8).tobytes())
+        bits = INTEGER_BITS.get(precision)
+        if bits is not None and w_XIO.ndim > 1:
+            scale_X1O = column_scales(w_XIO, bits)
+            codes_XIO = np.rint(w_XIO / scale_X1O.astype(np.float32)).astype(np.int8)
+            parts += [scale_X1O.astype("<f2").tobytes(), _pack_codes(codes_XIO, bits)]
         else:
             parts.append(w_XIO.astype("<f4" if precision == "float32" else "<f2").tobytes())
     return b"".join(parts)
@@ -40,23 +38,51 @@ def unpack(content: bytes, shapes: Mapping[str, Sequence[int]], precision: Preci
     weights: dict[str, Tensor] = {}
     position = 0
 
-    def take(dtype: str, count: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+    def take(num_bytes: int) -> bytes:
         nonlocal position
-        taken = np.frombuffer(content, dtype=dtype, count=count, offset=position)
-        position += taken.nbytes
-        return taken.astype(np.float32)
+        position += num_bytes
+        return content[position - num_bytes : position]
 
     for name, shape in shapes.items():
-        if precision == "int8" and len(shape) > 1:
+        size, bits = math.prod(shape), INTEGER_BITS.get(precision)
+        if bits is not None and len(shape) > 1:
             *matrices, _, columns = shape
-            scale_X1O = take("<f2", math.prod(matrices) * columns).reshape(*matrices, 1, columns)
+            scale_X1O = np.frombuffer(take(2 * math.prod(matrices) * columns), "<f2").reshape(*matrices, 1, columns)
+            codes_XIO = _unpack_codes(take((size * bits + 7) // 8), size, bits).reshape(shape)
             with np.errstate(invalid="ignore", over="ignore"):  # flipped bits can make a scale infinite
-                w_XIO = take("i1", math.prod(shape)).reshape(*shape) * scale_X1O
+                w_XIO = codes_XIO.astype(np.float32) * scale_X1O.astype(np.float32)
         else:
-            w_XIO = take("<f4" if precision == "float32" else "<f2", math.prod(shape)).reshape(*shape)
+            dtype = "<f4" if precision == "float32" else "<f2"
+            w_XIO = np.frombuffer(take(size * np.dtype(dtype).itemsize), dtype).astype(np.float32).reshape(shape)
         weights[name] = torch.from_numpy(np.ascontiguousarray(w_XIO))
     assert position == len(content), "the packed weights are of another shape or precision"
     return weights
+
+
+def column_scales(w_XIO: ndarray, bits: int) -> ndarray:
+    """float16 (..., 1, O): the step between two codes, such that the largest weight of a column is the largest code."""
+    scale_X1O = np.abs(w_XIO).max(axis=-2, keepdims=True) / (2 ** (bits - 1) - 1)
+    # Rounded up, so that the largest weight still fits.
+    rounded_up: ndarray = np.nextafter(scale_X1O.astype(np.float16), np.float16(np.inf))
+    return rounded_up
+
+
+def _pack_codes(codes: ndarray, bits: int) -> bytes:
+    """Two's complement, the lowest `bits` of each, one after another."""
+    if bits == 8:
+        return codes.tobytes()
+    bits_NB = np.unpackbits(codes.reshape(-1, 1).view(np.uint8), axis=1, count=bits, bitorder="little")
+    return np.packbits(bits_NB, bitorder="little").tobytes()
+
+
+def _unpack_codes(packed: bytes, count: int, bits: int) -> ndarray:
+    stored = np.frombuffer(packed, dtype=np.uint8)
+    if bits == 8:
+        return stored.view(np.int8)
+    bits_NB = np.unpackbits(stored, count=count * bits, bitorder="little").reshape(count, bits)
+    sign_N1 = bits_NB[:, -1:]
+    whole_N8 = np.concatenate([bits_NB, np.repeat(sign_N1, 8 - bits, axis=1)], axis=1)
+    return np.packbits(whole_N8, axis=1, bitorder="little").view(np.int8)[:, 0]
 
 
 def flip_bits(content: bytes, rate: float, *, seed: int) -> bytes:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from models.any_ffn import AnyFFNConfig, sized
@@ -16,11 +16,15 @@ from retrieval.errors import UserError
 from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
+from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.memory_configs import AnyMemoryConfig
 
 SCHEMA_VERSION = 1
 """raised by hand when the same config gives other numbers"""
+
+Sizable = FFNMemoryConfig | ClosedFormMemoryConfig
+"""memories whose FFN a block can make larger or smaller"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,28 +137,28 @@ def _resized(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *,
     found: list[AnyMemoryConfig] = []
     for number, memory in enumerate(arms.memories):
         try:
-            found += _sizes_of(memory, arms, whole, config) if isinstance(memory, FFNMemoryConfig) else [memory]
+            found += _sizes_of(memory, arms, whole, config) if isinstance(memory, Sizable) else [memory]
         except ValueError as error:
             raise UserError(f"{path}.memories.{number}.ffn: {error}") from None
     return found
 
 
 def _sizes_of(
-    memory: FFNMemoryConfig, arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig
-) -> Iterator[FFNMemoryConfig]:
+    memory: Sizable, arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig
+) -> Iterator[AnyMemoryConfig]:
     """One FFN at the parameters that the block names, or at those that its largest demand asks for."""
     dim = key_dim(whole)
     dims = dim, memory.code_dim or dim
     if not (arms.num_params or arms.num_active_params or arms.widths_from_demand):
         yield memory
     for num_params in arms.num_params:
-        yield replace(memory, ffn=sized(memory.ffn, num_params, *dims))
+        yield memory.with_ffn(sized(memory.ffn, num_params, *dims))
     for num_params in arms.num_active_params:
-        yield replace(memory, ffn=sized(memory.ffn, num_params, *dims, active=True))
+        yield memory.with_ffn(sized(memory.ffn, num_params, *dims, active=True))
     if arms.widths_from_demand:
         demand_bits = whole.prefix(max(_sizes(arms, whole, config, trained=True))).demand_bits()
         for bits_per_param in arms.widths_from_demand:
-            yield replace(memory, ffn=_holding(memory.ffn, math.ceil(demand_bits / bits_per_param), *dims))
+            yield memory.with_ffn(_holding(memory.ffn, math.ceil(demand_bits / bits_per_param), *dims))
 
 
 def _holding(ffn: AnyFFNConfig, num_params: int, dim_in: int, dim_out: int) -> AnyFFNConfig:

@@ -3,6 +3,7 @@
     python -m retromem compare [CONFIG] [--facts FILE] [--phrasings FILE] [--name NAME] [--section.field VALUE ...]
     python -m retromem index build | verify | search STORE
     python -m retromem report RUN_FOLDER
+    python -m retromem reproduce [--tier full]
     python -m retromem doctor
 
 A user's mistake is one line on stderr and exit status 2; Ctrl-C is 130; every other exception keeps its traceback.
@@ -61,6 +62,8 @@ def _run(arguments: list[str]) -> None:
 
             run = Path(chosen.run)
             print(report_run(run, Path("reports") / run.resolve().name) / "index.html")
+        case "reproduce":
+            _reproduce(chosen, _shown(arguments))
         case "doctor":
             from retromem.doctor import describe
 
@@ -142,6 +145,11 @@ def _parser() -> "ArgumentParser":
     report.add_argument("run", type=str, help="run folder, such as runs/quickstart")
     commands.add_subcommand("report", report, help="write the report of a run again")
 
+    again = new(description="Measure published numbers again, each in its own setting, and set ours beside them.")
+    again.add_argument("--tier", type=str, default="quick", help="quick (default: minutes) or full (hours)")
+    again.add_argument("--workers", type=_count, help="processes; one a core where empty")
+    commands.add_subcommand("reproduce", again, help="measure published numbers again")
+
     doctor = new(description="Print what this installation is made of.")
     commands.add_subcommand("doctor", doctor, help="print versions, threads, devices, encoder")
     return parser
@@ -183,6 +191,25 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
     # Progress goes to stdout, so that a mistake stays one line on stderr.
     say = partial(print, flush=True)
     run_experiment(config, name=name, command=command, say=say, force=chosen.force, num_workers=chosen.workers)
+
+
+def _reproduce(chosen: Any, command: str) -> None:
+    """Status 1 where a number is out of its band."""
+    from retromem.method import num_cores
+    from retromem.reproduce.run_reproduction import claims_of, reproduce
+
+    folder = Path("reports/reproduce")
+    rows = reproduce(
+        claims_of(chosen.tier),
+        folder,
+        command=command,
+        num_workers=chosen.workers or num_cores(),
+        say=partial(print, flush=True),
+    )
+    failed = sum(not row.passes for row in rows)
+    print(f"{len(rows) - failed} of {len(rows)} published numbers reproduced; read {folder / 'index.html'}")
+    if failed:
+        sys.exit(1)
 
 
 def _settings(text: str | None) -> list[tuple[str, str]]:

@@ -138,6 +138,27 @@ def _to_text(value: object) -> str:
     return str(value)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReproducedRow:
+    """A published number beside ours: one line of the results.csv of a reproduction."""
+
+    source: str
+    setting: str
+    published: float
+    ours: float | None
+    """empty where the measurement failed"""
+    ratio: float | None
+    """ours / published"""
+    passes: bool
+    unit: str
+    low: float
+    high: float
+    tier: str
+    seconds: float
+    reason: str = ""
+    """why there is no number"""
+
+
 def rows_to_csv(rows: Iterable[Row]) -> str:
     """The text of `results.csv`: one header, one line a row, true / false in lower case, empty for None and nan."""
     text = io.StringIO()

@@ -34,16 +34,21 @@ def _work(cell: Cell, workplace: Workplace) -> tuple[str, str]:
     return cell.folder_name, run_cell(cell, workplace)
 
 
+def prepare_workers() -> None:
+    """Settings that processes started from now on inherit: one thread each, no noise at their end."""
+    os.environ.update(_ENVIRONMENT)
+    # On Ctrl-C loky's tracker would list what it cleans up.
+    quiet = "ignore:resource_tracker:UserWarning"
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
+
+
 def run_cells(cells: Sequence[Cell], workplace: Workplace, *, num_workers: int, progress: Progress) -> None:
     """Run every cell to a result or an error.
 
     A dying worker takes its pool with it, and nobody can tell from outside which of the cells in flight killed it: each
     of them is run once more, alone in a pool of its own. The one that dies again fails; the others go on.
     """
-    os.environ.update(_ENVIRONMENT)
-    # On Ctrl-C loky's tracker would list what it cleans up.
-    quiet = "ignore:resource_tracker:UserWarning"
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
+    prepare_workers()
     waiting = {cell.folder_name: cell for cell in sorted(cells, key=lambda cell: -cell.weight)}
     for cell in cells:  # what an earlier run left must not be taken for the doing of this one
         for trace in (ERROR, RUNNING):

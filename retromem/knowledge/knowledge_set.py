@@ -3,7 +3,7 @@
 Its facts stand in one seeded order; a set of N facts is the first N of them, so smaller sets are nested in larger
 ones. The hash is of the whole; a prefix and the permuted twin keep it, so a row is (hash, num_facts, twin).
 
-Shape legend: N facts, Q questions, D key dimension.
+Shape legend: A facts of the whole set, N facts of this part, Q questions, V values, D key dimension.
 """
 
 import hashlib
@@ -40,8 +40,21 @@ class TextTask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FollowingFacts:
+    """Facts whose value another fact of the same subject fixes: the city of work, once the employer is known."""
+
+    cause_A: Int64[ndarray, " A"]
+    """row of the fact that fixes this one, -1 where none does"""
+    value_of_V: Int64[ndarray, " V"]
+    """value id that follows from each value, -1 where none does"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class KnowledgeSet:
-    """Facts (subject, relation) -> value. Built by `random_keys.keys_set` or `from_table.text_set`."""
+    """Facts (subject, relation) -> value.
+
+    Built by `random_keys.keys_set`, `from_table.text_set` or `biographies.biographies_set`.
+    """
 
     name: str
     content_hash: str
@@ -57,6 +70,8 @@ class KnowledgeSet:
     all_keys: Float32[ndarray, "A D"] | None = None
     text: TextTask | None = None
     text_keys: TextKeys | None = None
+    following: FollowingFacts | None = None
+    """None where no fact fixes another"""
     is_twin: bool = False
     max_calibration: int = 512
     """calibration questions at most"""
@@ -114,13 +129,17 @@ class KnowledgeSet:
     def twin(self, *, seed: int) -> "KnowledgeSet":
         """Same subjects, wordings and value counts; values permuted among the subjects of each relation.
 
-        The permutation is of the whole set, so prefixes of the twin are nested too.
+        The permutation is of the whole set, so prefixes of the twin are nested too. What follows from another value
+        follows from the new one.
         """
         rng = np.random.default_rng([seed, 0x7714])
         permuted = self.all_value_ids.copy()
         for relation in range(len(self.values.relations)):
             rows = np.flatnonzero(self.all_relation_ids == relation)
             permuted[rows] = permuted[rng.permutation(rows)]
+        if self.following is not None:
+            rows = np.flatnonzero(self.following.cause_A >= 0)
+            permuted[rows] = self.following.value_of_V[permuted[self.following.cause_A[rows]]]
         return replace(self, all_value_ids=permuted, is_twin=not self.uniform)
 
     # ---- what is written ----------------------------------------------------------------------------------------
@@ -298,9 +317,15 @@ class KnowledgeSet:
     # ---- what it is worth ---------------------------------------------------------------------------------------
 
     def demand_bits(self) -> float:
-        """D of this prefix: N log2 M where values were drawn uniformly, else the log2 multinomial per relation."""
+        """D of this prefix: N log2 M where values were drawn uniformly, else the log2 multinomial per relation.
+
+        A fact that follows from another one of the prefix adds nothing.
+        """
         if self.uniform:
-            counts_R = np.bincount(self.relation_ids_N, minlength=len(self.values.relations))
+            rows_N = self.rows_N
+            if self.following is not None:
+                rows_N = rows_N[~np.isin(self.following.cause_A[rows_N], rows_N)]
+            counts_R = np.bincount(self.all_relation_ids[rows_N], minlength=len(self.values.relations))
             return demand_uniform(counts_R.tolist(), self.values.num_candidates_R().tolist())
         return demand_of_values(self.relation_ids_N, self.value_ids_N)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from retrieval.errors import UserError
+from retromem.knowledge.biographies import BiographiesConfig, biographies_set
 from retromem.knowledge.cities import CITY_WORDINGS, cities, city_timezones
 from retromem.knowledge.fact_files import read_facts
 from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.knowledge.random_keys import KeysConfig, keys_set
+from retromem.knowledge.random_keys import KeysConfig, TokenPairsConfig, keys_set, token_pairs_set
 from retromem.knowledge.wordings import (
     Wordings,
     check_covers,
@@ -46,7 +47,7 @@ class TextConfig:
     """of the one shuffle, and of the dealing of wordings"""
 
 
-KnowledgeConfig = TextConfig | KeysConfig
+KnowledgeConfig = TextConfig | KeysConfig | TokenPairsConfig | BiographiesConfig
 
 
 def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
@@ -54,7 +55,7 @@ def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
 
     UserError for whatever is wrong with a user's file.
     """
-    files = () if isinstance(config, KeysConfig) else (config.file, config.phrasings)
+    files = (config.file, config.phrasings) if isinstance(config, TextConfig) else ()
     return _built(config, tuple(_last_change(file) for file in files if file))
 
 
@@ -71,6 +72,10 @@ def _last_change(file: str) -> tuple[int, int] | None:
 def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...]) -> KnowledgeSet:
     if isinstance(config, KeysConfig):
         return keys_set(config)
+    if isinstance(config, TokenPairsConfig):
+        return token_pairs_set(config)
+    if isinstance(config, BiographiesConfig):
+        return biographies_set(config)
     table, wordings = _table(config)
     return text_set(
         drop_value_in_wording(table, wordings),

@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig
+from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
 from retromem.configuration import build
@@ -47,7 +48,7 @@ class FFNMemoryConfig:
     """its kind and size"""
     code_dim: int | None = None
     """dimension of the frozen value codes; that of the keys where empty"""
-    precision: Literal["float32", "float16", "int8"] = "float32"
+    precision: Precision = "float32"
     """of the stored weights, which are the ones evaluated"""
     training: TrainingBudget = field(default_factory=TrainingBudget)
     """optimiser steps and learning rate"""
@@ -68,6 +69,10 @@ class FFNMemoryConfig:
     def reads_statements(self) -> bool:
         return False
 
+    def with_ffn(self, ffn: AnyFFNConfig) -> "FFNMemoryConfig":
+        """The same memory with another FFN."""
+        return replace(self, ffn=ffn)
+
     def build(self, *, seed: int) -> "FFNMemory":
         return FFNMemory(self, seed=seed)
 
@@ -76,8 +81,9 @@ class FFNMemory:
     """Weights trained on the write cues; nothing else of the facts is kept."""
 
     side: ClassVar[Side] = "parametric"
+    config_type: ClassVar[type[Any]] = FFNMemoryConfig
 
-    def __init__(self, config: FFNMemoryConfig, *, seed: int, accelerator: str = "auto") -> None:
+    def __init__(self, config: Any, *, seed: int, accelerator: str = "auto") -> None:
         self.config = config
         self.seed = seed
         self.calibration = b""
@@ -87,7 +93,7 @@ class FFNMemory:
 
     @property
     def name(self) -> str:
-        return self.config.name
+        return str(self.config.name)
 
     @property
     def trained_on(self) -> str:
@@ -100,11 +106,20 @@ class FFNMemory:
         keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
         relation_ids_N = np.concatenate([cue.relation_ids_Q for cue in facts.cues])
         self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash)
-        cost, module = self._ffn.train(
-            keys_ND, relation_ids_N, np.tile(facts.value_ids_N, len(facts.cues)), accelerator=self._accelerator
-        )
-        self._training_files = _training_files(facts, module)
+        cost, state = self._fit(keys_ND, relation_ids_N, np.tile(facts.value_ids_N, len(facts.cues)))
+        self._training_files = _training_files(facts, state)
         return replace(cost, exposures=cost.exposures * len(facts.cues))
+
+    def _fit(
+        self,
+        keys_ND: Float32[ndarray, "N D"],
+        relation_ids_N: Int64[ndarray, " N"],
+        value_ids_N: Int64[ndarray, " N"],
+    ) -> "tuple[WriteCost, ndarray]":
+        """Find and keep the weights; what it cost, and what else a change of one fact would start from."""
+        budget = self.config.training
+        cost, module = self._ffn.train(keys_ND, relation_ids_N, value_ids_N, budget, accelerator=self._accelerator)
+        return cost, _optimizer_state(module)
 
     def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
         self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
@@ -146,7 +161,7 @@ class FFNMemory:
 
         from models.weight_packing import flip_bits
 
-        disturbed = FFNMemory(self.config, seed=self.seed)
+        disturbed = type(self)(self.config, seed=self.seed)
         disturbed._values, disturbed._dim, disturbed._encoder_hash = self._values, self._dim, self._encoder_hash
         disturbed._stored = copy(self._ffn)
         disturbed._stored.use(flip_bits(self._ffn.packed, flip_rate, seed=seed))
@@ -182,7 +197,7 @@ class FFNMemory:
     @classmethod
     def load(cls, folder: Path) -> "FFNMemory":
         meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
-        memory = cls(build(FFNMemoryConfig, meta["config"], source=str(folder)), seed=meta["seed"])
+        memory = cls(build(cls.config_type, meta["config"], source=str(folder)), seed=meta["seed"])
         memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
         memory._ffn.use((folder / _WEIGHTS).read_bytes())
         memory.calibration = load_calibration(folder)
@@ -191,20 +206,21 @@ class FFNMemory:
         return memory
 
 
-def _training_files(facts: Facts, module: "KeyValueModule") -> dict[str, bytes]:
+def _training_files(facts: Facts, optimizer_state: ndarray) -> dict[str, bytes]:
     """What changing one fact to the same quality needs: the facts that were trained on, and the optimiser's state."""
     if facts.cues[0].texts is None:
         cues = {_CUE_KEYS: _npy(np.concatenate([cue.key_vectors() for cue in facts.cues]))}
     else:
         cues = {_CUE_TEXTS: zlib.compress(json.dumps([list(cue.texts or ()) for cue in facts.cues]).encode(), 9)}
+    return {**cues, _TRAINING_VALUES: _npy(facts.value_ids_N), _OPTIMIZER: _npy(optimizer_state)}
+
+
+def _optimizer_state(module: "KeyValueModule") -> Float32[ndarray, " P"]:
+    """The weights before they were rounded, and what the optimiser remembers of them."""
     state: list[torch.Tensor] = []
     for weight, moments in zip(module.backbone.parameters(), module.optimizer_moments(), strict=True):
         state += [weight.detach().float().cpu().flatten(), *moments]
-    return {
-        **cues,
-        _TRAINING_VALUES: _npy(facts.value_ids_N),
-        _OPTIMIZER: _npy(np.concatenate([part.numpy() for part in state])),
-    }
+    return np.concatenate([part.numpy() for part in state])
 
 
 def _npy(array: ndarray) -> bytes:

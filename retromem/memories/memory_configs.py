@@ -1,9 +1,17 @@
 """Every memory that a config can name, told apart by its `memory:` field."""
 
+from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
 
-AnyMemoryConfig = FFNMemoryConfig | FaissMemoryConfig | PairedMemoryConfig | FrequencyConfig | StaticFunctionConfig
+AnyMemoryConfig = (
+    FFNMemoryConfig
+    | ClosedFormMemoryConfig
+    | FaissMemoryConfig
+    | PairedMemoryConfig
+    | FrequencyConfig
+    | StaticFunctionConfig
+)

@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig
+from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
@@ -41,7 +42,7 @@ class PairedMemoryConfig:
     """its kind and size"""
     code_dim: int | None = None
     """dimension of the frozen value codes; that of the keys where empty"""
-    precision: Literal["float32", "float16", "int8"] = "float32"
+    precision: Precision = "float32"
     """of the stored weights, which are the ones evaluated"""
     chunks: int = 1
     """k, statements that are read; 0 = no retrieval"""
@@ -124,6 +125,7 @@ class PairedMemory:
             cue.key_vectors(),
             cue.relation_ids_Q,
             facts.value_ids_N,
+            self.config.training,
             accelerator=self._accelerator,
             neighbours=lambda _: self._neighbours(store, cue),
         )

@@ -4,6 +4,7 @@ Shape legend: N facts, B block, I inputs of the FFN, E code dimension, V values,
 """
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
+from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retromem.memories.value_codes import value_codes
 from retromem.seam import ValueTable, WriteCost
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from models.ffn import FFN
     from models.key_value_training import KeyValueModule
     from models.reading import Neighbours
-    from models.weight_packing import Precision
 
 
 @runtime_checkable
@@ -33,9 +34,7 @@ class FFNSettings(Protocol):
     @property
     def code_dim(self) -> int | None: ...
     @property
-    def precision(self) -> "Precision": ...
-    @property
-    def training(self) -> TrainingBudget: ...
+    def precision(self) -> Precision: ...
 
 
 def check_code_dim(code_dim: int | None) -> None:
@@ -71,6 +70,7 @@ class StoredFFN:
         keys_ND: Float32[ndarray, "N D"],
         relation_ids_N: Int64[ndarray, " N"],
         value_ids_N: Int64[ndarray, " N"],
+        budget: TrainingBudget,
         *,
         accelerator: str,
         neighbours: "Neighbours | None" = None,
@@ -85,7 +85,7 @@ class StoredFFN:
         start = time.perf_counter()
         starts_R = np.asarray(self.values.starts, dtype=np.int64)
         generator = torch.Generator().manual_seed(self.seed)
-        ffn, codes_VE, budget = self._new(generator), torch.from_numpy(self.codes_VE), self.settings.training
+        ffn, codes_VE = self._new(generator), torch.from_numpy(self.codes_VE)
         data = KeyValueData(
             keys_ND=torch.from_numpy(keys_ND),
             value_ids_N=torch.from_numpy(value_ids_N),
@@ -111,6 +111,16 @@ class StoredFFN:
             succeeded=module.succeeded,
         )
         return cost, module
+
+    def keep(self, weights: "Mapping[str, torch.Tensor]") -> None:
+        """Round weights that were computed elsewhere, by name, to the precision that is stored."""
+        import torch
+
+        from models.weight_packing import pack
+
+        ffn = self._new(torch.Generator())
+        ffn.load_state_dict(dict(weights))
+        self.use(pack(ffn.state_dict(), self.settings.precision))
 
     def use(self, packed: bytes) -> None:
         """Answer from these stored weights."""

@@ -1,8 +1,6 @@
 """The report folder: rows in, one self-contained page and its plain forms out."""
 
-import html
 import io
-import re
 from collections.abc import Sequence
 from csv import writer
 from dataclasses import fields
@@ -10,45 +8,12 @@ from pathlib import Path
 
 from retrieval.atomic import new_folder
 from retrieval.errors import UserError
-from retromem.report.content import Block, Content, Points, Section, Terms, compose
-from retromem.report.drawing import Picture
+from retromem.report.content import compose
+from retromem.report.html_page import page_html
 from retromem.report.markdown import report_markdown
 from retromem.report.numerals import list_text
 from retromem.report.run_facts import RunFacts
-from retromem.report.table_text import table_html
 from retromem.rows import CapacityRow, Row, rows_to_csv
-
-_STYLE = """
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1120px; padding: 1.2rem 1.5rem 4rem; color: #1d1d1f; background: #fff;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.25rem; margin: 0; }
-h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; }
-.question { color: #5b5b60; margin: 0 0 .8rem; }
-.answer { border-left: 5px solid #0072b2; padding: .1rem 0 .1rem 1rem; margin: 0 0 1rem; }
-.answer p { margin: 0 0 .4rem; }
-.answer .main { font-size: 1.35rem; line-height: 1.35; font-weight: 600; }
-.answer .basis, figcaption, .caption, small { color: #5b5b60; font-size: .85rem; }
-.warning { background: #fff4d6; padding: .5rem .8rem; border-radius: 4px; }
-figure { margin: 0 0 1.4rem; }
-figure > div, .scroll { overflow-x: auto; }
-figure svg { display: block; width: 100%; min-width: 600px; height: auto; }
-figure svg text { font-family: inherit !important; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; margin-bottom: 1rem; }
-.caption { margin: 0 0 .4rem; }
-th, td { padding: .28rem .45rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ececee; }
-thead th { vertical-align: bottom; border-bottom: 2px solid #b9b9be; white-space: normal; line-height: 1.25; }
-th:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
-tbody th { font-weight: 400; }
-.group th { font-weight: 600; padding-top: .8rem; color: #33333a; }
-small { display: block; font-size: .72rem; line-height: 1.1; }
-dl { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .35rem 1.2rem; margin: 0; }
-dt { font-weight: 600; overflow-wrap: anywhere; max-width: 22rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-summary { cursor: pointer; font-size: 1.05rem; margin: 1.2rem 0 .6rem; color: #33333a; }
-@media (max-width: 640px) { body { padding: .8rem; } .answer .main { font-size: 1.15rem; } dl { display: block; } }
-""".strip()
 
 
 def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
@@ -67,7 +32,7 @@ def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
         (new / "figures").mkdir()
         for picture in content.pictures:
             (new / "figures" / f"{picture.name}.png").write_bytes(picture.png)
-        (new / "index.html").write_text(_page_html(content), encoding="utf-8")
+        (new / "index.html").write_text(page_html(content), encoding="utf-8")
         (new / "report.md").write_text(report_markdown(content), encoding="utf-8")
         (new / "results.csv").write_text(rows_to_csv(rows), encoding="utf-8")
         (new / "capacity.csv").write_text(_capacity_csv(run.capacities), encoding="utf-8")
@@ -104,48 +69,3 @@ def _csv_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "" if value is None else str(value)
-
-
-def _page_html(content: Content) -> str:
-    escape = html.escape
-    parts = [
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(content.title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>",
-        f'<h1>{escape(content.title)}</h1>\n<p class="question">{escape(content.question)}</p>',
-        f'<div class="answer"><p class="main">{_prose(content.answer)}</p>',
-    ]
-    parts += [f"<p>{_prose(content.more)}</p>"] if content.more else []
-    parts += [f'<p class="basis">{_prose(content.basis)}</p>'] if content.basis else []
-    parts.append("</div>")
-    parts += [f'<p class="warning">{escape(content.warning)}</p>'] if content.warning else []
-    parts += [_block_html(content.headline)] if content.headline is not None else []
-    parts += [_section_html(section) for section in content.sections]
-    return "\n".join([*parts, "</body>\n</html>\n"])
-
-
-def _prose(text: str) -> str:
-    """Escaped, and no line breaks between a number and its unit."""
-    return re.sub(r"(\d) (%|[kMG]?B\b|facts\b|bits\b)", "\\1\u00a0\\2", html.escape(text))
-
-
-def _section_html(section: Section) -> str:
-    blocks = "\n".join(_block_html(block) for block in section.blocks)
-    if section.folded:
-        return f"<details><summary>{html.escape(section.title)}</summary>\n{blocks}\n</details>"
-    return f"<section><h2>{html.escape(section.title)}</h2>\n{blocks}\n</section>"
-
-
-def _block_html(block: Block) -> str:
-    escape = html.escape
-    match block:
-        case Picture():
-            svg = block.svg.replace("<svg", f'<svg role="img" aria-label="{escape(block.alt)}"', 1)
-            return f"<figure><div>{svg}</div><figcaption>{escape(block.caption)}</figcaption></figure>"
-        case Terms():
-            pairs = (f"<dt>{escape(word)}</dt><dd>{escape(text)}</dd>" for word, text in block.pairs)
-            return f"<dl>{''.join(pairs)}</dl>"
-        case Points():
-            return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in block.texts)}</ul>"
-        case _:
-            return table_html(block)

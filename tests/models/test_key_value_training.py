@@ -172,6 +172,20 @@ def test_what_the_optimizer_remembers_is_handed_out(name, moments):
         assert [len(moment) for moment in kept] == [weight.numel()] * own
 
 
+def test_a_constant_rate_does_not_fall():
+    budget = TrainingBudget(steps=40, goal_nats=0.0, schedule="constant")
+    ffn, data, codes, module = make(budget=budget)
+    other = copy.deepcopy(ffn)
+    fit(module, accelerator="cpu")
+    optimizer = torch.optim.Adam(other.parameters(), lr=budget.learning_rate, fused=True)
+    for _ in range(40):
+        optimizer.zero_grad()
+        functional.cross_entropy(other(data.keys_ND) @ codes.T, data.value_ids_N).backward()
+        optimizer.step()
+    for mine, its in zip(ffn.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, its)
+
+
 class Asking(DenseFFN):
     """An FFN with every hook in use."""
 

@@ -1,14 +1,17 @@
 """Stored weights: exact sizes, exact or bounded values, flipped bits."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.weight_packing import PRECISIONS, flip_bits, pack, unpack
+from models.precisions import PRECISIONS
+from models.weight_packing import flip_bits, pack, unpack
 
-BYTES = {"float32": 4, "float16": 2, "int8": 1}
+BITS = {"float32": 32, "float16": 16, "int8": 8, "int6": 6, "int4": 4, "int3": 3}
 
 
 @settings(max_examples=60, deadline=None)
@@ -22,20 +25,19 @@ def test_what_comes_back_is_what_is_stored(precision, shapes, scale, seed):
     generator = torch.Generator().manual_seed(seed)
     weights = {str(n): scale * torch.randn(*shape, generator=generator) for n, shape in enumerate(shapes)}
     content = pack(weights, precision)
-    expected = 0
+    expected, integers = 0, precision.startswith("int")
     for weight in weights.values():
-        if precision == "int8" and weight.dim() == 1:
+        if integers and weight.dim() == 1:
             expected += 2 * weight.numel()
         else:
-            scales = 2 * weight.numel() // weight.shape[-2] if precision == "int8" else 0
-            expected += BYTES[precision] * weight.numel() + scales
+            scales = 2 * weight.numel() // weight.shape[-2] if integers else 0
+            expected += math.ceil(BITS[precision] * weight.numel() / 8) + scales
     assert len(content) == expected
     back = unpack(content, {name: tuple(w.shape) for name, w in weights.items()}, precision)
     for name, weight in weights.items():
         largest = weight.abs() if weight.dim() == 1 else weight.abs().amax(dim=-2, keepdim=True)
-        half = 1e-3 * largest + 1e-7
-        bound = {"float32": 0 * largest, "float16": half, "int8": half if weight.dim() == 1 else largest / 127 * 0.51}
-        bound = bound[precision] + (1e-6 if precision == "int8" else 0)
+        bound = {"float32": 0.0, "float16": 1e-3}.get(precision, 0.51 / (2 ** (BITS[precision] - 1) - 1))
+        bound = (1e-3 if integers and weight.dim() == 1 else bound) * largest + (1e-6 if precision != "float32" else 0)
         assert ((back[name] - weight).abs() <= bound).all()
     again = pack(back, precision)
     assert unpack(again, {name: tuple(w.shape) for name, w in weights.items()}, precision).keys() == back.keys()
@@ -64,3 +66,18 @@ def test_bits_are_flipped_at_the_rate(rate):
     flipped = np.frombuffer(flip_bits(content, rate, seed=1), dtype=np.uint8)
     share = np.unpackbits(flipped ^ np.frombuffer(content, dtype=np.uint8)).mean()
     assert share == pytest.approx(rate, abs=0.02)
+
+
+@pytest.mark.parametrize("precision", ["int6", "int4", "int3"])
+def test_codes_are_twos_complement_without_gaps(precision):
+    bits = BITS[precision]
+    most = 2 ** (bits - 1) - 1
+    codes = [most, -most, 0, 1, -1, 2, -2]
+    content = pack({"w": torch.tensor(codes, dtype=torch.float32)[:, None]}, precision)
+    step = np.nextafter(np.float16(1), np.float16(2))
+    assert np.frombuffer(content[:2], "<f2")[0] == step
+    stored = int.from_bytes(content[2:], "little")
+    read = [stored >> (bits * row) & (2**bits - 1) for row in range(7)]
+    assert [code - 2**bits if code > most else code for code in read] == codes
+    back = unpack(content, {"w": (7, 1)}, precision)["w"][:, 0]
+    assert back.tolist() == [code * float(step) for code in codes]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
+from models.stack_kinds import StackConfig
 from models.training_budget import TrainingBudget
 from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactTable
@@ -17,6 +18,7 @@ from retromem.measure.answers import accuracy, answers, bits_recalled, fit_calib
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
+from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemory, FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemory, FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
@@ -41,9 +43,18 @@ ON_KEYS = [
     FFNMemoryConfig(ffn=LinearConfig(), training=SHORT),
     FFNMemoryConfig(ffn=DenseConfig(kind="silu", width=16, bias=True), precision="int8", training=SHORT),
     FFNMemoryConfig(ffn=TopKConfig(width=32, annealed=True), training=SHORT),
+    FFNMemoryConfig(ffn=StackConfig(depth=2, block=DenseConfig(width=8), parallel=True), training=SHORT),
+    ClosedFormMemoryConfig(method="outer_products"),
+    ClosedFormMemoryConfig(method="pseudo_inverse", precision="int8"),
+    ClosedFormMemoryConfig(method="random_features", width=64),
+    ClosedFormMemoryConfig(method="hebbian", width=32),
+    ClosedFormMemoryConfig(method="data_dependent", width=32),
+    ClosedFormMemoryConfig(method="gated_jl", width=32),
+    ClosedFormMemoryConfig(method="value_line", width=24, code_dim=50),
 ]
 ON_TEXT = [
     FFNMemoryConfig(ffn=DenseConfig(width=16), precision="float16", training=SHORT),
+    ClosedFormMemoryConfig(method="whitened", width=16),
     FaissMemoryConfig(),
     FaissMemoryConfig(key_by="statement", chunks=3),
     FaissMemoryConfig(factory="LSH", rotate_to=64),

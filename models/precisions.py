@@ -1,0 +1,9 @@
+"""The precisions that weights can be stored in. Free of torch, so that a config can name them."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Precision = Literal["float32", "float16", "int8", "int6", "int4", "int3"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+INTEGER_BITS: Mapping[str, int] = {name: int(name[3:]) for name in PRECISIONS if name.startswith("int")}
+"""bits of a code, for those that store integers and scales"""

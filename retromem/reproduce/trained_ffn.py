@@ -1,0 +1,96 @@
+"""Train one FFN on a table of keys and values: what most published settings have in common.
+
+Shape legend: N facts, D key dimension, V values, E code dimension.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from models.any_ffn import AnyFFNConfig
+from models.ffn import FFN
+from models.key_value_training import KeyValueData, KeyValueModule, fit
+from models.precisions import Precision
+from models.training_budget import TrainingBudget
+from models.weight_packing import pack, unpack
+from retromem.experiment import CapacitySearch
+from retromem.measure.capacity import search_capacity
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyTable:
+    """N keys, the value of each, and the code that stands for each value."""
+
+    keys_ND: Float[Tensor, "N D"]
+    value_ids_N: Int64[Tensor, " N"]
+    codes_VE: Float[Tensor, "V E"]
+
+    def prefix(self, num_facts: int) -> "KeyTable":
+        """The first facts, all values."""
+        return replace(self, keys_ND=self.keys_ND[:num_facts], value_ids_N=self.value_ids_N[:num_facts])
+
+
+def unit_rows(rows: int, dim: int, generator: torch.Generator) -> Float[Tensor, "N D"]:
+    """Random unit vectors."""
+    return torch.nn.functional.normalize(torch.randn(rows, dim, generator=generator), dim=1)
+
+
+def train(config: AnyFFNConfig, table: KeyTable, budget: TrainingBudget, *, seed: int) -> FFN:
+    """An FFN of this kind trained full batch on the whole table."""
+    # Another stream than that of the keys: weights drawn from the same numbers would not be random to them.
+    generator = torch.Generator().manual_seed(10_000 + seed)
+    (num_facts, dim_in), (num_values, dim_out) = table.keys_ND.shape, table.codes_VE.shape
+    ffn = config.build(dim_in, dim_out, generator=generator)
+    data = KeyValueData(
+        keys_ND=table.keys_ND,
+        value_ids_N=table.value_ids_N,
+        first_candidates_N=torch.zeros(num_facts, dtype=torch.int64),
+        end_candidates_N=torch.full((num_facts,), num_values),
+    )
+    module = KeyValueModule(ffn, data, table.codes_VE, replace(budget, full_batch_up_to=num_facts), generator=generator)
+    fit(module, accelerator="cpu")
+    return ffn.eval()
+
+
+def accuracy(ffn: FFN, table: KeyTable) -> float:
+    """Share of the keys whose own value scores highest."""
+    with torch.inference_mode():
+        answers_N = (ffn(table.keys_ND) @ table.codes_VE.T).argmax(1)
+    return float((answers_N == table.value_ids_N).double().mean())
+
+
+def rounded(ffn: FFN, precision: Precision) -> FFN:
+    """The same FFN with its weights as they would be stored; the one given is changed."""
+    weights = ffn.state_dict()
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    ffn.load_state_dict(unpack(pack(weights, precision), shapes, precision))
+    return ffn
+
+
+def perturbed_accuracy(ffn: FFN, table: KeyTable, relative_noise: float, *, trials: int, seed: int) -> float:
+    """Mean accuracy under Gaussian weight noise, in units of each matrix's RMS. The FFN is left as it was."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {name: weight.clone() for name, weight in ffn.state_dict().items()}
+    found = []
+    for _ in range(trials):
+        noisy = {
+            name: weight
+            + relative_noise * weight.square().mean().sqrt() * torch.randn(weight.shape, generator=generator)
+            for name, weight in weights.items()
+        }
+        ffn.load_state_dict(noisy)
+        found.append(accuracy(ffn, table))
+    ffn.load_state_dict(weights)
+    return sum(found) / trials
+
+
+def most_facts(reaches: Callable[[int], bool], *, low: int, high: int, resolution: float) -> int:
+    """The largest N that `reaches(N)`; RuntimeError where the bracket does not hold it: such a number says nothing."""
+    search = CapacitySearch(low=low, high=high, resolution=resolution)
+    found = search_capacity(reaches, search, num_available=high)
+    if found.censored:
+        raise RuntimeError(f"even {high} facts were stored: the search must start from a wider range")
+    return found.num_facts

@@ -1,0 +1,24 @@
+"""The ridge solve against its normal equations, on both sides of square."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.closed_form.ridge import ridge_solution
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    facts=st.integers(1, 30),
+    features=st.integers(1, 30),
+    ridge=st.floats(1e-6, 10.0),
+    scale=st.sampled_from([1e-3, 1.0, 1e3]),
+)
+def test_normal_equations_hold(facts, features, ridge, scale):
+    rng = np.random.default_rng(facts * 31 + features)
+    x, targets = scale * rng.standard_normal((facts, features)), rng.standard_normal((facts, 3))
+    w = ridge_solution(torch.from_numpy(x), torch.from_numpy(targets), ridge).numpy()
+    penalty = ridge * (x**2).sum(axis=0).mean()
+    assert (x.T @ x + penalty * np.eye(features)) @ w == pytest.approx(x.T @ targets, rel=1e-6, abs=1e-8 * scale)
