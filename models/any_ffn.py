@@ -1,17 +1,33 @@
 """Any FFN that a config can name, and its size at a given number of parameters. Free of torch."""
 
+from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
+from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
+from models.presets import PresetConfig
 from models.stack_kinds import StackConfig
 
-AnyFFNConfig = LinearConfig | DenseConfig | GatedConfig | TopKConfig | StackConfig
+AnyFFNConfig = (
+    LinearConfig
+    | DenseConfig
+    | GatedConfig
+    | TopKConfig
+    | ExpertsConfig
+    | ProductKeysConfig
+    | OneNeuronExpertsConfig
+    | LookupConfig
+    | StackConfig
+    | PresetConfig
+)
 """told apart by `kind`"""
+
+_LARGEST = 2**40
 
 
 def sized(config: AnyFFNConfig, num_params: int, dim_in: int, dim_out: int, *, active: bool = False) -> AnyFFNConfig:
     """The largest FFN of this kind with at most so many parameters, or active ones.
 
     Raises:
-        ValueError: not even the smallest fits; its parameters are named.
+        ValueError: not even the smallest fits, whose parameters are named; or every size has as many active ones.
     """
 
     def count(size: int) -> int:
@@ -22,8 +38,10 @@ def sized(config: AnyFFNConfig, num_params: int, dim_in: int, dim_out: int, *, a
     if smallest > num_params:
         what = "active parameters" if active else "parameters"
         raise ValueError(f"{config.family} has {smallest:,} {what} at least, more than {num_params:,}")
-    if config.resized(1) == config.resized(2):
+    if config.resized(1) == config.resized(_LARGEST):
         return config
+    if count(_LARGEST) == smallest:
+        raise ValueError(f"{config.family} has {smallest:,} active parameters in every size: give num_params instead")
     low, high = 1, 2
     while count(high) <= num_params:
         low, high = high, 2 * high

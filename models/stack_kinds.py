@@ -3,14 +3,18 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
+from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
 
 if TYPE_CHECKING:
     import torch
 
     from models.ffn import FFN
 
-BlockConfig = DenseConfig | GatedConfig | TopKConfig
+BlockConfig = (
+    DenseConfig | GatedConfig | TopKConfig | ExpertsConfig | ProductKeysConfig | OneNeuronExpertsConfig | LookupConfig
+)
 Residual = Literal["none", "plain", "layerscale", "rezero", "deepnorm"]
 
 

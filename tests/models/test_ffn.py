@@ -9,7 +9,10 @@ from scipy.special import erf, expit
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.any_ffn import sized
+from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DENSE_KINDS, GATED_KINDS, DenseConfig, GatedConfig, LinearConfig, TopKConfig
+from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
+from models.stack_kinds import StackConfig
 
 CURVES = {
     "relu": lambda h: np.maximum(h, 0),
@@ -25,7 +28,15 @@ CONFIGS = [
     DenseConfig(kind="relu"),
     GatedConfig(),
 ]
-SIZABLE = [*CONFIGS, TopKConfig(active_share=0.1)]
+SIZABLE = [
+    *CONFIGS,
+    TopKConfig(active_share=0.1),
+    ExpertsConfig(experts=3, shared=1),
+    ProductKeysConfig(heads=2, top_k=3),
+    OneNeuronExpertsConfig(heads=1),
+    LookupConfig(tables=2),
+    StackConfig(depth=2),
+]
 
 
 def name(config):
@@ -91,6 +102,10 @@ def test_a_size_is_the_largest_within_its_budget(config, dim_in, dim_out, budget
     if smallest > budget:
         with pytest.raises(ValueError, match=f"{smallest:,} .*more than {budget:,}"):
             sized(config, budget, dim_in, dim_out, active=active)
+        return
+    if active and isinstance(config, LookupConfig):
+        with pytest.raises(ValueError, match="in every size"):
+            sized(config, budget, dim_in, dim_out, active=True)
         return
     fitting = sized(config, budget, dim_in, dim_out, active=active)
     assert fitting == (config if fitting.size is None else config.resized(fitting.size))

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
+from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
 from models.stack_kinds import StackConfig
 from models.training_budget import TrainingBudget
 from retromem.experiment import MeasureConfig
@@ -43,6 +45,11 @@ ON_KEYS = [
     FFNMemoryConfig(ffn=LinearConfig(), training=SHORT),
     FFNMemoryConfig(ffn=DenseConfig(kind="silu", width=16, bias=True), precision="int8", training=SHORT),
     FFNMemoryConfig(ffn=TopKConfig(width=32, annealed=True), training=SHORT),
+    FFNMemoryConfig(ffn=ExpertsConfig(experts=4, width=6, shared=1), training=SHORT),
+    FFNMemoryConfig(ffn=ExpertsConfig(experts=4, width=6, balancing="bias"), precision="int8", training=SHORT),
+    FFNMemoryConfig(ffn=ProductKeysConfig(sub_keys=4, query_norm="batch"), training=SHORT),
+    FFNMemoryConfig(ffn=OneNeuronExpertsConfig(sub_keys=12, heads=2), training=SHORT),
+    FFNMemoryConfig(ffn=LookupConfig(rows=16), precision="float16", training=SHORT),
     FFNMemoryConfig(ffn=StackConfig(depth=2, block=DenseConfig(width=8), parallel=True), training=SHORT),
     ClosedFormMemoryConfig(method="outer_products"),
     ClosedFormMemoryConfig(method="pseudo_inverse", precision="int8"),
