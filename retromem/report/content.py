@@ -80,7 +80,7 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
         *_others(rows, main),
         Section(title=f"Curves: {main}", blocks=pictures),
         *_pairs(paired),
-        *_capacity(run),
+        *_capacity(rows, run),
         *(section for study in studies if study != main for section in _study(rows, run, study)),
         Section(title="Words", blocks=[Terms(pairs=GLOSSARY)]),
         Section(title="Method", blocks=[Terms(pairs=list(run.method.items()))]),
@@ -158,8 +158,8 @@ def _study(rows: Sequence[Row], run: RunFacts, study: str) -> list[Section]:
     ]
 
 
-def _capacity(run: RunFacts) -> list[Section]:
-    return [Section(title="How many facts each holds", blocks=[capacity_table(run.capacities)])]
+def _capacity(rows: Sequence[Row], run: RunFacts) -> list[Section]:
+    return [Section(title="How many facts each holds", blocks=[capacity_table(run.capacities, rows)])]
 
 
 def _dropped(run: RunFacts) -> list[str]:

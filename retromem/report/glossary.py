@@ -40,6 +40,17 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "changing a fact needs (to maintain), the values' strings, what all memories share (the encoder), and what a "
         "seed regenerates.",
     ),
+    (
+        "weight noise borne",
+        "relative Gaussian noise on every weight, in units of its matrix's RMS, at which accuracy falls below 90 % "
+        "(sigma90); flipped bits borne is the same for random bit flips in the storage bytes (flip90).",
+    ),
+    ("keys moved by .1", "accuracy when every key is moved by noise of a tenth of its length."),
+    (
+        "slots used",
+        "share of the experts, memory slots or table rows that the stored facts use; unevenness is the divergence of "
+        "their use from uniform (0: all alike).",
+    ),
     ("bits per byte", "bits recalled over storage bytes; 8 is the physical limit."),
     (
         "floor",

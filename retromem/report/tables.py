@@ -116,36 +116,75 @@ def _median_cell(rows: Sequence[Row], column: str, text: Callable[[float | int],
     return Cell(text="–") if spread is None else Cell(text=text(spread.median), strong=strong)
 
 
-def capacity_table(capacities: Sequence[CapacityRow]) -> Table:
-    """Most facts a memory of fixed size held, one line for each memory, phrasing and accuracy."""
+_BESIDE_CAPACITY: tuple[tuple[str, Callable[[Row], float | None], Callable[[float | int], str]], ...] = (
+    ("bits per active param.", lambda row: _active_density(row), significant_text),
+    ("weight noise borne", lambda row: row.sigma90, significant_text),
+    ("flipped bits borne", lambda row: row.flip90, significant_text),
+    ("keys moved by .1", lambda row: row.accuracy_noise_10, percent_text),
+    ("slots used", lambda row: row.slots_used, percent_text),
+    ("unevenness, bits", lambda row: row.slot_kl_bits, significant_text),
+)
+"""read off the row at capacity; columns that nobody fills are left out"""
 
-    def cells(rows: Sequence[CapacityRow]) -> list[Cell]:
-        first = rows[0]
-        facts = spread_of(row.num_facts for row in rows)
-        size = spread_of(row.storage_bytes for row in rows if row.storage_bytes is not None)
-        density = spread_of(row.bits_per_param for row in rows if row.bits_per_param is not None)
+
+def _active_density(row: Row) -> float | None:
+    """Bits per parameter that one answer is computed from; None where these are all of them."""
+    if not row.num_active_params or row.num_active_params == row.num_params or row.demand_bits is None:
+        return None
+    return row.demand_bits / row.num_active_params
+
+
+def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Table:
+    """Most facts a memory of fixed size held, one line for each memory, phrasing and accuracy; densest first."""
+    at_capacity = {(row.study, row.memory, row.twin, row.phrasing, row.seed, row.num_facts): row for row in rows}
+
+    def found(group: Sequence[CapacityRow]) -> list[Row]:
+        keys = [(row.study, row.memory, row.twin, row.phrasing, row.seed, row.num_facts) for row in group]
+        return [at_capacity[key] for key in keys if key in at_capacity]
+
+    def density(group: Sequence[CapacityRow]) -> Spread | None:
+        return spread_of(row.bits_per_param for row in group if row.bits_per_param is not None)
+
+    groups = {
+        study: sorted(
+            _memories(capacities, study), key=lambda group: -(spread.median if (spread := density(group)) else 0)
+        )
+        for study in dict.fromkeys(row.study for row in capacities)
+    }
+    everyone = [row for study in groups.values() for group in study for row in found(group)]
+    beside = [column for column in _BESIDE_CAPACITY if any(column[1](row) is not None for row in everyone)]
+
+    def cells(group: Sequence[CapacityRow]) -> list[Cell]:
+        first, facts = group[0], spread_of(row.num_facts for row in group)
+        size = spread_of(row.storage_bytes for row in group if row.storage_bytes is not None)
         assert facts is not None
-        lower_bound = any(row.censored for row in rows)
         spread = _spread_cell(facts, count_text)
+        lower_bound = any(row.censored for row in group)
         return [
             Cell(text=first.memory),
             Cell(text="twin" if first.twin else "as given"),
             Cell(text=f"{percent_text(first.tau)} {PHRASINGS.get(first.phrasing, first.phrasing)}"),
             Cell(text=f"at least {spread.text}" if lower_bound else spread.text, detail=spread.detail),
             Cell(text="–" if size is None else bytes_text(size.median)),
-            _spread_cell(density, significant_text),
-            Cell(text=str(len(rows))),
+            _spread_cell(density(group), significant_text),
+            *(_beside_cell(found(group), read, text) for _, read, text in beside),
+            Cell(text=str(len(group))),
         ]
 
-    studies = dict.fromkeys(row.study for row in capacities)
+    header = ["memory", "values", "goal", "facts held", "storage", "bits per param.", *(name for name, _, _ in beside)]
     return Table(
         caption=(
             "The most facts each memory answered to the accuracy given; median (range) over seeds. At least: a lower "
             "bound only, since no larger number that was tried failed."
         ),
-        header=["memory", "values", "goal", "facts held", "storage", "bits per param.", "seeds"],
-        blocks=[(study, [cells(rows) for rows in _memories(capacities, study)]) for study in studies],
+        header=[*header, "seeds"],
+        blocks=[(study, [cells(group) for group in of_study]) for study, of_study in groups.items()],
     )
+
+
+def _beside_cell(rows: Sequence[Row], read: Callable[[Row], float | None], text: Callable[[float | int], str]) -> Cell:
+    spread = spread_of(number for row in rows if (number := read(row)) is not None)
+    return Cell(text="–" if spread is None else text(spread.median))
 
 
 def _memories(capacities: Sequence[CapacityRow], study: str) -> Iterable[Sequence[CapacityRow]]:
