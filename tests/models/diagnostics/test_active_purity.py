@@ -9,7 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.diagnostics.active_purity import read_active_purity
+from models.diagnostics.active_purity import active_purity
+
+
+def purity(activations, labels, *, weighted=False, permutations=100):
+    generator = torch.Generator().manual_seed(0)
+    return active_purity(activations, labels, weighted=weighted, permutations=permutations, generator=generator)
 
 
 def by_hand(activations, labels, weighted):
@@ -36,22 +41,18 @@ def example(seed, num_facts, units, num_labels):
 )
 def test_purity_is_counted(seed, num_facts, units, num_labels, weighted):
     activations, labels = example(seed, num_facts, units, num_labels)
-    found = read_active_purity(
-        torch.from_numpy(activations), torch.from_numpy(labels), weighted=weighted, permutations=1
-    )
+    found = purity(torch.from_numpy(activations), torch.from_numpy(labels), weighted=weighted, permutations=1)
     expected = [by_hand(column, labels, weighted) for column in activations.T]
     assert found.purity_L.tolist() == pytest.approx(expected, nan_ok=True)
     assert found.active_facts_L.tolist() == (activations > 0).sum(0).tolist()
-    live = [purity for purity in expected if not np.isnan(purity)]
-    assert found.mean == pytest.approx(np.mean(live) if live else float("nan"), nan_ok=True)
+    live = [share for share in expected if not np.isnan(share)]
+    assert found.mean.observed == pytest.approx(np.mean(live) if live else float("nan"), nan_ok=True)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_null_is_the_mean_over_all_permutations(weighted):
-    activations, labels = example(0, 6, 4, 3)
-    found = read_active_purity(
-        torch.from_numpy(activations), torch.from_numpy(labels), weighted=weighted, permutations=2000
-    )
+    activations, labels = example(15, 6, 4, 3)
+    found = purity(torch.from_numpy(activations), torch.from_numpy(labels), weighted=weighted, permutations=2000)
     for unit, column in enumerate(activations.T):
         exact = [by_hand(column, dealt, weighted) for dealt in itertools.permutations(labels)]
         null = found.null_PL[:, unit]
@@ -64,18 +65,19 @@ def test_pure_units_stand_out_and_units_of_one_fact_do_not():
     of_one_label = (labels[:, None] == torch.arange(3)).float()
     of_one_fact = torch.eye(60)[:, :1]
     dead = torch.zeros(60, 1)
-    found = read_active_purity(torch.cat([of_one_label, of_one_fact, dead], dim=1), labels)
+    found = purity(torch.cat([of_one_label, of_one_fact, dead], dim=1), labels)
     assert found.purity_L[:4].tolist() == [1.0] * 4
     assert found.live_L.tolist() == [True] * 4 + [False]
     assert found.share_above_null == 3 / 4
-    assert found.null_mean == pytest.approx(float(found.null_PL[:, :4].mean()))
+    assert found.mean.null_mean == pytest.approx(float(found.null_PL[:, :4].mean()))
+    assert found.mean.p_value == 1 / 101
     assert found.null_PL[:, 3].unique().tolist() == [1.0]
 
 
 def test_units_that_know_nothing_stand_out_once_in_twenty_at_most():
     activations = torch.randn(200, 400, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(5, (200,), generator=torch.Generator().manual_seed(1))
-    found = read_active_purity(activations, labels)
+    found = purity(activations, labels)
     # 400 units, each with p at most 1/20: four standard deviations above
     assert found.share_above_null <= 0.05 + 4 * (0.05 * 0.95 / 400) ** 0.5
-    assert found.mean == pytest.approx(found.null_mean, abs=0.01)
+    assert found.mean.observed == pytest.approx(found.mean.null_mean, abs=0.01)
