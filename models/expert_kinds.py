@@ -26,7 +26,7 @@ class ExpertsConfig:
     """of them, for each key"""
     width: int | None = None
     """hidden units of each expert; where empty, so many that all experts have four times the input's dimension"""
-    activation: Literal["relu", "gelu", "swiglu"] = "gelu"
+    activation: Literal["relu", "gelu", "swiglu"] = "swiglu"
     """of the hidden units; a swiglu expert has three matrices where the others have two"""
     shared: int = 0
     """experts beside those, of the same width, that answer every key"""

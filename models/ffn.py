@@ -31,6 +31,10 @@ class FFN(nn.Module):
     def step_done(self, progress: float) -> None:
         """After each optimisation step; progress runs from 0 to 1 over the steps that the budget allows."""
 
+    def is_settled(self) -> bool:
+        """Whether training has come to the form that will answer; until then no goal ends it."""
+        return True
+
     def slot_counts(self, x_BD: Float[Tensor, "B D"]) -> Int64[Tensor, " S"] | None:
         """How often these keys use each expert or memory slot; None for a kind that has none."""
         return None

@@ -157,7 +157,7 @@ class KeyValueModule(lightning.LightningModule):
                 f"the loss is {float(total) / num_steps} after {self.steps_done} steps at learning_rate "
                 f"{self.budget.learning_rate:g} of {self.budget.optimizer}: lower training.learning_rate"
             )
-        if float(total) / num_steps <= self.budget.goal_nats:
+        if float(total) / num_steps <= self.budget.goal_nats and self.backbone.is_settled():
             self.trainer.should_stop = True
         elif time.monotonic() > self._deadline and self.steps_done < self.budget.steps:
             self.succeeded = False

@@ -24,9 +24,9 @@ STACKS: Mapping[str, StackConfig] = {
     "mixtral": StackConfig(
         block=ExpertsConfig(experts=8, top_k=2, activation="swiglu", balancing="auxiliary"), normaliser="rms"
     ),
-    # Fine-grained: many small experts and one that is always on. DeepSeek-V3 has 256 of which 8 answer.
+    # Fine-grained: small experts, one of them always on. DeepSeek-V3 has 256 of which 8 answer.
     "deepseek": StackConfig(
-        block=ExpertsConfig(experts=32, top_k=4, shared=1, activation="swiglu", balancing="bias"), normaliser="rms"
+        block=ExpertsConfig(experts=15, top_k=3, shared=1, activation="swiglu", balancing="bias"), normaliser="rms"
     ),
 }
 """at any depth"""
@@ -37,8 +37,8 @@ class PresetConfig:
     """The FFNs of a published family: kind, norm, order and biases; depth and width are yours.
 
     gpt2: pre-norm GELU. bert: post-norm. gptj: a matrix beside each FFN, which stands in for attention. palm: the same
-    with SwiGLU. llama: RMSNorm and SwiGLU. mixtral: 8 experts of which 2 answer. deepseek: 32 small experts of which 4
-    answer, one shared, balanced by biases.
+    with SwiGLU. llama: RMSNorm and SwiGLU. mixtral: 8 experts of which 2 answer. deepseek: 15 small experts of which 3
+    answer and one that always does, balanced by biases.
     """
 
     kind: Preset = "gpt2"

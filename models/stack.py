@@ -112,6 +112,9 @@ class StackFFN(FFN):
         losses = [loss for block in self._ffns() if (loss := block.auxiliary_loss()) is not None]
         return torch.stack(losses).sum() if losses else None
 
+    def is_settled(self) -> bool:
+        return all(block.is_settled() for block in self._ffns())
+
     def step_done(self, progress: float) -> None:
         for block in self._ffns():
             block.step_done(progress)

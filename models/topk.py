@@ -36,6 +36,9 @@ class TopKFFN(HiddenLayerFFN):
         winners_BF = torch.zeros_like(h_BF).scatter(1, units_BK, top_BK)
         return h_BF + (winners_BF - h_BF).detach() if self._straight_through else winners_BF
 
+    def is_settled(self) -> bool:
+        return self._winners == self._last
+
     def step_done(self, progress: float) -> None:
         if self._annealed:
             silenced = min(1.0, progress / ANNEALED_UNTIL) * (self._units - self._last)

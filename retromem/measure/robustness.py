@@ -53,14 +53,17 @@ def _breaking_point(
 def sigma90(memory: Memory, asked: Asked, *, seed: int) -> float | None:
     """Relative Gaussian weight noise (of each matrix's RMS) at which accuracy first falls below .9 (5 trials a level).
 
-    None where the memory has no weights, or stands below .9 already.
+    None where the memory has no weights that take noise, or stands below .9 already.
     """
     if memory.side != "parametric" or not isinstance(memory, Perturbable) or accuracy(memory, asked) < _FLOOR:
         return None
     levels = np.geomspace(1e-5, 4.0, 45)
-    return _breaking_point(
-        lambda level, trial: memory.perturbed(relative_noise=level, seed=trial), asked, levels, seed=seed
-    )
+    try:
+        return _breaking_point(
+            lambda level, trial: memory.perturbed(relative_noise=level, seed=trial), asked, levels, seed=seed
+        )
+    except NotImplementedError:
+        return None
 
 
 def flip90(memory: Memory, asked: Asked, *, seed: int) -> float | None:

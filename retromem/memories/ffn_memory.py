@@ -3,9 +3,6 @@
 Shape legend: N facts, Q queries, B block, D key dimension, E code dimension, V values, M candidates of a relation.
 """
 
-import io
-import json
-import zlib
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,7 +19,7 @@ from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
 from retromem.configuration import build
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import SavedFiles, load_calibration, load_values
+from retromem.memories.saved import FACTS_FILES, SavedFiles, facts_files, load_calibration, load_values, npy_bytes
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
 
@@ -33,9 +30,6 @@ if TYPE_CHECKING:
 
 _KIND = "ffn-memory"
 _WEIGHTS = "weights.bin"
-_CUE_KEYS = "training_cues.npy"
-_CUE_TEXTS = "training_cues.json.zlib"
-_TRAINING_VALUES = "training_values.npy"
 _OPTIMIZER = "optimizer.npy"
 
 
@@ -107,7 +101,7 @@ class FFNMemory:
         relation_ids_N = np.concatenate([cue.relation_ids_Q for cue in facts.cues])
         self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash)
         cost, state = self._fit(keys_ND, relation_ids_N, np.tile(facts.value_ids_N, len(facts.cues)))
-        self._training_files = _training_files(facts, state)
+        self._training_files = {**facts_files(facts), _OPTIMIZER: npy_bytes(state)}
         return replace(cost, exposures=cost.exposures * len(facts.cues))
 
     def _fit(
@@ -201,18 +195,9 @@ class FFNMemory:
         memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
         memory._ffn.use((folder / _WEIGHTS).read_bytes())
         memory.calibration = load_calibration(folder)
-        names = (_CUE_KEYS, _CUE_TEXTS, _TRAINING_VALUES, _OPTIMIZER)
+        names = (*FACTS_FILES, _OPTIMIZER)
         memory._training_files = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
         return memory
-
-
-def _training_files(facts: Facts, optimizer_state: ndarray) -> dict[str, bytes]:
-    """What changing one fact to the same quality needs: the facts that were trained on, and the optimiser's state."""
-    if facts.cues[0].texts is None:
-        cues = {_CUE_KEYS: _npy(np.concatenate([cue.key_vectors() for cue in facts.cues]))}
-    else:
-        cues = {_CUE_TEXTS: zlib.compress(json.dumps([list(cue.texts or ()) for cue in facts.cues]).encode(), 9)}
-    return {**cues, _TRAINING_VALUES: _npy(facts.value_ids_N), _OPTIMIZER: _npy(optimizer_state)}
 
 
 def _optimizer_state(module: "KeyValueModule") -> Float32[ndarray, " P"]:
@@ -221,9 +206,3 @@ def _optimizer_state(module: "KeyValueModule") -> Float32[ndarray, " P"]:
     for weight, moments in zip(module.backbone.parameters(), module.optimizer_moments(), strict=True):
         state += [weight.detach().float().cpu().flatten(), *moments]
     return np.concatenate([part.numpy() for part in state])
-
-
-def _npy(array: ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()

@@ -5,11 +5,13 @@ from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.paired_memory import PairedMemoryConfig
+from retromem.memories.sign_memory import SignMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
 
 AnyMemoryConfig = (
     FFNMemoryConfig
     | ClosedFormMemoryConfig
+    | SignMemoryConfig
     | FaissMemoryConfig
     | PairedMemoryConfig
     | FrequencyConfig

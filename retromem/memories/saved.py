@@ -1,14 +1,18 @@
 """What every memory's saved folder has in common: files with a part of the ledger each, under one manifest."""
 
+import io
 import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy import ndarray
+
 from retrieval.sealed_folder import sealed_bytes, write_sealed
 from retromem.knowledge.knowledge_set import value_file
-from retromem.seam import Footprint, Holding, Part, ValueTable
+from retromem.seam import Facts, Footprint, Holding, Part, ValueTable
 
 VALUES = "values.json.zlib"
 CALIBRATION = "calibration.bin"
@@ -71,3 +75,25 @@ def load_values(folder: Path, meta: Mapping[str, Any]) -> ValueTable:
 def load_calibration(folder: Path) -> bytes:
     path = folder / CALIBRATION
     return path.read_bytes() if path.exists() else b""
+
+
+_CUE_KEYS = "training_cues.npy"
+_CUE_TEXTS = "training_cues.json.zlib"
+_TRAINING_VALUES = "training_values.npy"
+FACTS_FILES = (_CUE_KEYS, _CUE_TEXTS, _TRAINING_VALUES)
+
+
+def facts_files(facts: Facts) -> dict[str, bytes]:
+    """The facts as they were written: what weights are fitted on anew when one of them changes."""
+    if facts.cues[0].texts is None:
+        cues = {_CUE_KEYS: npy_bytes(np.concatenate([cue.key_vectors() for cue in facts.cues]))}
+    else:
+        cues = {_CUE_TEXTS: zlib.compress(json.dumps([list(cue.texts or ()) for cue in facts.cues]).encode(), 9)}
+    return {**cues, _TRAINING_VALUES: npy_bytes(facts.value_ids_N)}
+
+
+def npy_bytes(array: ndarray) -> bytes:
+    """One array in numpy's own format."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

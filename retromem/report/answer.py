@@ -38,18 +38,27 @@ def _bits(kind: Kind) -> str:
     return ("at least " if kind.censored else "") + f"{significant_text(kind.bits_per_param.median)} bits"
 
 
+def _others(rest: Sequence[Kind]) -> str:
+    """All of a few; of many the next three and the last."""
+    named = [f"{kind.memory} with {_bits(kind)}" for kind in rest]
+    if len(named) > 5:
+        named = [*named[:3], f"{len(named) - 4} more", f"last {named[-1]}"]
+    return list_text(named)
+
+
 def _rank(kinds: Sequence[Kind]) -> list[str]:
     """Weight memories by bits per parameter at their capacity."""
     first, rest = kinds[0], kinds[1:]
     spread = first.bits_per_param
     low, high = significant_text(spread.low), significant_text(spread.high)
     seeds = f" ({low} to {high} over {spread.num_seeds} seeds)" if low != high else ""
-    others = f", before {list_text([f'{kind.memory} with {_bits(kind)}' for kind in rest])}" if rest else ""
+    others = f", before {_others(rest)}" if rest else ""
     sentences = [f"Per parameter {first.memory} holds {'the most: ' if rest else ''}{_bits(first)}{seeds}{others}."]
     missed = [kind.memory for kind in kinds if not kind.reached]
     if missed:
+        missing = list_text(missed) if len(missed) < 4 else f"{len(missed)} of them"
         sentences.append(
-            f"{list_text(missed)} answered {GOAL} at no size measured: "
+            f"{missing} answered {GOAL} at no size measured: "
             "the number is that of the size with the most bits."
         )
     if len(missed) < len(kinds):

@@ -24,7 +24,7 @@ CONFIGS = [
     ExpertsConfig(experts=5, top_k=2, width=3, activation="gelu", shared=1),
     ExpertsConfig(experts=4, top_k=3, width=2, activation="swiglu", shared=2, balancing="bias"),
     ExpertsConfig(experts=2, top_k=2, width=1, activation="swiglu", balancing="bias"),
-    ExpertsConfig(experts=40, top_k=3, width=1),
+    ExpertsConfig(experts=40, top_k=3, width=1, activation="gelu"),
 ]
 CURVES = {
     "relu": lambda h: np.maximum(h, 0),

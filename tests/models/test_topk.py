@@ -5,8 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from models.ffn_kinds import TopKConfig
+from models.key_value_training import KeyValueData, KeyValueModule, fit
+from models.training_budget import TrainingBudget
 
 
 def build(config, dim_in=6, dim_out=4):
@@ -44,6 +47,28 @@ def test_who_learns(gradient):
     ffn(x).sum().backward()
     assert torch.equal(ffn.w_in_DF.grad.abs().sum(0) > 0, winners if gradient == "winners" else on)
     assert torch.equal(ffn.w_out_FE.grad.abs().sum(1) > 0, winners)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")
+def test_a_goal_reached_by_all_units_does_not_end_the_annealing():
+    generator = torch.Generator().manual_seed(0)
+    keys = functional.normalize(torch.randn(20, 8, generator=generator), dim=1)
+    codes = functional.normalize(torch.randn(4, 8, generator=generator), dim=1)
+    values = torch.randint(4, (20,), generator=generator)
+    data = KeyValueData(
+        keys_ND=keys,
+        value_ids_N=values,
+        first_candidates_N=torch.zeros(20, dtype=torch.int64),
+        end_candidates_N=torch.full((20,), 4),
+    )
+    ffn = TopKConfig(width=40, active_share=0.05, annealed=True).build(8, 8, generator=generator)
+    assert not ffn.is_settled()
+    module = KeyValueModule(
+        ffn, data, codes, TrainingBudget(steps=1000, learning_rate=0.03, goal_nats=0.05), generator=generator
+    )
+    fit(module, accelerator="cpu")
+    assert ffn.is_settled() and 500 <= module.steps_done < 1000
+    assert torch.equal((ffn.eval()(keys) @ codes.T).argmax(1), values)
 
 
 def test_annealing_ends_halfway_and_is_forgotten_once_stored():

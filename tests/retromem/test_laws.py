@@ -26,6 +26,7 @@ from retromem.memories.ffn_memory import FFNMemory, FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
 from retromem.memories.ranking import BLOCK
+from retromem.memories.sign_memory import SignMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.seam import Memory, Part
 
@@ -58,10 +59,12 @@ ON_KEYS = [
     ClosedFormMemoryConfig(method="data_dependent", width=32),
     ClosedFormMemoryConfig(method="gated_jl", width=32),
     ClosedFormMemoryConfig(method="value_line", width=24, code_dim=50),
+    SignMemoryConfig(features=401),
 ]
 ON_TEXT = [
     FFNMemoryConfig(ffn=DenseConfig(width=16), precision="float16", training=SHORT),
     ClosedFormMemoryConfig(method="whitened", width=16),
+    SignMemoryConfig(features=301),
     FaissMemoryConfig(),
     FaissMemoryConfig(key_by="statement", chunks=3),
     FaissMemoryConfig(factory="LSH", rotate_to=64),

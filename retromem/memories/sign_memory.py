@@ -1,0 +1,230 @@
+"""Facts in one-bit weights: key -> seeded sign features -> binary perceptrons -> the bits of the value's code.
+
+What is stored is one bit a weight and nothing else. The features follow from a seed; they are free but printed.
+
+Shape legend: N facts, B block, D key dimension, F features, O output bits, V values, M candidates of a relation.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from retrieval.sealed_folder import verify_sealed
+from retromem.memories.ranking import rank_candidates
+from retromem.memories.saved import FACTS_FILES, SavedFiles, facts_files, load_calibration, load_values
+from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
+
+if TYPE_CHECKING:
+    from models.binary_perceptron import BinaryFit
+
+_KIND = "sign-memory"
+_WEIGHTS = "weights.bin"
+_MARGIN_UNIT = 0.1
+"""of a sum over sqrt(F), as the standard deviation of a probit: about the margins at capacity"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignMemoryConfig:
+    """One-bit weights on seeded sign features."""
+
+    memory: Literal["signs"] = "signs"
+    features: int = 2001
+    """one-bit weights of each output bit; odd, so that no sum of them is 0"""
+    bandwidth: float = 3.5
+    """of the features, for keys of length 1: wider stores more, narrower stands more noise on the keys"""
+    sweeps: int = 1000
+    """over all facts, of each of at most four attempts; more get nearer to the capacity"""
+    may_miss: float = 0.005
+    """share of the facts that an attempt gives up, so that the others fit, once two attempts to fit all have failed"""
+
+    def __post_init__(self) -> None:
+        if self.features < 1 or self.features % 2 == 0:
+            raise ValueError("features should be odd and 1 or more, so that no sum of signs is 0")
+        if self.sweeps < 1 or not self.bandwidth > 0 or not 0 <= self.may_miss < 1:
+            raise ValueError("sweeps should be 1 or more, bandwidth above 0, may_miss at least 0 and below 1")
+
+    @property
+    def name(self) -> str:
+        return f"signs-{self.features}"
+
+    @property
+    def family(self) -> str:
+        return "signs"
+
+    @property
+    def reads_statements(self) -> bool:
+        return False
+
+    def build(self, *, seed: int) -> "SignMemory":
+        return SignMemory(self, seed=seed)
+
+
+def bit_codes(values: ValueTable) -> Float32[ndarray, "V O"]:
+    """-1 or +1 for each bit of a value's code, 0 for the bits that it does not have.
+
+    Truncated binary: of M values all have ceil(log2 M) bits, or the first few one bit less where M is no power of 2; no
+    code begins another, so the codes' probabilities sum to 1. Relations start at different outputs: no output has to
+    carry more of them than it must.
+    """
+    most = int(values.num_candidates_R().max(initial=1))
+    codes_VO = np.zeros((values.num_values, (most - 1).bit_length()), dtype=np.float32)
+    first_output = 0
+    for relation in range(len(values.relations)):
+        candidates_M = values.candidates(relation)
+        length = (len(candidates_M) - 1).bit_length()
+        num_short = 2**length - len(candidates_M)
+        for number, value_id in enumerate(candidates_M):
+            short = number < num_short
+            word, bits = (number, length - 1) if short else (number + num_short, length)
+            for bit in range(bits):
+                output = (first_output + bit) % codes_VO.shape[1]
+                codes_VO[value_id, output] = 1.0 if word >> (bits - 1 - bit) & 1 else -1.0
+        first_output += length
+    return codes_VO
+
+
+class SignMemory:
+    """Binary perceptrons that all see the same features; nothing else of the facts is kept."""
+
+    side: ClassVar[Side] = "parametric"
+
+    def __init__(self, config: SignMemoryConfig, *, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+        self.calibration = b""
+        self._packed: bytes | None = None
+        self._training_files: dict[str, bytes] = {}
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def write(self, facts: Facts) -> WriteCost:
+        """Fit every cue of every fact, in up to four attempts, of which the best is kept."""
+        from models.binary_perceptron import fit_binary_perceptrons
+
+        assert self._packed is None, "a memory is written once"
+        import torch
+
+        start = time.perf_counter()
+        keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
+        self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash)
+        patterns_NF = self._features(keys_ND)
+        labels_ON = torch.from_numpy(np.tile(self._codes_VO[facts.value_ids_N], (len(facts.cues), 1)).T.copy())
+        fits: list[BinaryFit] = []
+        for damping, gives_up in ((0.0, False), (0.5, False), (0.0, True), (0.5, True)):
+            # Keys that look independent need no damping, others do. The last attempt gives up most of what none of the
+            # others could fit: where facts are far too many, wanting them all loses more than there is to lose.
+            missed = min(fit.missed_share for fit in fits) if len(fits) == 3 else 0.0
+            fit = fit_binary_perceptrons(
+                patterns_NF,
+                labels_ON,
+                sweeps=self.config.sweeps,
+                may_miss=max(self.config.may_miss, 0.75 * missed) if gives_up else 0.0,
+                damping=damping,
+                seed=self.seed,
+            )
+            fits.append(fit)
+            if fit.missed_share <= (2 * self.config.may_miss if gives_up else 0.0):
+                break
+        best = min(fits, key=lambda fit: fit.missed_share)
+        self._use(np.packbits(best.weights_OF.numpy() > 0).tobytes())
+        self._training_files = facts_files(facts)
+        sweeps = sum(fit.sweeps for fit in fits)
+        return WriteCost(
+            seconds=time.perf_counter() - start,
+            texts_encoded=len(keys_ND),
+            # Two matrix products a sweep, a third every fifth sweep to count what is wrong; one for the features.
+            flops=2.0 * self.config.features * (2.2 * sweeps * labels_ON.numel() + keys_ND.size),
+            exposures=float(sweeps * len(facts.cues)),
+            optimizer_steps=sweeps,
+        )
+
+    def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
+        from models.sign_features import SignFeatures
+
+        self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
+        self._codes_VO = bit_codes(values)
+        self._features = SignFeatures(dim, self.config.features, bandwidth=self.config.bandwidth, seed=self.seed)
+
+    def _use(self, packed: bytes) -> None:
+        """Answer from these stored weights."""
+        import torch
+
+        self._packed = packed
+        bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=self._num_params)
+        self._weights_OF = torch.from_numpy(bits.astype(np.float32) * 2 - 1).view(-1, self.config.features)
+
+    @property
+    def _num_params(self) -> int:
+        return int(self._codes_VO.shape[1] * self.config.features)
+
+    def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
+        import torch
+
+        assert self._packed is not None, "write or load before recall"
+        assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
+        keys_QD, starts = queries.key_vectors(), self._values.starts
+
+        def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
+            codes_MO = torch.from_numpy(self._codes_VO[starts[relation] : starts[relation + 1]])
+            margins_BO = self._features(keys_QD[rows]) @ self._weights_OF.T
+            margins_BO = margins_BO / (_MARGIN_UNIT * self.config.features**0.5)
+            plus_BM = torch.special.log_ndtr(margins_BO) @ (codes_MO == 1).float().T
+            minus_BM = torch.special.log_ndtr(-margins_BO) @ (codes_MO == -1).float().T
+            answer_BM: Float32[ndarray, "B M"] = (plus_BM + minus_BM).numpy()
+            return answer_BM
+
+        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
+
+    def footprint(self) -> Footprint:
+        seeded_bytes = self._features.num_bytes + self._codes_VO.nbytes
+        return self._saved_files().footprint(
+            seeded_bytes=seeded_bytes, resident_bytes=seeded_bytes + 4 * self._num_params
+        )
+
+    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "SignMemory":
+        """A copy with random bits flipped; NotImplementedError for noise, which one bit cannot take up."""
+        from models.weight_packing import flip_bits
+
+        if relative_noise:
+            raise NotImplementedError("weights of one bit take no noise; flip bits instead")
+        assert self._packed is not None
+        disturbed = SignMemory(self.config, seed=self.seed)
+        disturbed._know(self._values, self._dim, self._encoder_hash)
+        disturbed._use(flip_bits(self._packed, flip_rate, seed=seed))
+        return disturbed
+
+    def _saved_files(self) -> SavedFiles:
+        assert self._packed is not None
+        meta = {
+            "config": asdict(self.config),
+            "seed": self.seed,
+            "dim": self._dim,
+            "encoder_hash": self._encoder_hash,
+        }
+        files = SavedFiles(_KIND, meta, self._values, self.calibration)
+        files.add(_WEIGHTS, Part.STORAGE, self._packed, num_params=self._num_params)
+        for name, content in self._training_files.items():
+            files.add(name, Part.MAINTAIN, content)
+        return files
+
+    def save(self, folder: Path) -> None:
+        self._saved_files().write(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "SignMemory":
+        meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
+        memory = cls(SignMemoryConfig(**meta["config"]), seed=meta["seed"])
+        memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
+        memory._use((folder / _WEIGHTS).read_bytes())
+        memory.calibration = load_calibration(folder)
+        memory._training_files = {
+            name: (folder / name).read_bytes() for name in FACTS_FILES if (folder / name).exists()
+        }
+        return memory
