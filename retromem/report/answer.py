@@ -58,8 +58,7 @@ def _rank(kinds: Sequence[Kind]) -> list[str]:
     if missed:
         missing = list_text(missed) if len(missed) < 4 else f"{len(missed)} of them"
         sentences.append(
-            f"{missing} answered {GOAL} at no size measured: "
-            "the number is that of the size with the most bits."
+            f"{missing} answered {GOAL} at no size measured: the number is that of the size with the most bits."
         )
     if len(missed) < len(kinds):
         those = "The others are" if missed else "Each is" if rest else "It is"

@@ -30,6 +30,7 @@ th, td { padding: .28rem .45rem; text-align: right; white-space: nowrap; border-
 thead th { vertical-align: bottom; border-bottom: 2px solid #b9b9be; white-space: normal; line-height: 1.25; }
 th:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 tbody th { font-weight: 400; }
+.long-names tbody th { white-space: normal; min-width: 16rem; }
 .group th { font-weight: 600; padding-top: .8rem; color: #33333a; }
 small { display: block; font-size: .72rem; line-height: 1.1; }
 dl { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .35rem 1.2rem; margin: 0; }

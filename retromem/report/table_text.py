@@ -23,6 +23,8 @@ class Table:
     caption: str
     header: Sequence[str]
     blocks: Sequence[tuple[str, Sequence[Sequence[Cell]]]]
+    long_names: bool = False
+    """the first column holds sentences, which may be broken into lines"""
 
 
 def markdown_text(text: str) -> str:
@@ -33,7 +35,8 @@ def markdown_text(text: str) -> str:
 def table_html(table: Table) -> str:
     """In a box that scrolls by itself, so that a wide table never widens the page."""
     # The caption stands outside of the box: it must not scroll away with the numbers.
-    lines = [f'<p class="caption">{html.escape(table.caption)}</p><div class="scroll"><table>', "<thead><tr>"]
+    names = ' class="long-names"' if table.long_names else ""
+    lines = [f'<p class="caption">{html.escape(table.caption)}</p><div class="scroll"><table{names}>', "<thead><tr>"]
     lines += [f'<th scope="col">{html.escape(name)}</th>' for name in table.header]
     lines.append("</tr></thead><tbody>")
     for heading, block in table.blocks:
