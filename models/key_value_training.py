@@ -17,11 +17,14 @@ import lightning
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from models.ffn import FFN
 from models.optimizers import optimizers_for, schedule_for
+from models.precisions import Precision
+from models.rounding import rounded_weights
 from models.training_budget import TrainingBudget, TrainingDiverged
 
 STEPS_A_CALL = 100
@@ -55,7 +58,9 @@ class KeyValueModule(lightning.LightningModule):
         budget: TrainingBudget,
         *,
         generator: torch.Generator,
+        rounds_to: Precision | None = None,
     ) -> None:
+        """`rounds_to` trains weights that are rounded to this precision at every step (quantisation-aware)."""
         super().__init__()
         self.automatic_optimization = False
         self.backbone = backbone
@@ -63,6 +68,7 @@ class KeyValueModule(lightning.LightningModule):
         self.steps_done = 0
         self.succeeded = True
         self._generator = generator
+        self._rounds_to = rounds_to
         self.register_buffer("keys_ND", data.keys_ND, persistent=False)
         self.register_buffer("value_ids_N", data.value_ids_N, persistent=False)
         self.register_buffer("codes_VE", codes_VE, persistent=False)
@@ -110,7 +116,11 @@ class KeyValueModule(lightning.LightningModule):
             keys_BD, values_B, first_B, end_B = keys_BD[rows_B], values_B[rows_B], first_B[rows_B], end_B[rows_B]
         if self.budget.key_noise:
             keys_BD = self._noisy(keys_BD)
-        logits_BV = self.backbone(keys_BD) @ self.codes_VE.T
+        if self._rounds_to is None:
+            out_BE = self.backbone(keys_BD)
+        else:
+            out_BE = functional_call(self.backbone, rounded_weights(self.backbone, self._rounds_to), (keys_BD,))
+        logits_BV = out_BE @ self.codes_VE.T
         if not self._masks:
             return functional.cross_entropy(logits_BV, values_B)
         # Of thousands of values a relation has a few hundred: the softmax over the others would be most of the cost.

@@ -24,6 +24,8 @@ class TrainingBudget:
     """decoupled (adamw, muon) or in the gradient (adam, sgd)"""
     key_noise: float = 0.0
     """length of the Gaussian noise added to each key at each step, relative to the key's length"""
+    rounding: Literal["after", "aware"] = "after"
+    """to the precision that is stored: once trained, or at every step, with gradients passed straight through"""
     full_batch_up_to: int = 1024
     """facts; larger sets are trained in minibatches"""
     batch_size: int = 512

@@ -52,7 +52,8 @@ class FFNMemoryConfig:
 
     @property
     def name(self) -> str:
-        suffix = "" if self.precision == "float32" else f"-{self.precision}"
+        aware = "-aware" if self.training.rounding == "aware" else ""
+        suffix = aware if self.precision == "float32" else f"-{self.precision}{aware}"
         return f"ffn-{self.ffn.label}{suffix}" + ("-untrained" if self.training.steps == 0 else "")
 
     @property

@@ -55,6 +55,8 @@ class PairedMemoryConfig:
 
     def __post_init__(self) -> None:
         check_code_dim(self.code_dim)
+        if self.training.rounding == "aware":
+            raise ValueError("rounding: aware is for memories that answer from weights alone")
         if self.training.key_noise:
             raise ValueError("key_noise is for memories that answer from weights alone: leave it 0 for a pair")
 

@@ -93,7 +93,8 @@ class StoredFFN:
             end_candidates_N=torch.from_numpy(starts_R[relation_ids_N + 1]),
         )
         if neighbours is None:
-            module = KeyValueModule(ffn, data, codes_VE, budget, generator=generator)
+            rounds_to = self.settings.precision if budget.rounding == "aware" else None
+            module = KeyValueModule(ffn, data, codes_VE, budget, generator=generator, rounds_to=rounds_to)
         else:
             module = ReadingModule(ffn, data, codes_VE, budget, neighbours, generator=generator)
         if budget.steps:

@@ -51,6 +51,7 @@ ON_KEYS = [
     FFNMemoryConfig(ffn=ProductKeysConfig(sub_keys=4, query_norm="batch"), training=SHORT),
     FFNMemoryConfig(ffn=OneNeuronExpertsConfig(sub_keys=12, heads=2), training=SHORT),
     FFNMemoryConfig(ffn=LookupConfig(rows=16), precision="float16", training=SHORT),
+    FFNMemoryConfig(ffn=GatedConfig(width=16), precision="int4", training=replace(SHORT, rounding="aware")),
     FFNMemoryConfig(ffn=StackConfig(depth=2, block=DenseConfig(width=8), parallel=True), training=SHORT),
     ClosedFormMemoryConfig(method="outer_products"),
     ClosedFormMemoryConfig(method="pseudo_inverse", precision="int8"),

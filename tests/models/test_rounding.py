@@ -1,0 +1,59 @@
+"""Rounding while training: the values that storing gives, the gradients of the weights, and what it is for."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from models.expert_kinds import ExpertsConfig
+from models.ffn_kinds import DenseConfig, GatedConfig
+from models.key_value_training import KeyValueData, KeyValueModule, fit
+from models.precisions import PRECISIONS
+from models.rounding import rounded_weights
+from models.training_budget import TrainingBudget
+from models.weight_packing import pack, unpack
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("config", [DenseConfig(width=9, bias=True), ExpertsConfig(experts=3, top_k=1, width=4)])
+def test_rounded_weights_are_those_that_come_back_from_storage(config, precision):
+    ffn = config.build(5, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for weight in ffn.parameters():
+            weight.mul_(torch.rand((), generator=torch.Generator().manual_seed(weight.numel())) * 100)
+    weights = dict(ffn.named_parameters())
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    stored = unpack(pack(weights, precision), shapes, precision)
+    for name, rounded in rounded_weights(ffn, precision).items():
+        assert rounded.detach() == pytest.approx(stored[name], rel=1e-6, abs=1e-7)
+
+
+def test_gradients_pass_as_if_nothing_had_been_rounded():
+    ffn = DenseConfig(width=6).build(5, 4, generator=torch.Generator().manual_seed(0))
+    rounded = rounded_weights(ffn, "int3")
+    torch.stack([weight.square().sum() for weight in rounded.values()]).sum().backward()
+    for name, weight in ffn.named_parameters():
+        assert torch.allclose(weight.grad, 2 * rounded[name].detach())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")
+def test_weights_trained_to_be_rounded_store_more_once_they_are():
+    generator = torch.Generator().manual_seed(0)
+    keys = functional.normalize(torch.randn(150, 8, generator=generator), dim=1)
+    codes = functional.normalize(torch.randn(8, 8, generator=generator), dim=1)
+    values = torch.randint(8, (150,), generator=generator)
+    data = KeyValueData(
+        keys_ND=keys,
+        value_ids_N=values,
+        first_candidates_N=torch.zeros(150, dtype=torch.int64),
+        end_candidates_N=torch.full((150,), 8),
+    )
+    right = {}
+    for rounds_to in (None, "int4"):
+        ffn = GatedConfig(width=24).build(8, 8, generator=torch.Generator().manual_seed(1))
+        budget = TrainingBudget(steps=800, learning_rate=0.02)
+        fit(KeyValueModule(ffn, data, codes, budget, generator=generator, rounds_to=rounds_to), accelerator="cpu")
+        weights = ffn.state_dict()
+        shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+        ffn.load_state_dict(unpack(pack(weights, "int4"), shapes, "int4"))
+        right[rounds_to] = float(((ffn(keys) @ codes.T).argmax(1) == values).float().mean())
+    assert right["int4"] > right[None] + 0.02
