@@ -35,7 +35,7 @@ def answer_on_real_values(rows: Sequence[Row]) -> str:
 
 
 def _bits(kind: Kind) -> str:
-    return ("at least " if kind.censored else "") + f"{significant_text(kind.bits_per_param.median)} bits"
+    return ("at least " if kind.censored else "") + f"{significant_text(kind.density.median)} bits"
 
 
 def _others(rest: Sequence[Kind]) -> str:
@@ -47,13 +47,13 @@ def _others(rest: Sequence[Kind]) -> str:
 
 
 def _rank(kinds: Sequence[Kind]) -> list[str]:
-    """Weight memories by bits per parameter at their capacity."""
+    """Weight memories by bits per parameter, or byte, at their capacity."""
     first, rest = kinds[0], kinds[1:]
-    spread = first.bits_per_param
+    spread = first.density
     low, high = significant_text(spread.low), significant_text(spread.high)
     seeds = f" ({low} to {high} over {spread.num_seeds} seeds)" if low != high else ""
     others = f", before {_others(rest)}" if rest else ""
-    sentences = [f"Per parameter {first.memory} holds {'the most: ' if rest else ''}{_bits(first)}{seeds}{others}."]
+    sentences = [f"Per {first.per} {first.memory} holds {'the most: ' if rest else ''}{_bits(first)}{seeds}{others}."]
     missed = [kind.memory for kind in kinds if not kind.reached]
     if missed:
         missing = list_text(missed) if len(missed) < 4 else f"{len(missed)} of them"
@@ -63,7 +63,7 @@ def _rank(kinds: Sequence[Kind]) -> list[str]:
     if len(missed) < len(kinds):
         those = "The others are" if missed else "Each is" if rest else "It is"
         sentences.append(f"{those} read at the most facts answered to {percent_text(TAU['identical'])}.")
-    if rest and spread.num_seeds > 1 and rest[0].bits_per_param.high >= spread.low:
+    if rest and spread.num_seeds > 1 and rest[0].density.high >= spread.low:
         sentences.append(f"The seeds of {first.memory} and {rest[0].memory} overlap.")
     return sentences
 

@@ -190,7 +190,7 @@ def _draw_kinds(rows: Sequence[Row], capacities: Sequence[CapacityRow], study: s
         figure = new_figure(9.0, 1.3 + 0.5 * len(kinds))
         axes = figure.subplots()
         for height, kind in enumerate(kinds):
-            spread = kind.bits_per_param
+            spread = kind.density
             colour = COLOURS[Group.WEIGHTS] if kind.reached else COLOURS[Group.FLOOR]
             axes.barh(height, spread.median, color=colour, height=0.6)
             axes.plot([spread.low, spread.high], [height, height], color="#222222", linewidth=2)
@@ -203,14 +203,14 @@ def _draw_kinds(rows: Sequence[Row], capacities: Sequence[CapacityRow], study: s
                 va="center",
             )
         axes.set_yticks(range(len(kinds)), [kind.memory for kind in kinds])
-        axes.set_xlim(0, max(kind.bits_per_param.high for kind in kinds) * 1.25)
+        axes.set_xlim(0, max(kind.density.high for kind in kinds) * 1.25)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel("bits per parameter")
-        axes.set_title("What a parameter holds, by kind of FFN")
+        axes.set_xlabel(f"bits per {kinds[0].per}")
+        axes.set_title(f"What a {kinds[0].per} holds, by kind of FFN")
         return finish(
             figure,
             name=f"{stem}-kinds",
             caption=f"At the most facts each answers to {percent_text(TAU['identical'])}; black: range over seeds. "
             "Grey bars: no size measured got there, so the size with the most bits is shown.",
-            alt="Bars of bits per parameter, one for each kind of FFN.",
+            alt=f"Bars of bits per {kinds[0].per}, one for each kind of FFN.",
         )

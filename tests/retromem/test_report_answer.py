@@ -1,6 +1,7 @@
 """The answer in words, case by case: a crossing, none, one side, failed cells, one seed, no text, no rival."""
 
 import re
+from dataclasses import replace
 
 from retromem.report.answer import answer, answer_on_real_values
 from retromem.report.run_facts import CapacityRow
@@ -184,6 +185,31 @@ def test_keys_alone_rank_the_kinds_at_their_capacity() -> None:
         "with 2.01 bits.",
         "Each is read at the most facts answered to 99 %.",
     ]
+
+
+def test_weights_in_several_precisions_are_ranked_by_their_bytes() -> None:
+    rows = [
+        replace(row, precision=precision, bits_per_byte=bits_per_byte)
+        for memory, precision, bits_per_byte in (("ffn-a", "float32", 0.5), ("ffn-a-int8", "int8", 1.9))
+        for row in keys_rows(memory, {500: (1.0, 2.0 - bits_per_byte / 10)}, seeds=1)
+    ]
+    said = answer(rows)
+    assert said.startswith("Per byte ffn-a-int8 holds the most: at least 1.90 bits, before ffn-a with at least 0.5")
+    capacities = [
+        CapacityRow(
+            study="keys", memory=memory, twin=False, phrasing="identical", tau=0.99, seed=0, num_facts=530,
+            censored=False, storage_bytes=size, num_params=1000, bits=2000.0,
+        )
+        for memory, size in (("ffn-a", 4000), ("ffn-a-int8", 1000))
+    ]  # fmt: skip
+    assert answer(rows, capacities).startswith("Per byte ffn-a-int8 holds the most: 2.00 bits, before ffn-a with 0.5")
+
+
+def test_many_kinds_are_named_in_part() -> None:
+    rows = [row for n in range(9) for row in keys_rows(f"ffn-{n}", {500: (1.0, 2.0 - n / 10)}, seeds=1)]
+    (first, *_) = answer(rows).split("\n")
+    assert "ffn-3 with" in first and "ffn-4" not in first
+    assert first.endswith(", 4 more and last ffn-8 with at least 1.20 bits.")
 
 
 def test_keys_alone_say_what_is_a_lower_bound_or_never_got_there() -> None:
