@@ -89,7 +89,7 @@ types: .venv/.dev ## check types
 
 .PHONY: test
 test: .venv/.dev ## the suite that is not slow
-	$(BIN)/python -m pytest -q -m "not slow and not gpu"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not gpu"
 
 .PHONY: test-slow
 test-slow: .venv/.dev ## the long forms

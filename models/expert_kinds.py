@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from models.ffn_kinds import check_width
+from models.ffn_kinds import SizedByWidth, check_width
 
 if TYPE_CHECKING:
     import torch
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExpertsConfig:
+class ExpertsConfig(SizedByWidth):
     """Mixture of experts: small FFNs, of which a router lets `top_k` answer each key.
 
     A router without balancing is right only where the keys spread evenly by themselves: on keys with a common
@@ -65,14 +65,6 @@ class ExpertsConfig:
             + of_balancing[self.balancing]
             + ("" if self.router_rate_factor == 10 else f"-rate{self.router_rate_factor:g}")
         )
-
-    @property
-    def label(self) -> str:
-        return f"{self.family}-{self.width or '4d'}"
-
-    @property
-    def size(self) -> int | None:
-        return self.width
 
     def resized(self, size: int) -> "ExpertsConfig":
         return replace(self, width=size)

@@ -4,6 +4,7 @@ Shape legend: B batch, D input dimension, F hidden units, E output dimension, S 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
@@ -14,11 +15,11 @@ from torch.nn import functional
 from models.ffn_kinds import DenseConfig, GatedConfig
 
 
-class FFN(nn.Module):
+class FFN(nn.Module, ABC):
     """Key -> output. Parameters and buffers together are what is stored: recall needs nothing else."""
 
-    def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]: ...
 
     def learning_rate_factors(self) -> Mapping[str, float]:
         """Parameters, by name, that learn at another rate than the rest: times so much."""
@@ -81,9 +82,9 @@ class HiddenLayerFFN(FFN):
         self.b_in_F = nn.Parameter(torch.zeros(units)) if bias else None
         self.b_out_E = nn.Parameter(torch.zeros(dim_out)) if bias else None
 
+    @abstractmethod
     def hidden(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B F"]:
         """Activations of the hidden units."""
-        raise NotImplementedError
 
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
         return _affine(self.hidden(x_BD), self.w_out_FE, self.b_out_E)

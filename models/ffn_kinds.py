@@ -58,6 +58,27 @@ class FFNConfig(Protocol):
         ...
 
 
+@runtime_checkable
+class SizedByWidth(FFNConfig, Protocol):
+    """A kind whose size is the number of its hidden units, all of whose parameters are active unless it says else."""
+
+    @property
+    def width(self) -> int | None:
+        """Hidden units; as many as usual, for the dimension of the input, where None."""
+        ...
+
+    @property
+    def label(self) -> str:
+        return f"{self.family}-{self.width or '4d'}"
+
+    @property
+    def size(self) -> int | None:
+        return self.width
+
+    def num_active_params(self, dim_in: int, dim_out: int) -> int:
+        return self.num_params(dim_in, dim_out)
+
+
 def check_width(width: int | None) -> None:
     """ValueError unless it is a number of units, or open."""
     if width is not None and width < 1:
@@ -101,7 +122,7 @@ class LinearConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseConfig:
+class DenseConfig(SizedByWidth):
     """One hidden layer: activation(x W_in) W_out."""
 
     kind: Dense = "gelu"
@@ -118,14 +139,6 @@ class DenseConfig:
     def family(self) -> str:
         return self.kind + ("-bias" if self.bias else "")
 
-    @property
-    def label(self) -> str:
-        return f"{self.family}-{self.width or '4d'}"
-
-    @property
-    def size(self) -> int | None:
-        return self.width
-
     def resized(self, size: int) -> "DenseConfig":
         return replace(self, width=size)
 
@@ -137,9 +150,6 @@ class DenseConfig:
         units = self.units(dim_in)
         return units * (dim_in + dim_out) + self.bias * (units + dim_out)
 
-    def num_active_params(self, dim_in: int, dim_out: int) -> int:
-        return self.num_params(dim_in, dim_out)
-
     def training_flops(self, dim_in: int, dim_out: int) -> int:
         return self.units(dim_in) * (4 * dim_in + 6 * dim_out)
 
@@ -150,7 +160,7 @@ class DenseConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatedConfig:
+class GatedConfig(SizedByWidth):
     """One hidden layer of products: (activation(x W_gate) * (x W_in)) W_out (Shazeer 2020, arXiv 2002.05202)."""
 
     kind: Gated = "swiglu"
@@ -167,14 +177,6 @@ class GatedConfig:
     def family(self) -> str:
         return self.kind + ("-bias" if self.bias else "")
 
-    @property
-    def label(self) -> str:
-        return f"{self.family}-{self.width or '4d'}"
-
-    @property
-    def size(self) -> int | None:
-        return self.width
-
     def resized(self, size: int) -> "GatedConfig":
         return replace(self, width=size)
 
@@ -186,9 +188,6 @@ class GatedConfig:
         units = self.units(dim_in, dim_out)
         return units * (2 * dim_in + dim_out) + self.bias * (2 * units + dim_out)
 
-    def num_active_params(self, dim_in: int, dim_out: int) -> int:
-        return self.num_params(dim_in, dim_out)
-
     def training_flops(self, dim_in: int, dim_out: int) -> int:
         return self.units(dim_in, dim_out) * (8 * dim_in + 6 * dim_out)
 
@@ -199,7 +198,7 @@ class GatedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopKConfig:
+class TopKConfig(SizedByWidth):
     """k winners take all: of the hidden units of a ReLU FFN only the most active ones speak, for each key."""
 
     kind: Literal["topk"] = "topk"
@@ -221,14 +220,6 @@ class TopKConfig:
     def family(self) -> str:
         extra = ("-annealed" if self.annealed else "") + ("-through" if self.gradient == "straight_through" else "")
         return f"topk{100 * self.active_share:g}%{extra}"
-
-    @property
-    def label(self) -> str:
-        return f"{self.family}-{self.width or '4d'}"
-
-    @property
-    def size(self) -> int | None:
-        return self.width
 
     def resized(self, size: int) -> "TopKConfig":
         return replace(self, width=size)

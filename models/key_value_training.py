@@ -40,6 +40,18 @@ class KeyValueData:
     """candidates of fact n are the values [first, end)"""
     end_candidates_N: Int64[Tensor, " N"]
 
+    @classmethod
+    def of_one_relation(
+        cls, keys_ND: Float[Tensor, "N D"], value_ids_N: Int64[Tensor, " N"], num_values: int
+    ) -> "KeyValueData":
+        """Every value could answer every key."""
+        return cls(
+            keys_ND=keys_ND,
+            value_ids_N=value_ids_N,
+            first_candidates_N=torch.zeros_like(value_ids_N),
+            end_candidates_N=torch.full_like(value_ids_N, num_values),
+        )
+
 
 class KeyValueModule(lightning.LightningModule):
     """backbone(keys) . codes, trained with cross-entropy over the candidates of each key."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from models.expert_kinds import ExpertsConfig
-from models.ffn_kinds import DenseConfig, GatedConfig, check_width
-from models.stack_kinds import StackConfig
+from models.ffn_kinds import DenseConfig, GatedConfig, SizedByWidth, check_width
+from models.stack_kinds import StackConfig, check_depth
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ STACKS: Mapping[str, StackConfig] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PresetConfig:
+class PresetConfig(SizedByWidth):
     """The FFNs of a published family: kind, norm, order and biases; depth and width are yours.
 
     gpt2: pre-norm GELU. bert: post-norm. gptj: a matrix beside each FFN, which stands in for attention. palm: the same
@@ -50,7 +50,7 @@ class PresetConfig:
 
     def __post_init__(self) -> None:
         check_width(self.width)
-        self.stack  # noqa: B018 - refuses a depth below 1
+        check_depth(self.depth)
 
     @property
     def stack(self) -> StackConfig:
@@ -65,10 +65,6 @@ class PresetConfig:
     @property
     def label(self) -> str:
         return f"{self.family}x{self.width or 'usual'}"
-
-    @property
-    def size(self) -> int | None:
-        return self.width
 
     def resized(self, size: int) -> "PresetConfig":
         return replace(self, width=size)

@@ -18,6 +18,12 @@ BlockConfig = (
 Residual = Literal["none", "plain", "layerscale", "rezero", "deepnorm"]
 
 
+def check_depth(depth: int) -> None:
+    """ValueError unless it is a number of blocks."""
+    if depth < 1:
+        raise ValueError(f"depth must be 1 or more, not {depth}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
     """A residual stream of the key's dimension through `depth` blocks, then a matrix where the output has another.
@@ -41,8 +47,7 @@ class StackConfig:
     """a bias-free matrix beside each FFN, from the same input"""
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise ValueError(f"depth must be 1 or more, not {self.depth}")
+        check_depth(self.depth)
         if self.residual == "deepnorm" and self.norm != "post":
             raise ValueError(f"deepnorm normalises after each block: norm must be post, not {self.norm}")
         if self.residual == "none" and self.parallel:

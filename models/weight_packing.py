@@ -1,4 +1,4 @@
-"""Weights as the bytes they are stored in, and back: what is evaluated is what is stored.
+"""Weights as the bytes they are stored in, and back: what is evaluated is what is stored; and how they are disturbed.
 
 Shape legend: I inputs, O outputs of one matrix; X experts, of which each has a matrix.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from numpy import ndarray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.precisions import INTEGER_BITS, Precision
 
@@ -57,6 +57,20 @@ def unpack(content: bytes, shapes: Mapping[str, Sequence[int]], precision: Preci
         weights[name] = torch.from_numpy(np.ascontiguousarray(w_XIO))
     assert position == len(content), "the packed weights are of another shape or precision"
     return weights
+
+
+def load_packed(module: nn.Module, content: bytes, precision: Precision) -> None:
+    """Give a module the parameters and buffers that `pack` stored of one like it."""
+    shapes = {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
+    module.load_state_dict(unpack(content, shapes, precision))
+
+
+def add_noise(module: nn.Module, relative_noise: float, generator: torch.Generator) -> None:
+    """Gaussian noise on every parameter, in units of its root mean square."""
+    with torch.no_grad():
+        for weight in module.parameters():
+            rms = weight.square().mean().sqrt()
+            weight.add_(relative_noise * rms * torch.randn(weight.shape, generator=generator))
 
 
 def column_scales(w_XIO: ndarray, bits: int) -> ndarray:

@@ -6,7 +6,7 @@ A row is a flat record. `results.csv` is nothing but rows; the report reads noth
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -161,11 +161,15 @@ class ReproducedRow:
 
 def rows_to_csv(rows: Iterable[Row]) -> str:
     """The text of `results.csv`: one header, one line a row, true / false in lower case, empty for None and nan."""
+    return to_csv(rows, COLUMNS)
+
+
+def to_csv(records: Iterable[object], columns: Sequence[str]) -> str:
+    """These attributes of each record as CSV, in the form of `results.csv`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_to_text(getattr(row, column)) for column in COLUMNS])
+    writer.writerow(columns)
+    writer.writerows([_to_text(getattr(record, column)) for column in columns] for record in records)
     return text.getvalue()
 
 

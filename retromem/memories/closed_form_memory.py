@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
-from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig
+from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, check_width
 from models.precisions import Precision
 from retrieval.errors import Refused
 from retromem.memories.ffn_memory import FFNMemory
@@ -55,7 +55,7 @@ class ClosedFormMemoryConfig:
 
     def __post_init__(self) -> None:
         check_code_dim(self.code_dim)
-        self.ffn  # noqa: B018 - refuses a width below 1
+        check_width(self.width)
 
     @property
     def ffn(self) -> LinearConfig | DenseConfig | GatedConfig:

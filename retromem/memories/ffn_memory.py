@@ -154,17 +154,13 @@ class FFNMemory:
         """A copy with Gaussian noise on the weights (in units of each matrix's RMS) or with random bits flipped."""
         import torch
 
-        from models.weight_packing import flip_bits
+        from models.weight_packing import add_noise, flip_bits
 
         disturbed = type(self)(self.config, seed=self.seed)
         disturbed._values, disturbed._dim, disturbed._encoder_hash = self._values, self._dim, self._encoder_hash
         disturbed._stored = copy(self._ffn)
         disturbed._stored.use(flip_bits(self._ffn.packed, flip_rate, seed=seed))
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for weight in disturbed._stored.ffn.parameters():
-                rms = weight.square().mean().sqrt()
-                weight.add_(relative_noise * rms * torch.randn(weight.shape, generator=generator))
+        add_noise(disturbed._stored.ffn, relative_noise, torch.Generator().manual_seed(seed))
         return disturbed
 
     def _saved_files(self) -> SavedFiles:

@@ -127,11 +127,10 @@ class StoredFFN:
         """Answer from these stored weights."""
         import torch
 
-        from models.weight_packing import unpack
+        from models.weight_packing import load_packed
 
         self.ffn = self._new(torch.Generator()).eval()
-        shapes = {name: tuple(weight.shape) for name, weight in self.ffn.state_dict().items()}
-        self.ffn.load_state_dict(unpack(packed, shapes, self.settings.precision))
+        load_packed(self.ffn, packed, self.settings.precision)
         self.packed = packed
 
     def log_probs(self, inputs_BI: "torch.Tensor", relation: int) -> Float32[ndarray, "B M"]:

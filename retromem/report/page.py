@@ -1,8 +1,6 @@
 """The report folder: rows in, one self-contained page and its plain forms out."""
 
-import io
 from collections.abc import Sequence
-from csv import writer
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,7 +11,9 @@ from retromem.report.html_page import page_html
 from retromem.report.markdown import report_markdown
 from retromem.report.numerals import list_text
 from retromem.report.run_facts import RunFacts
-from retromem.rows import CapacityRow, Row, rows_to_csv
+from retromem.rows import CapacityRow, Row, rows_to_csv, to_csv
+
+_CAPACITY_COLUMNS = [*(field.name for field in fields(CapacityRow)), "bits_per_param"]
 
 
 def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
@@ -35,7 +35,7 @@ def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
         (new / "index.html").write_text(page_html(content), encoding="utf-8")
         (new / "report.md").write_text(report_markdown(content), encoding="utf-8")
         (new / "results.csv").write_text(rows_to_csv(rows), encoding="utf-8")
-        (new / "capacity.csv").write_text(_capacity_csv(run.capacities), encoding="utf-8")
+        (new / "capacity.csv").write_text(to_csv(run.capacities, _CAPACITY_COLUMNS), encoding="utf-8")
 
 
 def _refuse_mixed(rows: Sequence[Row]) -> None:
@@ -51,21 +51,3 @@ def _refuse_mixed(rows: Sequence[Row]) -> None:
                 f"study {study!r} mixes knowledge sets {list_text(sets)}: memories are compared on the same facts "
                 "only, so run them again on one set or give each set a study of its own"
             )
-
-
-def _capacity_csv(capacities: Sequence[CapacityRow]) -> str:
-    columns = [*(field.name for field in fields(CapacityRow)), "bits_per_param"]
-    text = io.StringIO()
-    lines = writer(text, lineterminator="\n")
-    lines.writerow(columns)
-    lines.writerows([_csv_text(getattr(row, column)) for column in columns] for row in capacities)
-    return text.getvalue()
-
-
-def _csv_text(value: object) -> str:
-    """As in results.csv."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else str(value)

@@ -1,7 +1,5 @@
 """Published numbers beside ours: one table, as a page, as Markdown and as CSV."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -13,9 +11,11 @@ from retromem.report.html_page import page_html
 from retromem.report.markdown import report_markdown
 from retromem.report.numerals import count_text, seconds_text
 from retromem.report.table_text import Cell, Table
-from retromem.rows import ReproducedRow
+from retromem.rows import ReproducedRow, to_csv
 
-_COLUMNS = ["source", "setting", "published", "ours", "ratio", "passes"]
+_FIRST = ["source", "setting", "published", "ours", "ratio", "passes"]
+_COLUMNS = [*_FIRST, *(field.name for field in fields(ReproducedRow) if field.name not in _FIRST)]
+"""of results.csv: those that matter first"""
 
 
 def write_reproduction(rows: Sequence[ReproducedRow], folder: Path, *, method: Mapping[str, str]) -> None:
@@ -24,7 +24,7 @@ def write_reproduction(rows: Sequence[ReproducedRow], folder: Path, *, method: M
     with new_folder(folder) as new:
         (new / "index.html").write_text(page_html(content), encoding="utf-8")
         (new / "report.md").write_text(report_markdown(content), encoding="utf-8")
-        (new / "results.csv").write_text(_csv(rows), encoding="utf-8")
+        (new / "results.csv").write_text(to_csv(rows, _COLUMNS), encoding="utf-8")
 
 
 def _compose(rows: Sequence[ReproducedRow], method: Mapping[str, str]) -> Content:
@@ -92,19 +92,3 @@ def _band(row: ReproducedRow) -> str:
     if math.isinf(row.high):
         return f"{_number(row.low)} or more"
     return f"{_number(row.high)} or less" if row.low < 0 else f"{_number(row.low)} to {_number(row.high)}"
-
-
-def _csv(rows: Sequence[ReproducedRow]) -> str:
-    """The six columns that matter first, then the rest."""
-    columns = [*_COLUMNS, *(field.name for field in fields(ReproducedRow) if field.name not in _COLUMNS)]
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(columns)
-    lines.writerows([_plain(getattr(row, column)) for column in columns] for row in rows)
-    return text.getvalue()
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -116,8 +116,16 @@ def _median_cell(rows: Sequence[Row], column: str, text: Callable[[float | int],
     return Cell(text="–") if spread is None else Cell(text=text(spread.median), strong=strong)
 
 
+def _active_density(row: Row) -> float | None:
+    """Bits per parameter that one answer is computed from; None where these are all of them."""
+    bits = row.bits_ce if row.bits_at_tau is None else row.bits_at_tau
+    if not row.num_active_params or row.num_active_params == row.num_params or bits is None:
+        return None
+    return bits / row.num_active_params
+
+
 _BESIDE_CAPACITY: tuple[tuple[str, Callable[[Row], float | None], Callable[[float | int], str]], ...] = (
-    ("bits per active param.", lambda row: _active_density(row), significant_text),
+    ("bits per active param.", _active_density, significant_text),
     ("weight noise borne", lambda row: row.sigma90, significant_text),
     ("flipped bits borne", lambda row: row.flip90, significant_text),
     ("keys moved by .1", lambda row: row.accuracy_noise_10, percent_text),
@@ -125,13 +133,6 @@ _BESIDE_CAPACITY: tuple[tuple[str, Callable[[Row], float | None], Callable[[floa
     ("unevenness, bits", lambda row: row.slot_kl_bits, significant_text),
 )
 """read off the row at capacity; columns that nobody fills are left out"""
-
-
-def _active_density(row: Row) -> float | None:
-    """Bits per parameter that one answer is computed from; None where these are all of them."""
-    if not row.num_active_params or row.num_active_params == row.num_params or row.demand_bits is None:
-        return None
-    return row.demand_bits / row.num_active_params
 
 
 def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Table:

@@ -17,9 +17,9 @@ def patterns_per_weight(seed: int) -> float:
     rng = np.random.default_rng(seed)
     best = 0.0
     for load in np.arange(0.60, 0.83, _STEP):
-        shape = round(load * _INPUTS)
-        patterns_NF = torch.from_numpy(rng.choice(np.array([-1.0, 1.0], dtype=np.float32), (shape, _INPUTS)))
-        labels_ON = torch.from_numpy(rng.choice(np.array([-1.0, 1.0], dtype=np.float32), (_PERCEPTRONS, shape)))
+        num_patterns = round(load * _INPUTS)
+        patterns_NF = torch.from_numpy(rng.choice(np.array([-1.0, 1.0], dtype=np.float32), (num_patterns, _INPUTS)))
+        labels_ON = torch.from_numpy(rng.choice(np.array([-1.0, 1.0], dtype=np.float32), (_PERCEPTRONS, num_patterns)))
         if int(fit_binary_perceptrons(patterns_NF, labels_ON, sweeps=_SWEEPS).wrong_ON.sum()):
             break
         best = float(load)

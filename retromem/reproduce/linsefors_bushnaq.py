@@ -18,7 +18,7 @@ from models.training_budget import TrainingBudget
 from models.two_sided import two_sided
 from retromem.experiment import CapacitySearch
 from retromem.measure.capacity import search_capacity
-from retromem.reproduce.claim import Claim
+from retromem.reproduce.claim import Claim, Tier
 from retromem.reproduce.trained_ffn import KeyTable, accuracy, perturbed_accuracy, train
 
 _SOURCE = "Linsefors and Bushnaq 2026"
@@ -101,39 +101,31 @@ def solved_sigma90(dim: int, num_facts: int) -> float:
     return sigma90(solved(dim, num_facts, seed=0), pair_table(dim, num_facts))
 
 
-def _trained(dim: int, published: int, *, full: bool, seconds_expected: float) -> Claim:
+def _counted(
+    how: str, measure: Callable[[int, int], float], dim: int, published: int, *, seconds_expected: float, tier: Tier
+) -> Claim:
+    """Facts at accuracy 1."""
     return Claim(
         source=_SOURCE,
-        setting=f"trained, d = {dim}, {5 * dim**2:,} parameters, accuracy 1, best of 3 seeds, 5,000 full-batch steps; "
+        setting=f"{how}, d = {dim}, {5 * dim**2:,} parameters, accuracy 1, best of 3 seeds; "
         "searched up to a twentieth more",
         unit="facts",
         published=float(published),
         band=(0.95 * published, math.inf),
-        measure=partial(trained_facts, dim, published),
-        tier="full" if full else "quick",
+        measure=partial(measure, dim, published),
+        tier=tier,
         seconds_expected=seconds_expected,
     )
 
 
-def _solved(dim: int, published: int, *, full: bool, seconds_expected: float) -> Claim:
-    return Claim(
-        source=_SOURCE,
-        setting=f"two-sided construction, d = {dim}, {5 * dim**2:,} parameters, accuracy 1, best of 3 seeds; "
-        "searched up to a twentieth more",
-        unit="facts",
-        published=float(published),
-        band=(0.95 * published, math.inf),
-        measure=partial(solved_facts, dim, published),
-        tier="full" if full else "quick",
-        seconds_expected=seconds_expected,
-    )
-
+_trained = partial(_counted, "trained, 5,000 full-batch steps", trained_facts)
+_solved = partial(_counted, "two-sided construction", solved_facts)
 
 CLAIMS = [
-    _trained(16, 496, full=False, seconds_expected=10.0),
-    _trained(32, 2080, full=False, seconds_expected=40.0),
-    _trained(64, 7296, full=True, seconds_expected=600.0),
-    _trained(128, 25088, full=True, seconds_expected=4000.0),
+    _trained(16, 496, tier="quick", seconds_expected=10.0),
+    _trained(32, 2080, tier="quick", seconds_expected=40.0),
+    _trained(64, 7296, tier="full", seconds_expected=600.0),
+    _trained(128, 25088, tier="full", seconds_expected=4000.0),
     Claim(
         source=_SOURCE,
         setting="sigma90 of the trained network, d = 32, 2,080 facts",
@@ -143,10 +135,10 @@ CLAIMS = [
         measure=partial(trained_sigma90, 32, 2080),
         seconds_expected=12.0,
     ),
-    _solved(16, 696, full=False, seconds_expected=3.0),
-    _solved(32, 3168, full=False, seconds_expected=3.0),
-    _solved(64, 12800, full=False, seconds_expected=15.0),
-    _solved(128, 51200, full=True, seconds_expected=300.0),
+    _solved(16, 696, tier="quick", seconds_expected=3.0),
+    _solved(32, 3168, tier="quick", seconds_expected=3.0),
+    _solved(64, 12800, tier="quick", seconds_expected=15.0),
+    _solved(128, 51200, tier="full", seconds_expected=300.0),
     Claim(
         source=_SOURCE,
         setting="sigma90 of the two-sided construction, d = 32, 2,080 facts",

@@ -4,6 +4,7 @@ Shape legend: N facts, D key dimension, V values, E code dimension.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +16,7 @@ from models.ffn import FFN
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
-from models.weight_packing import pack, unpack
+from models.weight_packing import add_noise, load_packed, pack
 from retromem.experiment import CapacitySearch
 from retromem.measure.capacity import search_capacity
 
@@ -27,10 +28,6 @@ class KeyTable:
     keys_ND: Float[Tensor, "N D"]
     value_ids_N: Int64[Tensor, " N"]
     codes_VE: Float[Tensor, "V E"]
-
-    def prefix(self, num_facts: int) -> "KeyTable":
-        """The first facts, all values."""
-        return replace(self, keys_ND=self.keys_ND[:num_facts], value_ids_N=self.value_ids_N[:num_facts])
 
 
 def unit_rows(rows: int, dim: int, generator: torch.Generator) -> Float[Tensor, "N D"]:
@@ -44,12 +41,7 @@ def train(config: AnyFFNConfig, table: KeyTable, budget: TrainingBudget, *, seed
     generator = torch.Generator().manual_seed(10_000 + seed)
     (num_facts, dim_in), (num_values, dim_out) = table.keys_ND.shape, table.codes_VE.shape
     ffn = config.build(dim_in, dim_out, generator=generator)
-    data = KeyValueData(
-        keys_ND=table.keys_ND,
-        value_ids_N=table.value_ids_N,
-        first_candidates_N=torch.zeros(num_facts, dtype=torch.int64),
-        end_candidates_N=torch.full((num_facts,), num_values),
-    )
+    data = KeyValueData.of_one_relation(table.keys_ND, table.value_ids_N, num_values)
     module = KeyValueModule(ffn, data, table.codes_VE, replace(budget, full_batch_up_to=num_facts), generator=generator)
     fit(module, accelerator="cpu")
     return ffn.eval()
@@ -64,26 +56,18 @@ def accuracy(ffn: FFN, table: KeyTable) -> float:
 
 def rounded(ffn: FFN, precision: Precision) -> FFN:
     """The same FFN with its weights as they would be stored; the one given is changed."""
-    weights = ffn.state_dict()
-    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    ffn.load_state_dict(unpack(pack(weights, precision), shapes, precision))
+    load_packed(ffn, pack(ffn.state_dict(), precision), precision)
     return ffn
 
 
 def perturbed_accuracy(ffn: FFN, table: KeyTable, relative_noise: float, *, trials: int, seed: int) -> float:
     """Mean accuracy under Gaussian weight noise, in units of each matrix's RMS. The FFN is left as it was."""
     generator = torch.Generator().manual_seed(seed)
-    weights = {name: weight.clone() for name, weight in ffn.state_dict().items()}
     found = []
     for _ in range(trials):
-        noisy = {
-            name: weight
-            + relative_noise * weight.square().mean().sqrt() * torch.randn(weight.shape, generator=generator)
-            for name, weight in weights.items()
-        }
-        ffn.load_state_dict(noisy)
-        found.append(accuracy(ffn, table))
-    ffn.load_state_dict(weights)
+        noisy = deepcopy(ffn)
+        add_noise(noisy, relative_noise, generator)
+        found.append(accuracy(noisy, table))
     return sum(found) / trials
 
 

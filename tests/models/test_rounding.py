@@ -10,7 +10,7 @@ from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.precisions import PRECISIONS
 from models.rounding import rounded_weights
 from models.training_budget import TrainingBudget
-from models.weight_packing import pack, unpack
+from models.weight_packing import load_packed, pack, unpack
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -41,19 +41,12 @@ def test_weights_trained_to_be_rounded_store_more_once_they_are():
     keys = functional.normalize(torch.randn(150, 8, generator=generator), dim=1)
     codes = functional.normalize(torch.randn(8, 8, generator=generator), dim=1)
     values = torch.randint(8, (150,), generator=generator)
-    data = KeyValueData(
-        keys_ND=keys,
-        value_ids_N=values,
-        first_candidates_N=torch.zeros(150, dtype=torch.int64),
-        end_candidates_N=torch.full((150,), 8),
-    )
+    data = KeyValueData.of_one_relation(keys, values, 8)
     right = {}
     for rounds_to in (None, "int4"):
         ffn = GatedConfig(width=24).build(8, 8, generator=torch.Generator().manual_seed(1))
         budget = TrainingBudget(steps=800, learning_rate=0.02)
         fit(KeyValueModule(ffn, data, codes, budget, generator=generator, rounds_to=rounds_to), accelerator="cpu")
-        weights = ffn.state_dict()
-        shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-        ffn.load_state_dict(unpack(pack(weights, "int4"), shapes, "int4"))
+        load_packed(ffn, pack(ffn.state_dict(), "int4"), "int4")
         right[rounds_to] = float(((ffn(keys) @ codes.T).argmax(1) == values).float().mean())
     assert right["int4"] > right[None] + 0.02

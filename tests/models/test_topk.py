@@ -55,12 +55,7 @@ def test_a_goal_reached_by_all_units_does_not_end_the_annealing():
     keys = functional.normalize(torch.randn(20, 8, generator=generator), dim=1)
     codes = functional.normalize(torch.randn(4, 8, generator=generator), dim=1)
     values = torch.randint(4, (20,), generator=generator)
-    data = KeyValueData(
-        keys_ND=keys,
-        value_ids_N=values,
-        first_candidates_N=torch.zeros(20, dtype=torch.int64),
-        end_candidates_N=torch.full((20,), 4),
-    )
+    data = KeyValueData.of_one_relation(keys, values, 4)
     ffn = TopKConfig(width=40, active_share=0.05, annealed=True).build(8, 8, generator=generator)
     assert not ffn.is_settled()
     module = KeyValueModule(
