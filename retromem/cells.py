@@ -7,7 +7,7 @@ workers are left out.
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,11 +57,9 @@ class Cell:
 
     @property
     def folder_name(self) -> str:
-        canonical = json.dumps(self.identity(), sort_keys=True).encode()
         size = "capacity" if self.capacity else f"n{self.num_facts}"
         parts = [self.study, *(["twin"] if self.twin else []), self.name, size, f"s{self.seed}"]
-        readable = "-".join(parts).replace("/", "_").replace(",", "_")[:90]
-        return f"{readable}-{hashlib.sha256(canonical).hexdigest()[:8]}"
+        return readable_hash("-".join(parts), self.identity())
 
     @property
     def name(self) -> str:
@@ -79,8 +77,17 @@ class Cell:
         return float(searches * training.steps * (0.0003 if not self.encoder_hash else 0.003))
 
 
+def readable_hash(readable: str, identity: Mapping[str, Any]) -> str:
+    """The name of a cell's folder: what a reader looks for, and a hash of all that changes the result."""
+    canonical = json.dumps(identity, sort_keys=True).encode()
+    return f"{readable.replace('/', '_').replace(',', '_')[:90]}-{hashlib.sha256(canonical).hexdigest()[:8]}"
+
+
 def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
-    """Every cell of an experiment. UserError where a size is larger than its set, or where there is no cell at all."""
+    """Every cell of the studies of an experiment.
+
+    UserError where a size is larger than its set, or where two memories of a study could not be told apart.
+    """
     cells: list[Cell] = []
     for study_name, study in config.studies.items():
         whole = build_knowledge(study.knowledge)
@@ -113,9 +120,20 @@ def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
                             )
                             for seed in arms.seeds
                         ]
-    if not cells:
-        raise UserError("studies: there is no cell to run; give a study arms with memories, seeds and twins")
+    _refuse_namesakes(cells)
     return list({cell.folder_name: cell for cell in cells}.values())
+
+
+def _refuse_namesakes(cells: Sequence[Cell]) -> None:
+    """Rows know a memory by its name: two of one name would be merged, as if they were seeds of one."""
+    named: dict[tuple[str, str, str], Cell] = {}
+    for cell in cells:
+        other = named.setdefault((cell.study, cell.name, cell.role), cell)
+        if other.memory != cell.memory:
+            raise UserError(
+                f"studies.{cell.study}: two memories are called {cell.name}, but differ in their settings; give each a "
+                "study of its own"
+            )
 
 
 def _sizes(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, trained: bool) -> Sequence[int]:

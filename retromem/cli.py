@@ -58,7 +58,7 @@ def _run(arguments: list[str]) -> None:
         case "index":
             _index(chosen)
         case "report":
-            from retromem.run_experiment import report_run
+            from retromem.report_run import report_run
 
             run = Path(chosen.run)
             print(report_run(run, Path("reports") / run.resolve().name) / "index.html")

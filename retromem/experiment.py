@@ -1,4 +1,4 @@
-"""What an experiment is: studies, each one comparison of memories on one knowledge set.
+"""What an experiment is: studies, each one comparison of memories on one knowledge set, and panels.
 
 Every field is overlaid by a YAML file and by dotted overrides (`--studies.cities.knowledge.num_written 2`).
 """
@@ -10,6 +10,7 @@ from typing import Literal
 from retrieval.encoder import EncoderConfig
 from retromem.knowledge.sources import KnowledgeConfig
 from retromem.memories.memory_configs import AnyMemoryConfig
+from retromem.panels.any_panel import AnyPanelConfig
 from retromem.seam import Phrasing
 
 
@@ -111,14 +112,16 @@ class StudyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """A title, a question, and the studies that answer it."""
+    """A title, a question, and the studies and panels that answer it."""
 
     title: str
     """of the report"""
     question: str
     """one sentence that the report answers"""
-    studies: Mapping[str, StudyConfig]
-    """by name"""
+    studies: Mapping[str, StudyConfig] = field(default_factory=dict)
+    """comparisons of memories, by name"""
+    panels: Mapping[str, AnyPanelConfig] = field(default_factory=dict)
+    """measurements beside a formula or a null, by name"""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """serves every memory of every text study"""
     measures: MeasureConfig = field(default_factory=MeasureConfig)

@@ -1,11 +1,11 @@
-"""One cell, run where it is told: builds its knowledge, judges its memory, writes `result.json` whole or not at all."""
+"""One cell, run where it is told: judges its memory or measures its panel, writes `result.json` whole or not at all."""
 
 import json
 import os
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import Refused
 from retromem.cells import Cell
 from retromem.compare import collect_texts
+from retromem.experiment import MeasureConfig
 from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
@@ -24,8 +25,11 @@ from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.measure.capacity import search_capacity
 from retromem.measure.judgement import Setting, floor_lines, judge
 from retromem.measure.latency import EncoderCost
+from retromem.panel_cells import PanelCell
+from retromem.points import Point
 from retromem.rows import CapacityRow, Row
 
+AnyCell = Cell | PanelCell
 RESULT, ERROR, RUNNING = "result.json", "error.txt", "running.json"
 
 
@@ -44,11 +48,11 @@ def _cache(folder: str, changed_ns: int) -> EmbeddingCache:
     return EmbeddingCache(Path(folder))
 
 
-def _text_keys(cell: Cell, folder: str) -> CachedTextKeys:
+def _text_keys(encoder_hash: str, folder: str, *, centred: bool) -> CachedTextKeys:
     return CachedTextKeys(
-        _cache(folder, (Path(folder) / cell.encoder_hash).stat().st_mtime_ns),
-        cell.encoder_hash,
-        centred=not cell.raw_keys,
+        _cache(folder, (Path(folder) / encoder_hash).stat().st_mtime_ns),
+        encoder_hash,
+        centred=centred,
         names_off_the_set=spare_city_names(),
     )
 
@@ -61,9 +65,20 @@ def cell_knowledge(cell: Cell) -> KnowledgeSet:
     return whole.twin(seed=cell.seed) if cell.twin or whole.uniform else whole
 
 
-def texts_of(cells: list[Cell]) -> list[str]:
+def texts_of(cells: Sequence[AnyCell]) -> list[str]:
     """Every text that these cells need encoded, once."""
     collector = TextCollector(spare_city_names())
+    for cell in cells:
+        if isinstance(cell, PanelCell):
+            for knowledge in cell.panel.text_sets(cell.seed):
+                collect_texts(
+                    knowledge.with_keys(collector), MeasureConfig(), statements=False, halves=False, seed=cell.seed
+                )
+    _collect_of_memories([cell for cell in cells if isinstance(cell, Cell)], collector)
+    return collector.texts
+
+
+def _collect_of_memories(cells: Sequence[Cell], collector: TextCollector) -> None:
     seen = set()
     for cell in sorted(cells, key=lambda cell: -cell.num_facts):
         if not cell.encoder_hash:
@@ -84,7 +99,6 @@ def texts_of(cells: list[Cell]) -> list[str]:
         knowledge = cell_knowledge(cell).prefix(cell.num_facts).with_keys(collector)
         reads = cell.memory.reads_statements
         collect_texts(knowledge, cell.measures, statements=reads, halves=cell.halves, seed=cell.seed)
-    return collector.texts
 
 
 def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], CapacityRow | None]:
@@ -93,7 +107,9 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
     encoder = EncoderCost()
     if cell.encoder_hash:
         encoder = workplace.encoder
-        knowledge = knowledge.with_keys(_text_keys(cell, workplace.cache_folder))
+        knowledge = knowledge.with_keys(
+            _text_keys(cell.encoder_hash, workplace.cache_folder, centred=not cell.raw_keys)
+        )
     setting = Setting(
         study=cell.study,
         role=cell.role,
@@ -150,7 +166,16 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
     )
 
 
-def run_cell(cell: Cell, workplace: Workplace) -> str:
+def measure_panel(cell: PanelCell, workplace: Workplace) -> list[Point]:
+    """Points of one panel and seed."""
+
+    def encoded(knowledge: KnowledgeSet) -> KnowledgeSet:
+        return knowledge.with_keys(_text_keys(cell.encoder_hash, workplace.cache_folder, centred=True))
+
+    return cell.measure(encoded)
+
+
+def run_cell(cell: AnyCell, workplace: Workplace) -> str:
     """Run and write; returns done, refused or failed. Only a killed process leaves neither result nor error."""
     folder = Path(workplace.cells_folder) / cell.folder_name
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,9 +184,12 @@ def run_cell(cell: Cell, workplace: Workplace) -> str:
     start = time.perf_counter()
     record: dict[str, Any] = {"identity": cell.identity(), "rows": [], "capacity": None, "status": "done", "reason": ""}
     try:
-        rows, capacity = measure_cell(cell, workplace)
-        record["rows"] = [asdict(row) for row in rows]
-        record["capacity"] = None if capacity is None else asdict(capacity)
+        if isinstance(cell, PanelCell):
+            record["points"] = [asdict(point) for point in measure_panel(cell, workplace)]
+        else:
+            rows, capacity = measure_cell(cell, workplace)
+            record["rows"] = [asdict(row) for row in rows]
+            record["capacity"] = None if capacity is None else asdict(capacity)
     except Refused as refusal:
         record |= {"status": "refused", "reason": str(refusal)}
     except Exception as error:

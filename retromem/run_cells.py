@@ -13,10 +13,9 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 from retrieval.atomic import write_text
-from retromem.cells import Cell
-from retromem.run_cell import ERROR, RUNNING, Workplace, read_result, run_cell
+from retromem.run_cell import ERROR, RUNNING, AnyCell, Workplace, read_result, run_cell
 
-Progress = Callable[[str, Cell], None]
+Progress = Callable[[str, AnyCell], None]
 
 _ENVIRONMENT = {
     # Two OpenMP runtimes (torch's and FAISS's) spin against each other unless told not to, before the first import.
@@ -28,7 +27,7 @@ _ENVIRONMENT = {
 }
 
 
-def _work(cell: Cell, workplace: Workplace) -> tuple[str, str]:
+def _work(cell: AnyCell, workplace: Workplace) -> tuple[str, str]:
     """In the worker: one thread, and no warnings of Lightning about loaders and workers that are meant."""
     warnings.filterwarnings("ignore", module="lightning")
     return cell.folder_name, run_cell(cell, workplace)
@@ -42,7 +41,7 @@ def prepare_workers() -> None:
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
 
 
-def run_cells(cells: Sequence[Cell], workplace: Workplace, *, num_workers: int, progress: Progress) -> None:
+def run_cells(cells: Sequence[AnyCell], workplace: Workplace, *, num_workers: int, progress: Progress) -> None:
     """Run every cell to a result or an error.
 
     A dying worker takes its pool with it, and nobody can tell from outside which of the cells in flight killed it: each
@@ -79,12 +78,12 @@ def _interrupt_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
-def _folder(cell: Cell, workplace: Workplace) -> Path:
+def _folder(cell: AnyCell, workplace: Workplace) -> Path:
     return Path(workplace.cells_folder) / cell.folder_name
 
 
 def _run_pool(
-    cells: list[Cell], workplace: Workplace, num_workers: int, waiting: dict[str, Cell], progress: Progress
+    cells: list[AnyCell], workplace: Workplace, num_workers: int, waiting: dict[str, AnyCell], progress: Progress
 ) -> None:
     """One pool over the cells; returns early when a worker was killed. Finished cells leave `waiting`."""
     from joblib import Parallel, delayed

@@ -20,16 +20,13 @@ from retrieval.sealed_folder import locked
 from retromem.cells import Cell, key_dim, plan
 from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge
-from retromem.measure.capacity import read_off
 from retromem.measure.latency import EncoderCost
 from retromem.method import describe_machine, num_cores, versions
-from retromem.report.page import write_report
-from retromem.report.run_facts import RunFacts
-from retromem.rows import TAU, CapacityRow, Row, row_from_json
-from retromem.run_cell import ERROR, RESULT, Workplace, forget_cell, read_result, texts_of
+from retromem.panel_cells import PanelCell, plan_panels
+from retromem.report_run import PLAN, report_run
+from retromem.run_cell import RESULT, AnyCell, Workplace, forget_cell, texts_of
 from retromem.run_cells import run_cells
 
-PLAN = "plan.json"
 Say = Callable[[str], None]
 
 
@@ -48,9 +45,7 @@ def run_experiment(
     """Run what is not done yet, write the report, return its folder. UserError before anything is written."""
     start = time.perf_counter()
     num_workers = num_workers or num_cores()
-    uses_text = any(build_knowledge(study.knowledge).text for study in config.studies.values())
-    resolved = config.encoder.resolve() if uses_text else None
-    cells = plan(config, encoder_hash=resolved.content_hash if resolved else "")
+    cells = _all_cells(config)
     run = runs / name
     todo = [cell for cell in cells if force or not (run / "cells" / cell.folder_name / RESULT).exists()]
     say(_opening(name, config, cells, todo, num_workers))
@@ -67,10 +62,25 @@ def run_experiment(
     return folder
 
 
+def _all_cells(config: ExperimentConfig) -> list[AnyCell]:
+    """UserError where there is none."""
+    uses_text = any(build_knowledge(study.knowledge).text for study in config.studies.values())
+    uses_text |= any(panel.text_sets(panel.seeds[0]) for panel in config.panels.values() if panel.seeds)
+    encoder_hash = config.encoder.resolve().content_hash if uses_text else ""
+    cells: list[AnyCell] = [*plan(config, encoder_hash=encoder_hash)]
+    cells += plan_panels(config.panels, encoder_hash=encoder_hash)
+    if not cells:
+        raise UserError(
+            "studies, panels: there is no cell to run; give a study arms with memories, seeds and twins, "
+            "or a panel its seeds"
+        )
+    return cells
+
+
 def _run(
     config: ExperimentConfig,
-    cells: list[Cell],
-    todo: list[Cell],
+    cells: list[AnyCell],
+    todo: list[AnyCell],
     name: str,
     command: str,
     run: Path,
@@ -97,7 +107,9 @@ def _run(
         run_cells(todo, workplace, num_workers=num_workers, progress=_Progress(len(todo), say))
 
 
-def _opening(name: str, config: ExperimentConfig, cells: Sequence[Cell], todo: Sequence[Cell], workers: int) -> str:
+def _opening(
+    name: str, config: ExperimentConfig, cells: Sequence[AnyCell], todo: Sequence[AnyCell], workers: int
+) -> str:
     if not todo:
         return f"{name}: all {len(cells)} cells are done; writing the report"
     share = sum(cell.weight for cell in todo) / sum(cell.weight for cell in cells)
@@ -108,21 +120,21 @@ def _opening(name: str, config: ExperimentConfig, cells: Sequence[Cell], todo: S
     )
 
 
-def _describe_encoder(config: ExperimentConfig, cells: Sequence[Cell]) -> str:
+def _describe_encoder(config: ExperimentConfig, cells: Sequence[AnyCell]) -> str:
     return config.encoder.resolve().description if any(cell.encoder_hash for cell in cells) else "none"
 
 
-def _check_indexes(cells: Sequence[Cell]) -> None:
+def _check_indexes(cells: Sequence[AnyCell]) -> None:
     """An unknown index string is the user's mistake, and is said before anything runs."""
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
 
-    for memory, knowledge in {(cell.memory, cell.knowledge) for cell in cells}:
+    for memory, knowledge in {(cell.memory, cell.knowledge) for cell in cells if isinstance(cell, Cell)}:
         if isinstance(memory, FaissMemoryConfig):
             checked_spec(memory.spec, key_dim(build_knowledge(knowledge)))
 
 
-def _encode(config: ExperimentConfig, todo: list[Cell], folder: Path, say: Say) -> EncoderCost:
+def _encode(config: ExperimentConfig, todo: list[AnyCell], folder: Path, say: Say) -> EncoderCost:
     """Encode what no earlier run did; the cold cost is charged to every row all the same."""
     from retrieval.encoder import Encoder
 
@@ -157,7 +169,7 @@ class _Progress:
         self._total, self._say, self._done, self._weight = total, say, 0, 0.0
         self._start = self._last = time.perf_counter()
 
-    def __call__(self, status: str, cell: Cell) -> None:
+    def __call__(self, status: str, cell: AnyCell) -> None:
         self._done += 1
         now = time.perf_counter()
         if status == "done" and now - self._last < 8 and self._done < self._total:
@@ -167,7 +179,7 @@ class _Progress:
 
 
 def _plan_record(
-    config: ExperimentConfig, name: str, command: str, cells: Sequence[Cell], *, encoder_text: str
+    config: ExperimentConfig, name: str, command: str, cells: Sequence[AnyCell], *, encoder_text: str
 ) -> dict[str, Any]:
     """What the report of a run needs beside its results."""
     sets = {study: build_knowledge(part.knowledge) for study, part in config.studies.items()}
@@ -203,110 +215,11 @@ def _plan_record(
             "date": time.strftime("%Y-%m-%d"),
         },
         "measures": asdict(config.measures),
+        "panels": {
+            name: {
+                "config": asdict(panel),
+                "cells": [cell.folder_name for cell in cells if isinstance(cell, PanelCell) and cell.name == name],
+            }
+            for name, panel in config.panels.items()
+        },
     }
-
-
-def read_run(run: Path) -> tuple[dict[str, Any], list[Row], list[CapacityRow], list[tuple[str, str, str]]]:
-    """Plan, rows, capacities and problems of a run folder. UserError where it is none."""
-    try:
-        record = json.loads((run / PLAN).read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"{run}: is no run folder, for {PLAN} is missing; runs lie in runs/<name>, written by `make report`"
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{run / PLAN}: cannot be read ({error}); run the experiment again") from None
-    if not isinstance(record, dict) or "cells" not in record:
-        raise UserError(f"{run / PLAN}: is no plan of a run; runs lie in runs/<name>, written by `make report`")
-    rows: list[Row] = []
-    capacities: list[CapacityRow] = []
-    problems: list[tuple[str, str, str]] = []
-    for cell in record["cells"]:
-        result = read_result(run / "cells" / cell)
-        if result is None:
-            error_file = run / "cells" / cell / ERROR
-            written = error_file.read_text().strip() if error_file.exists() else "was not run to its end"
-            last = written.splitlines()[-1]
-            problems.append((cell, "failed", last))
-        elif result["status"] == "refused":
-            problems.append((cell, "refused", result["reason"]))
-        else:
-            rows += [row_from_json(row) for row in result["rows"]]
-            if result["capacity"]:
-                capacities.append(CapacityRow(**result["capacity"]))
-    return record, rows, capacities, problems
-
-
-def report_run(run: Path, folder: Path) -> Path:
-    """Write the report of a run folder from its results alone."""
-    record, rows, capacities, problems = read_run(run)
-    if not rows:
-        first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
-        raise UserError(f"{run}: no cell has a result{first}")
-    write_report(
-        rows,
-        folder,
-        run=RunFacts(
-            name=record["name"],
-            title=record["title"],
-            question=record["question"],
-            capacities=[*capacities, *_capacities_read_off(rows, capacities)],
-            problems=problems,
-            notes=[*record["notes"], *_warnings(rows)],
-            dropped=record["dropped"],
-            method={**record["method"], **_budgets(rows)},
-            limits=_limits(rows),
-        ),
-    )
-    return folder
-
-
-def _capacities_read_off(rows: Sequence[Row], searched: Sequence[CapacityRow]) -> list[CapacityRow]:
-    """Of the studies in which no capacity was searched for."""
-    others = [row for row in rows if row.study not in {capacity.study for capacity in searched} and not row.halves]
-    return [
-        *read_off(others, tau=TAU["identical"], phrasing="identical"),
-        *read_off(others, tau=TAU["heldout"], phrasing="heldout"),
-    ]
-
-
-def _budgets(rows: Sequence[Row]) -> dict[str, str]:
-    trained = [row for row in rows if row.optimizer_steps]
-    if not trained:
-        return {}
-    steps = [row.optimizer_steps or 0 for row in trained]
-    shown = [row.exposures or 0.0 for row in trained]
-    stopped = len({(r.study, r.memory, r.num_facts, r.seed, r.twin) for r in trained if r.succeeded is False})
-    return {
-        "training": f"{min(steps):,} to {max(steps):,} optimiser steps, {min(shown):,.0f} to {max(shown):,.0f} "
-        f"exposures a fact; {stopped} trainings ended by their cap in seconds",
-        "precision of the weights": ", ".join(sorted({row.precision for row in trained if row.precision})),
-    }
-
-
-def _warnings(rows: Sequence[Row]) -> list[str]:
-    weights = [row for row in rows if row.side == "parametric" and row.role == "arm" and row.phrasing == "identical"]
-    notes = []
-    for study in sorted({row.study for row in weights}):
-        own = [row for row in weights if row.study == study]
-        largest = max(row.num_facts for row in own)
-        best = max((row.accuracy or 0.0 for row in own if row.num_facts == largest), default=0.0)
-        if best < 0.9:
-            notes.append(
-                f"{study}: at {largest:,} facts no FFN tried answers more than {best:.0%} of the written questions; "
-                "a wider one, or more optimiser steps, would be needed."
-            )
-    return notes
-
-
-def _limits(rows: Sequence[Row]) -> list[str]:
-    limits = [
-        "One encoder serves both sides: what it cannot tell apart, neither side can.",
-        "The FFN is trained by itself on frozen keys; no transformer stands around it.",
-        "Times are of the machine named above, one thread a process, with other cells running beside.",
-    ]
-    if any(row.twin for row in rows):
-        limits.append("On the real values the encoder knows some answers already; claims are made on the twin.")
-    if any(row.family == "paired" for row in rows):
-        limits.append("The pair is run at one width; its curve is not part of this report.")
-    return limits

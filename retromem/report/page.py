@@ -6,7 +6,8 @@ from pathlib import Path
 
 from retrieval.atomic import new_folder
 from retrieval.errors import UserError
-from retromem.report.content import compose
+from retromem.points import points_to_csv
+from retromem.report.compose import compose
 from retromem.report.html_page import page_html
 from retromem.report.markdown import report_markdown
 from retromem.report.numerals import list_text
@@ -17,15 +18,16 @@ _CAPACITY_COLUMNS = [*(field.name for field in fields(CapacityRow)), "bits_per_p
 
 
 def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
-    """Replace `folder` by index.html, report.md, results.csv, capacity.csv and figures/*.png, whole or not at all.
+    """Replace `folder` by index.html, report.md, its CSV files and figures/*.png, whole or not at all.
 
+    results.csv and capacity.csv hold the rows of memories, points.csv those of panels; what is empty is left out.
     Pure: the same rows and run give the same bytes.
 
     Raises:
-        UserError: no rows, or one study whose rows do not share one knowledge hash.
+        UserError: neither rows nor panels, or one study whose rows do not share one knowledge hash.
     """
-    if not rows:
-        raise UserError(f"no finished cell to report in {run.name!r}: the report needs at least one row")
+    if not rows and not run.panels:
+        raise UserError(f"no finished cell to report in {run.name!r}: the report needs at least one row or panel")
     _refuse_mixed(rows)
     content = compose(rows, run)
     with new_folder(folder) as new:
@@ -34,8 +36,12 @@ def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
             (new / "figures" / f"{picture.name}.png").write_bytes(picture.png)
         (new / "index.html").write_text(page_html(content), encoding="utf-8")
         (new / "report.md").write_text(report_markdown(content), encoding="utf-8")
-        (new / "results.csv").write_text(rows_to_csv(rows), encoding="utf-8")
-        (new / "capacity.csv").write_text(to_csv(run.capacities, _CAPACITY_COLUMNS), encoding="utf-8")
+        if rows:
+            (new / "results.csv").write_text(rows_to_csv(rows), encoding="utf-8")
+            (new / "capacity.csv").write_text(to_csv(run.capacities, _CAPACITY_COLUMNS), encoding="utf-8")
+        if run.panels:
+            points = {panel.name: panel.points for panel in run.panels}
+            (new / "points.csv").write_text(points_to_csv(points), encoding="utf-8")
 
 
 def _refuse_mixed(rows: Sequence[Row]) -> None:

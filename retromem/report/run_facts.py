@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from retromem.report.panel_page import Panel
 from retromem.rows import CapacityRow
 
 
@@ -15,6 +16,7 @@ class RunFacts:
     question: str
     """one sentence"""
     capacities: Sequence[CapacityRow] = ()
+    panels: Sequence[Panel] = ()
     problems: Sequence[tuple[str, str, str]] = ()
     """(cell, `failed` or `refused`, reason in one line)"""
     notes: Sequence[str] = ()

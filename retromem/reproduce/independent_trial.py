@@ -10,9 +10,8 @@ from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
+from retromem.measure.trained_ffn import accuracy, most_facts, random_table, rounded, train
 from retromem.reproduce.claim import Claim, within
-from retromem.reproduce.nichani import random_table
-from retromem.reproduce.trained_ffn import accuracy, most_facts, rounded, train
 
 _SOURCE = "independent trial"
 _DIM, _NUM_VALUES, _ACCURACY = 16, 16, 0.99

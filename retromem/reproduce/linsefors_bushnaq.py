@@ -18,8 +18,8 @@ from models.training_budget import TrainingBudget
 from models.two_sided import two_sided
 from retromem.experiment import CapacitySearch
 from retromem.measure.capacity import search_capacity
+from retromem.measure.trained_ffn import KeyTable, accuracy, perturbed_accuracy, train
 from retromem.reproduce.claim import Claim, Tier
-from retromem.reproduce.trained_ffn import KeyTable, accuracy, perturbed_accuracy, train
 
 _SOURCE = "Linsefors and Bushnaq 2026"
 _PAIRS_SEED = 42

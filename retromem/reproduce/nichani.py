@@ -6,29 +6,15 @@ arXiv 2412.06538. Keys and values are random unit vectors; the published constan
 import math
 from functools import partial
 
-import torch
-
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig, LinearConfig
 from models.training_budget import TrainingBudget
+from retromem.measure.trained_ffn import accuracy, most_facts, random_table, train
 from retromem.reproduce.claim import Claim, within
-from retromem.reproduce.trained_ffn import KeyTable, accuracy, most_facts, train, unit_rows
 
 _SOURCE = "Nichani et al. 2024"
 _ACCURACY = 0.99
 _RESOLUTION = 0.015
-
-
-def random_table(num_facts: int, dim: int, num_values: int | None, *, seed: int) -> KeyTable:
-    """Random unit keys and codes; a value of its own for each key (None), or `num_values` drawn uniformly."""
-    generator = torch.Generator().manual_seed(seed)
-    keys_ND = unit_rows(num_facts, dim, generator)
-    codes_VE = unit_rows(num_values or num_facts, dim, generator)
-    if num_values is None:
-        value_ids_N = torch.arange(num_facts)
-    else:
-        value_ids_N = torch.randint(num_values, (num_facts,), generator=generator)
-    return KeyTable(keys_ND=keys_ND, value_ids_N=value_ids_N, codes_VE=codes_VE)
 
 
 def capacity(

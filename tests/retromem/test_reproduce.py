@@ -13,12 +13,20 @@ from models.ffn_kinds import DenseConfig, LinearConfig
 from models.training_budget import TrainingBudget
 from retrieval.errors import UserError
 from retromem import cli
+from retromem.measure.trained_ffn import (
+    KeyTable,
+    accuracy,
+    most_facts,
+    perturbed_accuracy,
+    random_table,
+    rounded,
+    train,
+)
 from retromem.reproduce import run_reproduction
 from retromem.reproduce.claim import Claim, within
-from retromem.reproduce.independent_trial import random_table, stored_facts
+from retromem.reproduce.independent_trial import stored_facts
 from retromem.reproduce.linsefors_bushnaq import pair_table
 from retromem.reproduce.run_reproduction import claims_of, measured, reproduce
-from retromem.reproduce.trained_ffn import KeyTable, accuracy, most_facts, perturbed_accuracy, rounded, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 

@@ -14,7 +14,8 @@ from retromem.knowledge.random_keys import KeysConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
-from retromem.run_experiment import read_run, report_run, run_experiment
+from retromem.report_run import read_plan, read_results, report_run
+from retromem.run_experiment import run_experiment
 
 FLOORS = ArmsConfig(memories=(FrequencyConfig(), StaticFunctionConfig()), num_facts=(32, 64), seeds=(0,), role="floor")
 STORES = ArmsConfig(
@@ -91,7 +92,9 @@ def finished(_finished: Place, tmp_path: Path) -> Place:
 
 
 def test_a_run_leaves_its_plan_its_cells_and_its_report(_finished: Place) -> None:
-    record, rows, capacities, problems = read_run(_finished.run)
+    record = read_plan(_finished.run)
+    results = read_results(_finished.run, record["cells"])
+    rows, capacities, problems = results.rows, results.capacities, results.problems
     assert len(record["cells"]) == len(_finished.results()) == NUM_CELLS
     assert [status for _, status, _ in problems] == ["refused"] * 4
     assert all("PQ4np" in cell and "PQ4np" in reason for cell, _, reason in problems)
@@ -252,7 +255,7 @@ def test_failed_and_unfinished_cells_are_problems_of_the_report(finished: Place)
     for cell in (failed, unfinished):
         (cell / "result.json").unlink()
     (failed / "error.txt").write_text("Traceback (most recent call last):\n  ...\nValueError: out of luck\n")
-    problems = read_run(finished.run)[3]
+    problems = read_results(finished.run, read_plan(finished.run)["cells"]).problems
     assert (failed.name, "failed", "ValueError: out of luck") in problems
     assert (unfinished.name, "failed", "was not run to its end") in problems
     assert "out of luck" in (report_run(finished.run, finished.report) / "report.md").read_text()

@@ -1,4 +1,4 @@
-"""Train one FFN on a table of keys and values: what most published settings have in common.
+"""Train one FFN on a table of keys and values, full batch, on one core: what published settings and panels share.
 
 Shape legend: N facts, D key dimension, V values, E code dimension.
 """
@@ -33,6 +33,18 @@ class KeyTable:
 def unit_rows(rows: int, dim: int, generator: torch.Generator) -> Float[Tensor, "N D"]:
     """Random unit vectors."""
     return torch.nn.functional.normalize(torch.randn(rows, dim, generator=generator), dim=1)
+
+
+def random_table(num_facts: int, dim: int, num_values: int | None, *, seed: int) -> KeyTable:
+    """Random unit keys and codes; a value of its own for each key (None), or `num_values` drawn uniformly."""
+    generator = torch.Generator().manual_seed(seed)
+    keys_ND = unit_rows(num_facts, dim, generator)
+    codes_VE = unit_rows(num_values or num_facts, dim, generator)
+    if num_values is None:
+        value_ids_N = torch.arange(num_facts)
+    else:
+        value_ids_N = torch.randint(num_values, (num_facts,), generator=generator)
+    return KeyTable(keys_ND=keys_ND, value_ids_N=value_ids_N, codes_VE=codes_VE)
 
 
 def train(config: AnyFFNConfig, table: KeyTable, budget: TrainingBudget, *, seed: int) -> FFN:

@@ -1,0 +1,50 @@
+"""A panel cell: one panel measured for one seed. A pure function of its config, named by it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from retromem.cells import SCHEMA_VERSION, readable_hash
+from retromem.panels.any_panel import AnyPanelConfig
+from retromem.panels.panel_config import Encoded
+from retromem.points import Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelCell:
+    """Everything that one worker needs."""
+
+    name: str
+    """of the panel in its experiment"""
+    panel: AnyPanelConfig
+    seed: int
+    encoder_hash: str
+    """'' where no text is read"""
+
+    def identity(self) -> dict[str, Any]:
+        """All that changes the result; not the other seeds."""
+        config = asdict(self.panel)
+        del config["seeds"]
+        return {"schema_version": SCHEMA_VERSION, "panel": config, "seed": self.seed, "encoder": self.encoder_hash}
+
+    @property
+    def folder_name(self) -> str:
+        return readable_hash(f"{self.name}-s{self.seed}", self.identity())
+
+    @property
+    def weight(self) -> float:
+        """Rough seconds on one core, to start long cells first and to say how long a run will take."""
+        return self.panel.seconds_expected
+
+    def measure(self, encoded: Encoded) -> list[Point]:
+        """The points of this seed."""
+        return self.panel.measure(self.seed, encoded)
+
+
+def plan_panels(panels: Mapping[str, AnyPanelConfig], *, encoder_hash: str) -> list[PanelCell]:
+    """Every cell of the panels of an experiment."""
+    return [
+        PanelCell(name=name, panel=panel, seed=seed, encoder_hash=encoder_hash if panel.text_sets(seed) else "")
+        for name, panel in panels.items()
+        for seed in panel.seeds
+    ]

@@ -1,0 +1,73 @@
+"""Panel: how many sparse features share a dimension, in the toy model of superposition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve, spread_at
+from retromem.points import Point
+from retromem.report.numerals import significant_text
+from retromem.report.panel_page import Chart, PanelPage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyFeaturesConfig(PanelConfig):
+    """Sparse features in fewer dimensions, over feature probabilities (Elhage et al. 2022)."""
+
+    panel: Literal["toy_features"] = "toy_features"
+    num_features: int = 80
+    dim: int = 20
+    """hidden dimensions"""
+    steps: int = 3000
+    """of training"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    seconds_expected: ClassVar[float] = 30.0
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.toy_features_points import toy_features_points
+
+        return toy_features_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        plateau = spread_at(points, "plateau", "trained")
+        dims = curve(points, "dimensions_per_feature", "trained")
+        rarest = min(dims)
+        at_plateau = (
+            "never settled where some features are left out"
+            if plateau is None
+            else f"settled at {significant_text(plateau.median)} (published: 1/2, antipodal pairs)"
+        )
+        return PanelPage(
+            title="Superposition: the toy model",
+            finding=f"{self.num_features} sparse features in {self.dim} dimensions: dimensions per feature "
+            f"{at_plateau}; at feature probability {significant_text(rarest)} a feature has "
+            f"{significant_text(dims[rarest].median)} dimensions, {significant_text(1 / dims[rarest].median)} features "
+            "share one.",
+            explained=[
+                "x' = relu(W'Wx + b) is trained to give back features that are present with probability p. Dimensions "
+                "per feature is the hidden dimension over |W|^2. A feature's dimensionality is the share of a "
+                "direction it has for itself: 1 alone, 1/2 with an antipode, less with more company.",
+                "The formulas are the two published plateaus: 1 where features are dense, 1/2 where they are sparse. "
+                "The least that can be had, where every feature is represented, is hidden dimension over features.",
+                "This counts features of inputs. What it says of facts in the weights of an FFN is the next panel's "
+                "question.",
+            ],
+            charts=[
+                Chart(
+                    title="Dimensions per feature",
+                    quantities=["dimensions_per_feature"],
+                    x_label="feature probability",
+                    y_label="dimensions per feature",
+                    x_scale="log",
+                ),
+                Chart(
+                    title="Dimensionality of single features",
+                    quantities=["feature_dimensionality"],
+                    x_label="feature probability",
+                    y_label="share of a direction of its own",
+                    x_scale="log",
+                ),
+            ],
+        )

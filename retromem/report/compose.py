@@ -1,0 +1,193 @@
+"""What the report says and in which order."""
+
+from collections.abc import Sequence
+
+from retromem.report.answer import answer, answer_on_real_values
+from retromem.report.content import Block, Content, Points, Section, Terms
+from retromem.report.crossover import min_bytes
+from retromem.report.drawing import Picture
+from retromem.report.figures import study_pictures
+from retromem.report.glossary import GLOSSARY
+from retromem.report.headline import draw_headline
+from retromem.report.numerals import bytes_text, count_text, list_text
+from retromem.report.panel_sections import panel_sections
+from retromem.report.run_facts import RunFacts
+from retromem.report.seed_spread import seed_spread
+from retromem.report.sides import Contest, Group, main_contest
+from retromem.report.table_text import Table
+from retromem.report.tables import capacity_table, ledger_size, ledger_table
+from retromem.rows import TAU, Row
+
+
+def compose(rows: Sequence[Row], run: RunFacts) -> Content:
+    """Draw, tabulate and phrase everything."""
+    if not rows:
+        return _panels_alone(run)
+    paired, rows = [row for row in rows if row.halves], [row for row in rows if not row.halves]
+    contest = main_contest(rows)
+    studies = list(dict.fromkeys(row.study for row in rows))
+    main = studies[0] if contest is None else contest.study
+    first, *more = answer(rows, run.capacities).split("\n")
+    pictures = study_pictures(rows, run.capacities, main)
+    headline = pictures.pop() if contest is None and pictures else None
+    sections = [
+        Section(title="The ledger", blocks=[_ledger(rows, main, "arm")]),
+        *_others(rows, main),
+        Section(title=f"Curves: {main}", blocks=pictures),
+        *_pairs(paired),
+        *_capacity(rows, run),
+        *(section for study in studies if study != main for section in _study(rows, run, study)),
+        *panel_sections(run.panels),
+        Section(title="Words", blocks=[Terms(pairs=GLOSSARY)]),
+        *_small_print(run),
+    ]
+    return Content(
+        title=run.title,
+        question=run.question,
+        answer=first,
+        more=" ".join(more),
+        basis=_basis(rows, contest),
+        warning=_warning(run),
+        headline=headline if contest is None else draw_headline(contest),
+        sections=_filled(sections),
+    )
+
+
+def _panels_alone(run: RunFacts) -> Content:
+    """A run of panels, without memories to compare: the finding of the first one on top."""
+    first = run.panels[0]
+    return Content(
+        title=run.title,
+        question=run.question,
+        answer=first.page.finding,
+        more="",
+        basis=f"This is {first.page.title.lower()}; what the other panels found stands below.",
+        warning=_warning(run),
+        headline=None,
+        sections=_filled([*panel_sections(run.panels), *_small_print(run)]),
+    )
+
+
+def _filled(sections: Sequence[Section]) -> list[Section]:
+    return [section for section in sections if any(not _is_empty(block) for block in section.blocks)]
+
+
+def _small_print(run: RunFacts) -> list[Section]:
+    problems = [(f"{cell} ({what})", reason) for cell, what, reason in run.problems]
+    return [
+        Section(title="Method", blocks=[Terms(pairs=list(run.method.items()))]),
+        Section(title="The facts", blocks=[Points(texts=[*run.notes, *_dropped(run)])]),
+        Section(title="Limits", blocks=[Points(texts=run.limits)]),
+        Section(title="Cells without a result", blocks=[Terms(pairs=problems)]),
+    ]
+
+
+def _pairs(rows: Sequence[Row]) -> list[Section]:
+    """Memories judged on half of the facts, after learning to read on the other half."""
+    sections = []
+    for study in dict.fromkeys(row.study for row in rows):
+        here = [row for row in rows if row.study == study]
+        twin = any(row.twin for row in here)
+        size = max(row.num_facts for row in here)
+        explained = (
+            f"Weights that read: an FFN is taught on {count_text(size)} facts to read what the index finds, and "
+            "judged on as many others, which only the store holds. Without neighbours (k0) or with random ones it "
+            "must fail; with the very fact asked for (oracle) retrieval makes no error; copy-top-1 takes the nearest "
+            "statement's value with no parameters at all."
+        )
+        tables = [ledger_table(here, twin=twin, num_facts=size, role=role) for role in ("arm", "control")]
+        sections.append(Section(title=f"The pair: {study}", blocks=[Points(texts=[explained]), *tables]))
+    return sections
+
+
+def _is_empty(block: Block) -> bool:
+    match block:
+        case Terms():
+            return not block.pairs
+        case Points():
+            return not block.texts
+        case Table():
+            return not block.blocks
+        case Picture():
+            return False
+
+
+def _ledger(rows: Sequence[Row], study: str, role: str, twin: bool | None = None) -> Table:
+    here = [row for row in rows if row.study == study]
+    twin = any(row.twin for row in here) if twin is None else twin
+    of_twin = [row for row in here if row.twin == twin]
+    return ledger_table(of_twin, twin=twin, num_facts=ledger_size(of_twin), role=role)
+
+
+def _others(rows: Sequence[Row], study: str) -> list[Section]:
+    """Controls and floors in view; the same ledger on the real values folded away."""
+    sections = [Section(title="Controls and floors", blocks=[_ledger(rows, study, "control")])]
+    if len({row.twin for row in rows if row.study == study}) == 2:
+        real = [_ledger(rows, study, role, twin=False) for role in ("arm", "control")]
+        sections.append(Section(title="The ledger on the real values", blocks=real, folded=True))
+    return sections
+
+
+def _study(rows: Sequence[Row], run: RunFacts, study: str) -> list[Section]:
+    blocks: list[Block] = [*study_pictures(rows, run.capacities, study)[::-1], _ledger(rows, study, "arm")]
+    controls = _ledger(rows, study, "control")
+    return [
+        Section(title=f"Study: {study}", blocks=[block for block in blocks if not _is_empty(block)]),
+        Section(title=f"Study: {study}, controls and floors", blocks=[controls], folded=True),
+    ]
+
+
+def _capacity(rows: Sequence[Row], run: RunFacts) -> list[Section]:
+    return [Section(title="How many facts each holds", blocks=[capacity_table(run.capacities, rows)])]
+
+
+def _dropped(run: RunFacts) -> list[str]:
+    left_out = [
+        f"{count_text(number)} ({reason.replace('_', ' ')})" for reason, number in run.dropped.items() if number
+    ]
+    return [f"Left out of the set: {list_text(left_out)}."] if left_out else []
+
+
+def _basis(rows: Sequence[Row], contest: Contest | None) -> str:
+    if contest is None:
+        return ""
+    name = contest.rows[0].knowledge_name
+    if not contest.twin:
+        return f"Measured on {name}, with the values as given." + _beside_storage(contest)
+    real = answer_on_real_values(rows)
+    return (
+        f"Measured on {name} with the values shuffled among the subjects (the twin), so that nothing known beforehand "
+        "helps." + (f" With the real values: {real}" if real else "") + _beside_storage(contest)
+    )
+
+
+def _beside_storage(contest: Contest) -> str:
+    """What the bytes of the answer leave out, for the two memories that it names; '' where it names no two."""
+    index, weights = (
+        min_bytes(contest.rows, tau=TAU["identical"], phrasing="identical", group=group, twin=contest.twin)
+        for group in (contest.rival, Group.WEIGHTS)
+    )
+    sizes = [size for size, arm in index.items() if arm is not None and weights.get(size) is not None]
+    if not sizes:
+        return ""
+    size = max(sizes)
+    medians: dict[str, list[str]] = {}
+    for column in ("resident_bytes", "maintain_bytes", "shared_bytes"):
+        for arm in (index[size], weights[size]):
+            assert arm is not None
+            own = [row for row in contest.rows if (row.memory, row.num_facts) == (arm.memory, size)]
+            found = seed_spread([row for row in own if row.phrasing == "identical"], column)
+            if found is None:
+                return ""
+            medians.setdefault(column, []).append(bytes_text(found.median))
+    in_memory, to_change = (" and ".join(medians[column]) for column in ("resident_bytes", "maintain_bytes"))
+    return (
+        f" Beside these bytes, index and weights take {in_memory} of memory while they answer and keep {to_change} to "
+        f"change a fact; both need the encoder, {medians['shared_bytes'][0]}."
+    )
+
+
+def _warning(run: RunFacts) -> str:
+    failed = sum(what == "failed" for _, what, _ in run.problems)
+    cells = "cell" if failed == 1 else "cells"
+    return f"{failed} {cells} failed: what is said here holds for the others; reasons at the end." if failed else ""

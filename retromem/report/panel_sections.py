@@ -1,0 +1,23 @@
+"""Panels as sections of a report, and the findings of all of them first."""
+
+from collections.abc import Sequence
+
+from retromem.report.content import Block, Points, Section, Terms
+from retromem.report.panel_figures import draw_panel
+from retromem.report.panel_page import Panel
+
+
+def panel_sections(panels: Sequence[Panel]) -> list[Section]:
+    """One list of findings, then picture, explanation and tables of each panel."""
+    if not panels:
+        return []
+    findings = Terms(pairs=[(panel.page.title, panel.page.finding) for panel in panels])
+    return [Section(title="What was found", blocks=[findings]), *(_section(panel) for panel in panels)]
+
+
+def _section(panel: Panel) -> Section:
+    page = panel.page
+    blocks: list[Block] = [Points(texts=[page.finding])]
+    if page.charts:
+        blocks.append(draw_panel(panel))
+    return Section(title=page.title, blocks=[*blocks, *page.tables, Points(texts=page.explained)])

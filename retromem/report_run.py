@@ -1,0 +1,162 @@
+"""The report of a run, from its folder alone: the plan, and what each cell has left."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from retrieval.errors import UserError
+from retromem.configuration import build
+from retromem.measure.capacity import read_off
+from retromem.panels.any_panel import AnyPanelConfig
+from retromem.points import Point, point_from_json
+from retromem.report.page import write_report
+from retromem.report.panel_page import Panel
+from retromem.report.run_facts import RunFacts
+from retromem.rows import TAU, CapacityRow, Row, row_from_json
+from retromem.run_cell import ERROR, read_result
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResults:
+    """What the cells of a run have left."""
+
+    rows: list[Row] = field(default_factory=list)
+    capacities: list[CapacityRow] = field(default_factory=list)
+    points: list[tuple[str, Point]] = field(default_factory=list)
+    """(cell, point)"""
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def read_plan(run: Path) -> dict[str, Any]:
+    """UserError where the folder is none of a run."""
+    try:
+        record = json.loads((run / PLAN).read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"{run}: is no run folder, for {PLAN} is missing; runs lie in runs/<name>, written by `make report`"
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{run / PLAN}: cannot be read ({error}); run the experiment again") from None
+    if not isinstance(record, dict) or "cells" not in record:
+        raise UserError(f"{run / PLAN}: is no plan of a run; runs lie in runs/<name>, written by `make report`")
+    return record
+
+
+def read_results(run: Path, cells: Sequence[str]) -> RunResults:
+    results = RunResults()
+    for cell in cells:
+        result = read_result(run / "cells" / cell)
+        if result is None:
+            error_file = run / "cells" / cell / ERROR
+            written = error_file.read_text().strip() if error_file.exists() else "was not run to its end"
+            results.problems.append((cell, "failed", written.splitlines()[-1]))
+        elif result["status"] == "refused":
+            results.problems.append((cell, "refused", result["reason"]))
+        else:
+            results.rows.extend(row_from_json(row) for row in result["rows"])
+            results.points.extend((cell, point_from_json(point)) for point in result.get("points", []))
+            if result["capacity"]:
+                results.capacities.append(CapacityRow(**result["capacity"]))
+    return results
+
+
+def _panels(record: Mapping[str, Any], results: RunResults) -> list[Panel]:
+    """The panels that have points, as their configs in the plan say."""
+    panels = []
+    for name, its in record["panels"].items():
+        config = build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel
+        # A formula is the same for every seed.
+        points = list(dict.fromkeys(point for cell, point in results.points if cell in its["cells"]))
+        if points:
+            panels.append(Panel(name=name, page=config.page(points), points=points))
+    return panels
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnePanel:
+    panel: AnyPanelConfig
+
+
+def report_run(run: Path, folder: Path) -> Path:
+    """Write the report of a run folder from its results alone."""
+    record = read_plan(run)
+    results = read_results(run, record["cells"])
+    rows, capacities, problems = results.rows, results.capacities, results.problems
+    panels = _panels(record, results)
+    if not rows and not panels:
+        first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
+        raise UserError(f"{run}: no cell has a result{first}")
+    write_report(
+        rows,
+        folder,
+        run=RunFacts(
+            name=record["name"],
+            title=record["title"],
+            question=record["question"],
+            capacities=[*capacities, *_capacities_read_off(rows, capacities)],
+            panels=panels,
+            problems=problems,
+            notes=[*record["notes"], *_warnings(rows)],
+            dropped=record["dropped"],
+            method={name: text for name, text in {**record["method"], **_budgets(rows)}.items() if text},
+            limits=_limits(rows),
+        ),
+    )
+    return folder
+
+
+def _capacities_read_off(rows: Sequence[Row], searched: Sequence[CapacityRow]) -> list[CapacityRow]:
+    """Of the studies in which no capacity was searched for."""
+    others = [row for row in rows if row.study not in {capacity.study for capacity in searched} and not row.halves]
+    return [
+        *read_off(others, tau=TAU["identical"], phrasing="identical"),
+        *read_off(others, tau=TAU["heldout"], phrasing="heldout"),
+    ]
+
+
+def _budgets(rows: Sequence[Row]) -> dict[str, str]:
+    trained = [row for row in rows if row.optimizer_steps]
+    if not trained:
+        return {}
+    steps = [row.optimizer_steps or 0 for row in trained]
+    shown = [row.exposures or 0.0 for row in trained]
+    stopped = len({(r.study, r.memory, r.num_facts, r.seed, r.twin) for r in trained if r.succeeded is False})
+    return {
+        "training": f"{min(steps):,} to {max(steps):,} optimiser steps, {min(shown):,.0f} to {max(shown):,.0f} "
+        f"exposures a fact; {stopped} trainings ended by their cap in seconds",
+        "precision of the weights": ", ".join(sorted({row.precision for row in trained if row.precision})),
+    }
+
+
+def _warnings(rows: Sequence[Row]) -> list[str]:
+    weights = [row for row in rows if row.side == "parametric" and row.role == "arm" and row.phrasing == "identical"]
+    notes = []
+    for study in sorted({row.study for row in weights}):
+        own = [row for row in weights if row.study == study]
+        largest = max(row.num_facts for row in own)
+        best = max((row.accuracy or 0.0 for row in own if row.num_facts == largest), default=0.0)
+        if best < 0.9:
+            notes.append(
+                f"{study}: at {largest:,} facts no FFN tried answers more than {best:.0%} of the written questions; "
+                "a wider one, or more optimiser steps, would be needed."
+            )
+    return notes
+
+
+def _limits(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return ["FFNs are trained by themselves on frozen keys; no transformer stands around them."]
+    limits = [
+        "One encoder serves both sides: what it cannot tell apart, neither side can.",
+        "The FFN is trained by itself on frozen keys; no transformer stands around it.",
+        "Times are of the machine named above, one thread a process, with other cells running beside.",
+    ]
+    if any(row.twin for row in rows):
+        limits.append("On the real values the encoder knows some answers already; claims are made on the twin.")
+    if any(row.family == "paired" for row in rows):
+        limits.append("The pair is run at one width; its curve is not part of this report.")
+    return limits

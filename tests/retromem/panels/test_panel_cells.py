@@ -1,0 +1,117 @@
+"""A panel from its config to its page: cells a seed, points kept once, results reused."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from retrieval.errors import UserError
+from retromem.configuration import build
+from retromem.experiment import ExperimentConfig
+from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.toy_features import ToyFeaturesConfig
+from retromem.points import Point, point_from_json, points_to_csv
+from retromem.report.panel_figures import draw_panel
+from retromem.report.panel_page import Chart, Panel, PanelPage
+from retromem.report_run import report_run
+from retromem.run_experiment import run_experiment
+
+TINY = ToyFeaturesConfig(num_features=8, dim=3, steps=30, seeds=(0, 1))
+
+
+def run(folder: Path, config: ExperimentConfig) -> tuple[Path, list[str]]:
+    said: list[str] = []
+    report = run_experiment(
+        config,
+        name="tiny",
+        command="make report",
+        say=said.append,
+        runs=folder / "runs",
+        reports=folder / "reports",
+        cache=folder / "cache",
+        num_workers=2,
+    )
+    return report, said
+
+
+def experiment(**panels: ToyFeaturesConfig) -> ExperimentConfig:
+    return ExperimentConfig(title="Tiny", question="Does it run?", panels=panels)
+
+
+def read_points(report: Path) -> list[dict[str, str]]:
+    with (report / "points.csv").open() as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_a_panel_alone_makes_a_page_and_its_points(tmp_path: Path) -> None:
+    report, said = run(tmp_path, experiment(toy=TINY))
+    assert "2 of 2 cells to run" in said[0]
+    points = read_points(report)
+    measured = [p for p in points if (p["quantity"], p["series"]) == ("dimensions_per_feature", "trained")]
+    assert {p["seed"] for p in measured} == {"0", "1"} and len(measured) == 2 * 20
+    # A formula is the same for every seed, and stands in the file once.
+    assert len([p for p in points if p["series"] == "plateau 1/2"]) == 20
+    page = (report / "index.html").read_text()
+    assert page.count("8 sparse features in 3 dimensions") == 3  # on top, in the list, in its section
+    assert not (report / "results.csv").exists()
+    assert (report / "figures" / "toy.png").stat().st_size > 10_000
+
+    # One seed more: the others are not measured again. From the folder alone the report is the same.
+    more = ToyFeaturesConfig(num_features=8, dim=3, steps=30, seeds=(0, 1, 2))
+    _, said = run(tmp_path, experiment(toy=more))
+    assert "1 of 3 cells to run" in said[0]
+    before = (report / "index.html").read_bytes()
+    report_run(tmp_path / "runs" / "tiny", report)
+    assert (report / "index.html").read_bytes() == before
+
+
+def test_an_unknown_panel_is_refused_with_the_nearest() -> None:
+    content = {"title": "t", "question": "q", "panels": {"a": {"panel": "toy_feature"}}}
+    with pytest.raises(UserError, match=r"panels\.a\.panel: 'toy_feature' is none of .*nearest is 'toy_features'"):
+        build(ExperimentConfig, content, source="x.yaml")
+
+
+def test_an_experiment_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no cell to run"):
+        run(tmp_path, experiment())
+
+
+POINTS = [
+    Point(quantity="accuracy", series="relu", x=2.0, y=0.9, seed=0),
+    Point(quantity="accuracy", series="relu", x=2.0, y=0.7, seed=1),
+    Point(quantity="accuracy", series="relu", x=1.0, y=1.0, seed=0),
+    Point(quantity="accuracy", series="chance", x=1.0, y=0.1),
+    Point(quantity="purity", series="relu", y=0.4, seed=0),
+]
+
+
+def test_points_are_read_back_by_quantity_series_and_place() -> None:
+    spread = spread_at(POINTS, "accuracy", "relu", 2.0)
+    assert spread is not None and (spread.median, spread.low, spread.high, spread.num_seeds) == (0.8, 0.7, 0.9, 2)
+    assert list(curve(POINTS, "accuracy", "relu")) == [1.0, 2.0]
+    assert spread_at(POINTS, "accuracy", "gelu", 2.0) is None
+    assert series_of(POINTS, "accuracy") == ["relu", "chance"]
+    assert points_to_csv({"p": POINTS}).splitlines()[:2] == [
+        "panel,quantity,series,x,y,seed",
+        "p,accuracy,relu,2,0.9,0",
+    ]
+    assert [point_from_json(vars(point)) for point in POINTS] == POINTS
+
+
+def test_charts_of_curves_and_of_rows_are_drawn_with_their_names() -> None:
+    page = PanelPage(
+        title="Panel",
+        finding="Found.",
+        explained=["How."],
+        charts=[
+            Chart(
+                title="Curves", quantities=["accuracy"], x_label="facts", y_label="right", x_scale="log", percent=True
+            ),
+            Chart(title="Rows", quantities=["purity"], y_label="purity"),
+        ],
+    )
+    picture = draw_panel(Panel(name="p", page=page, points=POINTS))
+    assert picture.svg == draw_panel(Panel(name="p", page=page, points=POINTS)).svg
+    for text in ("Curves", "Rows", "chance", "relu", "facts", "100 %"):
+        assert f">{text}<" in picture.svg
+    assert picture.caption == "Medians over 2 seeds, range shaded. Grey and dashed: formulas."
