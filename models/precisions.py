@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-Precision = Literal["float32", "float16", "int8", "int6", "int4", "int3"]
+Precision = Literal[
+    "float32", "float16", "int8", "int6", "int4", "int3", "midrise4", "midrise3", "midrise2", "midrise1"
+]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 INTEGER_BITS: Mapping[str, int] = {name: int(name[3:]) for name in PRECISIONS if name.startswith("int")}
-"""bits of a code, for those that store integers and scales"""
+"""bits of a code, for those that store integers and a scale for each column"""
+MIDRISE_BITS: Mapping[str, int] = {name: int(name[7:]) for name in PRECISIONS if name.startswith("midrise")}
+"""the same for those that store one scale a matrix and no zero: 2^bits levels, evenly spaced, half of them negative"""

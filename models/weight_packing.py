@@ -11,23 +11,35 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 
-from models.precisions import INTEGER_BITS, Precision
+from models.precisions import INTEGER_BITS, MIDRISE_BITS, Precision
+
+BEST_STEP: Mapping[int, float] = {1: 1.5958, 2: 0.9957, 3: 0.5860, 4: 0.3352}
+"""bits -> step between two of 2^bits levels, in standard deviations, that rounds a normal variable with the least
+squared error (Max 1960, table II)"""
+LEAST_STEP = 2.0**-14
+"""the smallest normal float16: a matrix of zeros has a step too"""
 
 
 def pack(weights: Mapping[str, Tensor], precision: Precision) -> bytes:
     """Arrays (..., I, O), one after another, without a header.
 
-    Integers: symmetric, one float16 scale for each output (column) of each matrix, before the array; codes of fewer
-    than 8 bits fill the bytes without gaps. Vectors (biases) have no columns to scale: they are stored as float16.
+    Integers: symmetric, one float16 scale for each output (column) of each matrix, before the array. Mid-rise: one
+    float16 step for each matrix. Codes of fewer than 8 bits fill the bytes without gaps. Vectors (biases) are stored as
+    float16.
     """
     parts: list[bytes] = []
     for weight in weights.values():
         w_XIO = weight.detach().cpu().numpy()
-        bits = INTEGER_BITS.get(precision)
-        if bits is not None and w_XIO.ndim > 1:
+        if w_XIO.ndim > 1 and precision in INTEGER_BITS:
+            bits = INTEGER_BITS[precision]
             scale_X1O = column_scales(w_XIO, bits)
             codes_XIO = np.rint(w_XIO / scale_X1O.astype(np.float32)).astype(np.int8)
             parts += [scale_X1O.astype("<f2").tobytes(), _pack_codes(codes_XIO, bits)]
+        elif w_XIO.ndim > 1 and precision in MIDRISE_BITS:
+            bits = MIDRISE_BITS[precision]
+            step_X11, half = matrix_steps(w_XIO, bits), 2 ** (bits - 1)
+            codes_XIO = np.floor(w_XIO / step_X11.astype(np.float32)).clip(-half, half - 1).astype(np.int8)
+            parts += [step_X11.astype("<f2").tobytes(), _pack_codes(codes_XIO, bits)]
         else:
             parts.append(w_XIO.astype("<f4" if precision == "float32" else "<f2").tobytes())
     return b"".join(parts)
@@ -44,13 +56,15 @@ def unpack(content: bytes, shapes: Mapping[str, Sequence[int]], precision: Preci
         return content[position - num_bytes : position]
 
     for name, shape in shapes.items():
-        size, bits = math.prod(shape), INTEGER_BITS.get(precision)
+        size, midrise = math.prod(shape), precision in MIDRISE_BITS
+        bits = (MIDRISE_BITS if midrise else INTEGER_BITS).get(precision)
         if bits is not None and len(shape) > 1:
             *matrices, _, columns = shape
+            columns = 1 if midrise else columns
             scale_X1O = np.frombuffer(take(2 * math.prod(matrices) * columns), "<f2").reshape(*matrices, 1, columns)
             codes_XIO = _unpack_codes(take((size * bits + 7) // 8), size, bits).reshape(shape)
             with np.errstate(invalid="ignore", over="ignore"):  # flipped bits can make a scale infinite
-                w_XIO = codes_XIO.astype(np.float32) * scale_X1O.astype(np.float32)
+                w_XIO = (codes_XIO.astype(np.float32) + 0.5 * midrise) * scale_X1O.astype(np.float32)
         else:
             dtype = "<f4" if precision == "float32" else "<f2"
             w_XIO = np.frombuffer(take(size * np.dtype(dtype).itemsize), dtype).astype(np.float32).reshape(shape)
@@ -79,6 +93,13 @@ def column_scales(w_XIO: ndarray, bits: int) -> ndarray:
     # Rounded up, so that the largest weight still fits.
     rounded_up: ndarray = np.nextafter(scale_X1O.astype(np.float16), np.float16(np.inf))
     return rounded_up
+
+
+def matrix_steps(w_XIO: ndarray, bits: int) -> ndarray:
+    """float16 (..., 1, 1): the step between two of 2^bits levels, in proportion to the matrix's RMS."""
+    rms_X11 = np.sqrt(np.square(w_XIO, dtype=np.float64).mean(axis=(-2, -1), keepdims=True))
+    steps: ndarray = np.maximum(BEST_STEP[bits] * rms_X11, LEAST_STEP).astype(np.float16)
+    return steps
 
 
 def _pack_codes(codes: ndarray, bits: int) -> bytes:

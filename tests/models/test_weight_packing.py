@@ -7,16 +7,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 
-from models.precisions import PRECISIONS
-from models.weight_packing import flip_bits, pack, unpack
+from models.precisions import MIDRISE_BITS, PRECISIONS
+from models.weight_packing import BEST_STEP, flip_bits, pack, unpack
 
 BITS = {"float32": 32, "float16": 16, "int8": 8, "int6": 6, "int4": 4, "int3": 3}
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    precision=st.sampled_from(PRECISIONS),
+    precision=st.sampled_from([name for name in PRECISIONS if name not in MIDRISE_BITS]),
     shapes=st.lists(st.lists(st.integers(1, 7), min_size=1, max_size=3).map(tuple), min_size=1, max_size=3),
     scale=st.floats(1e-3, 1e3),
     seed=st.integers(0, 1000),
@@ -43,6 +45,39 @@ def test_what_comes_back_is_what_is_stored(precision, shapes, scale, seed):
     assert unpack(again, {name: tuple(w.shape) for name, w in weights.items()}, precision).keys() == back.keys()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    precision=st.sampled_from(list(MIDRISE_BITS)),
+    shape=st.lists(st.integers(1, 7), min_size=2, max_size=3).map(tuple),
+    scale=st.floats(1e-3, 1e3),
+    seed=st.integers(0, 1000),
+)
+def test_midrise_levels_are_the_nearest_of_as_many_as_the_bits_can_name(precision, shape, scale, seed):
+    weight = scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    bits = MIDRISE_BITS[precision]
+    content = pack({"w": weight}, precision)
+    assert len(content) == 2 * math.prod(shape[:-2]) + math.ceil(bits * weight.numel() / 8)
+    back = unpack(content, {"w": shape}, precision)["w"]
+    steps = np.frombuffer(content[: 2 * math.prod(shape[:-2])], "<f2").astype(np.float32)
+    for matrix, stored, step in zip(weight.view(-1, *shape[-2:]), back.view(-1, *shape[-2:]), steps, strict=True):
+        assert step == pytest.approx(BEST_STEP[bits] * float(matrix.square().mean().sqrt()), rel=1e-3, abs=1e-4)
+        levels = float(step) * (torch.arange(2**bits) - (2**bits - 1) / 2)
+        assert torch.isin(stored, levels).all()
+        nearest = (matrix[..., None] - levels).abs().amin(-1)
+        assert ((matrix - stored).abs() <= nearest + 1e-5 * step).all()
+
+
+@pytest.mark.parametrize("bits", BEST_STEP)
+def test_the_steps_are_those_that_round_a_normal_variable_best(bits):
+    x = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+
+    def squared_error(step):
+        return np.square(x - step * (np.floor(x / step).clip(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) + 0.5)).mean()
+
+    best = minimize_scalar(squared_error, bounds=(0.1, 2.0), method="bounded").x
+    assert best == pytest.approx(BEST_STEP[bits], rel=2e-3)
+
+
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_packing_twice_changes_nothing(precision):
     weights = {"w": torch.randn(5, 3, generator=torch.Generator().manual_seed(0))}
@@ -53,6 +88,11 @@ def test_packing_twice_changes_nothing(precision):
 def test_a_matrix_of_zeros_survives():
     back = unpack(pack({"w": torch.zeros(3, 2)}, "int8"), {"w": (3, 2)}, "int8")
     assert torch.equal(back["w"], torch.zeros(3, 2))
+
+
+def test_a_matrix_of_zeros_has_a_step_too():
+    back = unpack(pack({"w": torch.zeros(3, 2)}, "midrise2"), {"w": (3, 2)}, "midrise2")
+    assert torch.allclose(back["w"], torch.zeros(3, 2), atol=1e-4)
 
 
 def test_a_wrong_shape_is_noticed():
