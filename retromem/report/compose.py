@@ -116,7 +116,10 @@ def _ledger(rows: Sequence[Row], study: str, role: str, twin: bool | None = None
     here = [row for row in rows if row.study == study]
     twin = any(row.twin for row in here) if twin is None else twin
     of_twin = [row for row in here if row.twin == twin]
-    return ledger_table(of_twin, twin=twin, num_facts=ledger_size(of_twin), role=role)
+    size = ledger_size(of_twin)
+    if size is None:
+        return Table(caption="", header=(), blocks=())
+    return ledger_table(of_twin, twin=twin, num_facts=size, role=role)
 
 
 def _others(rows: Sequence[Row], study: str) -> list[Section]:

@@ -31,6 +31,10 @@ _DASHES: list["LineStyleType"] = [
 ]
 
 
+_MOST_LINES = 16
+"""in one pair of axes; of more memories the bars and the table say it"""
+
+
 def study_pictures(rows: Sequence[Row], capacities: Sequence[CapacityRow], study: str) -> list[Picture]:
     """Accuracy and density against size, real values against the twin, and FFN kinds; each where the rows have it."""
     here = [row for row in rows if row.study == study and row.role == "arm"]
@@ -40,7 +44,7 @@ def study_pictures(rows: Sequence[Row], capacities: Sequence[CapacityRow], study
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", study)
     claimed = [row for row in here if row.twin == twin]
     pictures = []
-    if len({row.num_facts for row in claimed}) > 1:
+    if len({row.num_facts for row in claimed}) > 1 and len({row.memory for row in claimed}) <= _MOST_LINES:
         pictures += [_draw_accuracy(claimed, stem), _draw_density(claimed, stem)]
     both = {_cell(row) for row in here if row.twin} & {_cell(row) for row in here if not row.twin}
     if both:

@@ -29,11 +29,12 @@ _LEDGER: tuple[tuple[str, str, Callable[[float | int], str]], ...] = (
 _OFTEN_ALIKE = ("maintain_bytes", "value_bytes", "shared_bytes", "seeded_bytes")
 
 
-def ledger_size(rows: Sequence[Row]) -> int:
+def ledger_size(rows: Sequence[Row]) -> int | None:
     """The largest size that both sides finished.
 
     Without two sides the largest that every arm finished and at which some arm still answers as written: beyond its
-    capacity a memory's numbers say little. The largest of all if there is neither.
+    capacity a memory's numbers say little. The largest of all if none answers so well. None where the arms share no
+    size, as in a search for capacities: there is nothing to set side by side.
     """
     sizes: dict[str, set[int]] = {}
     for row in rows:
@@ -44,10 +45,14 @@ def ledger_size(rows: Sequence[Row]) -> int:
     else:
         asked = [row for row in rows if (row.role, row.phrasing) == ("arm", "identical")]
         arms = {row.memory for row in asked}
-        candidates = {row.num_facts for row in asked if (row.accuracy or 0) >= TAU["identical"]}
-        candidates = {
-            num_facts for num_facts in candidates if arms == {row.memory for row in asked if row.num_facts == num_facts}
+        common = {
+            num_facts
+            for num_facts in {row.num_facts for row in asked}
+            if arms == {row.memory for row in asked if row.num_facts == num_facts}
         }
+        if arms and not common:
+            return None
+        candidates = common & {row.num_facts for row in asked if (row.accuracy or 0) >= TAU["identical"]}
     return max(candidates or {row.num_facts for row in rows})
 
 
