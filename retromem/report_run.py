@@ -67,7 +67,7 @@ def read_results(run: Path, cells: Sequence[str]) -> RunResults:
 def _panels(record: Mapping[str, Any], results: RunResults) -> list[Panel]:
     """The panels that have points, as their configs in the plan say."""
     panels = []
-    for name, its in record["panels"].items():
+    for name, its in record.get("panels", {}).items():
         config = build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel
         # A formula is the same for every seed.
         points = list(dict.fromkeys(point for cell, point in results.points if cell in its["cells"]))

@@ -36,6 +36,13 @@ def measured(claim: Claim) -> ReproducedRow:
         ours = float(claim.measure())
     except Exception:
         reason = traceback.format_exc(limit=-3)
+    return _row(claim, ours=ours, seconds=time.perf_counter() - start, reason=reason)
+
+
+_KILLED = "The pool of workers broke before this number was there; run the command again."
+
+
+def _row(claim: Claim, *, ours: float | None = None, seconds: float = 0.0, reason: str = "") -> ReproducedRow:
     return ReproducedRow(
         source=claim.source,
         setting=claim.setting,
@@ -47,7 +54,7 @@ def measured(claim: Claim) -> ReproducedRow:
         low=claim.band[0],
         high=claim.band[1],
         tier=claim.tier,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
         reason=reason,
     )
 
@@ -57,6 +64,7 @@ def reproduce(
 ) -> list[ReproducedRow]:
     """Measure, say each number as it comes, write table, page and results.csv; rows in the order of the claims."""
     from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import BrokenProcessPool
 
     start = time.perf_counter()
     seconds = sum(claim.seconds_expected for claim in claims) / num_workers
@@ -65,10 +73,13 @@ def reproduce(
     longest_first = sorted(range(len(claims)), key=lambda number: -claims[number].seconds_expected)
     pool = Parallel(n_jobs=max(2, num_workers), pre_dispatch=num_workers, batch_size=1, return_as="generator_unordered")
     found: dict[int, ReproducedRow] = {}
-    for number, row in pool(delayed(_numbered)(number, claims[number]) for number in longest_first):
-        found[number] = row
-        say(f"  {len(found)}/{len(claims)} {said(row)}")
-    rows = [found[number] for number in range(len(claims))]
+    try:
+        for number, row in pool(delayed(_numbered)(number, claims[number]) for number in longest_first):
+            found[number] = row
+            say(f"  {len(found)}/{len(claims)} {said(row)}")
+    except BrokenProcessPool:
+        say("  a worker process was killed (out of memory?): the numbers that are missing count as failed")
+    rows = [found.get(number) or _row(claims[number], reason=_KILLED) for number in range(len(claims))]
     method = {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),

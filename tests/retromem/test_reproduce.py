@@ -115,6 +115,15 @@ def test_rows_come_in_order_from_processes_of_their_own(tmp_path):
     assert "1 of 3 numbers are out of their bands." in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_killed_worker_costs_numbers_not_the_table(tmp_path):
+    told = []
+    claims = [claim(setting="killed", measure=partial(os._exit, 9))]
+    (row,) = reproduce(claims, tmp_path / "out", command="make it", num_workers=1, say=told.append)
+    assert (row.ours, row.passes) == (None, False) and "run the command again" in row.reason
+    assert "worker process was killed" in told[-1]
+    assert (tmp_path / "out" / "index.html").exists()
+
+
 @pytest.mark.parametrize(("ours", "status"), [(2.0, None), (3.0, 1)])
 def test_the_command_ends_with_1_where_a_number_is_out_of_its_band(ours, status, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
