@@ -14,15 +14,17 @@ import pytest
 from retromem.cells import Cell, plan
 from retromem.configuration import apply_override, build, read_config
 from retromem.experiment import ExperimentConfig
+from retromem.panel_cells import plan_panels
+from retromem.panels.panel_config import PanelConfig
 from retromem.run_cell import texts_of
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-SELF_EXPLAINING = {"title", "question", "source", "role", "seeds"}
+SELF_EXPLAINING = {"title", "question", "source", "role", "seeds", "panel"}
 
 
 def experiment(path: Path, facts: Path | None = None) -> ExperimentConfig:
     content = read_config(path)
-    for study, part in content["studies"].items():
+    for study, part in content.get("studies", {}).items():
         if part["knowledge"]["source"] == "file":
             assert facts is not None
             apply_override(content, f"studies.{study}.knowledge.file", json.dumps(str(facts)))
@@ -47,8 +49,11 @@ def test_a_config_is_read_and_planned(path: Path, tmp_path: Path) -> None:
     config = experiment(path, facts)
     cells = plan(config, encoder_hash="any")
     assert {cell.study for cell in cells} == set(config.studies)
-    assert len({cell.folder_name for cell in cells}) == len(cells)
-    assert any(cell.role == "arm" for cell in cells)
+    assert any(cell.role == "arm" for cell in cells) or not cells
+    panels = plan_panels(config.panels, encoder_hash="any")
+    assert {cell.name for cell in panels} == set(config.panels)
+    assert cells or panels
+    assert len({cell.folder_name for cell in (*cells, *panels)}) == len(cells) + len(panels)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -57,7 +62,8 @@ def test_every_field_is_commented_or_explains_itself(path: Path) -> None:
     texts = [other.read_text() for other in CONFIGS]
     commented = {key for text in texts for key, _, comment in pattern.findall(text) if comment}
     own = {key for key, value, _ in pattern.findall(path.read_text()) if value}
-    assert own - commented - SELF_EXPLAINING == set()
+    # A panel is called by what it asks.
+    assert own - commented - SELF_EXPLAINING - set(read_config(path).get("panels", {})) == set()
     assert path.read_text().startswith("# ")
 
 
@@ -79,6 +85,8 @@ def test_every_field_of_a_config_has_its_docstring(cls: type) -> None:
     for node, following in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             hint = hints[node.target.id]
+            if issubclass(cls, PanelConfig) and node.target.id in PanelConfig.__annotations__:
+                continue  # said there
             if get_origin(hint) is Literal and (node.target.id == tag or len(get_args(hint)) == 1):
                 continue  # which kind it is
             explained = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)

@@ -63,9 +63,9 @@ def test_only_the_command_line_knows_jsonargparse() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("retromem/report/")])
-def test_the_report_knows_rows_and_little_else(name: str) -> None:
+def test_the_report_knows_rows_and_points_and_little_else(name: str) -> None:
     own = [module for module in imported(REPO / name) if module.partition(".")[0] in PACKAGES]
-    allowed = ("retromem.report", "retromem.rows", "retrieval.errors", "retrieval.atomic")
+    allowed = ("retromem.report", "retromem.rows", "retromem.points", "retrieval.errors", "retrieval.atomic")
     assert not [module for module in own if not any(in_room(module, room) for room in allowed)]
     assert not [
         module for module in imported(REPO / name) if module.partition(".")[0] in ("torch", "faiss", "lightning")

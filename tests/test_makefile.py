@@ -129,7 +129,7 @@ def test_an_index_without_a_folder_is_left_to_the_command_to_refuse(checkout: Pa
     ("target", "arguments"),
     [
         ("doctor", ["-m", "retromem", "doctor"]),
-        ("test", ["-m", "pytest", "-q", "-m", "not slow and not gpu"]),
+        ("test", ["-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile", "-m", "not slow and not gpu"]),
         ("test-slow", ["-m", "pytest", "-q", "-m", "slow and not gpu"]),
     ],
 )

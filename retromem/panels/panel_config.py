@@ -16,7 +16,9 @@ class PanelConfig(ABC):
     """A frozen dataclass whose first field, `panel`, names its kind. One cell measures it for one seed."""
 
     panel: str
+    """its kind"""
     seeds: tuple[int, ...]
+    """of everything that is drawn: keys, labels, first weights"""
     seconds_expected: ClassVar[float]
     """of one seed at its defaults on one core, as measured"""
 

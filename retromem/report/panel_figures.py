@@ -122,12 +122,15 @@ def _draw_rows(
                 continue
             colour = looks[series][0] if len(chart.quantities) == 1 else _COLOURS[number % len(_COLOURS)]
             axes.plot([spread.low, spread.high], [height, height], color=colour, linewidth=2, alpha=0.4)
-            label = (chart.names or {}).get(quantity, quantity) if len(chart.quantities) > 1 and not height else None
+            label = (chart.names or {}).get(quantity, quantity) if len(chart.quantities) > 1 else None
             axes.plot(spread.median, height, linestyle="None", marker=_MARKERS[number], color=colour, label=label)
     axes.set_yticks(range(len(shown)), [fill(series, 32) for series in shown], fontsize=9.5)
     axes.set_ylim(-0.6, len(shown) - 0.4)
     if chart.y_scale == "log":
         axes.set_xscale("log")
+        # Powers of ten would be set as formulas, which these pictures do not have.
+        axes.xaxis.set_major_formatter(lambda number, _: f"{number:,.4g}")
+        axes.xaxis.set_minor_formatter(lambda number, _: "")
     elif chart.percent:
         axes.xaxis.set_major_formatter(lambda share, _: percent_text(share))
     axes.set_xlabel(chart.y_label)
@@ -140,7 +143,7 @@ def _label(chart: Chart, series: str, quantity: str) -> str:
 
 
 def _set_scales(axes: "Axes", chart: Chart, places: Sequence[float]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     if chart.x_scale == "log" and places:
         axes.set_xscale("log")
@@ -150,6 +153,11 @@ def _set_scales(axes: "Axes", chart: Chart, places: Sequence[float]) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.4g}"))
     if chart.y_scale == "log":
         axes.set_yscale("log")
+        # Powers of ten would be set as formulas, which these pictures do not have.
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.4g}"))
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,), numticks=12))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     elif chart.percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent_text(share)))
 

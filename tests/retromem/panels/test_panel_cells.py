@@ -9,7 +9,7 @@ from retrieval.errors import UserError
 from retromem.configuration import build
 from retromem.experiment import ExperimentConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
-from retromem.panels.toy_features import ToyFeaturesConfig
+from retromem.panels.theory.toy_features import ToyFeaturesConfig
 from retromem.points import Point, point_from_json, points_to_csv
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Chart, Panel, PanelPage

@@ -17,16 +17,18 @@ class ToyFeaturesConfig(PanelConfig):
 
     panel: Literal["toy_features"] = "toy_features"
     num_features: int = 80
+    """of the input"""
     dim: int = 20
     """hidden dimensions"""
     steps: int = 3000
     """of training"""
     seeds: tuple[int, ...] = (0, 1, 2)
+    """of first weights and of inputs"""
 
     seconds_expected: ClassVar[float] = 30.0
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
-        from retromem.panels.toy_features_points import toy_features_points
+        from retromem.panels.theory.toy_features_points import toy_features_points
 
         return toy_features_points(self, seed)
 

@@ -13,7 +13,7 @@ from models.toy_superposition import (
 from retromem.points import Point
 
 if TYPE_CHECKING:
-    from retromem.panels.toy_features import ToyFeaturesConfig
+    from retromem.panels.theory.toy_features import ToyFeaturesConfig
 
 
 def toy_features_points(config: "ToyFeaturesConfig", seed: int) -> list[Point]:

@@ -1,0 +1,1 @@
+"""What keeps an FFN below its capacity: each limit as a gap to the best that is known."""

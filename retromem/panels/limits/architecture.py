@@ -1,0 +1,185 @@
+"""Panel: what the architecture makes of equal parameters: depth against width, serial against parallel, presets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
+
+from models.any_ffn import AnyFFNConfig, sized
+from models.ffn_kinds import DenseConfig, GatedConfig
+from models.presets import Preset, PresetConfig
+from models.stack_kinds import StackConfig
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve, series_of
+from retromem.panels.spread_text import against, known, spread_cell
+from retromem.points import Point
+from retromem.report.numerals import count_text, list_text, significant_text
+from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import Spread
+from retromem.report.table_text import Cell, Table
+
+ONE_LAYER: Mapping[str, AnyFFNConfig] = {
+    "gelu": DenseConfig(kind="gelu"),
+    "swiglu": GatedConfig(kind="swiglu"),
+}
+STACKS: Mapping[str, StackConfig] = {
+    "gelu": StackConfig(block=DenseConfig(kind="gelu")),
+    "swiglu": StackConfig(block=GatedConfig(kind="swiglu")),
+}
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+GUIDE_LINE = "published guide line, ReLU"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureConfig(PanelConfig):
+    """Capacity of stacks over depth, serial and parallel, and of presets, all at equal parameters."""
+
+    panel: Literal["architecture"] = "architecture"
+    dim: int = 16
+    """of the stream, of keys and of codes"""
+    num_params: int = 2100
+    """of the whole FFN or stack, at most"""
+    num_values: int = 16
+    """that a fact can have"""
+    depths: tuple[int, ...] = (1, 2, 4)
+    """of the serial stacks"""
+    preset_depth: int = 2
+    """blocks of each preset"""
+    steps: int = 1500
+    """of each training, at most"""
+    resolution: float = 0.05
+    """of the searches for the capacity, relative"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of keys, labels and first weights"""
+
+    seconds_expected: ClassVar[float] = 150.0
+
+    def __post_init__(self) -> None:
+        if self.preset_depth not in self.depths:
+            raise ValueError(f"preset_depth must be one of depths, {self.depths}, not {self.preset_depth}")
+        for ffn in (*(stack for _, stack in self.stacks), *self.whole.values()):
+            sized(ffn, self.num_params, self.dim, self.dim)  # says which one does not fit, and its smallest size
+
+    @property
+    def stacks(self) -> Sequence[tuple[str, StackConfig]]:
+        """The series of each stack, which has its depth; their width is still to be chosen."""
+        return [(name, replace(stack, depth=depth)) for name, stack in STACKS.items() for depth in self.depths]
+
+    @property
+    def whole(self) -> Mapping[str, AnyFFNConfig]:
+        """One layer of each kind, and the presets."""
+        whole: dict[str, AnyFFNConfig] = {one_layer(kind): config for kind, config in ONE_LAYER.items()}
+        return whole | {name: PresetConfig(kind=name, depth=self.preset_depth) for name in PRESETS}
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.limits.architecture_points import architecture_points
+
+        return architecture_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        return PanelPage(
+            title="Architecture at equal parameters",
+            finding=self._finding(points),
+            explained=[
+                f"Every FFN and stack has at most {self.num_params:,} parameters, with norms, routers and read-outs "
+                f"counted, and {self.dim} dimensions. Capacity is the largest number of random keys, each with one of "
+                f"{self.num_values} values, that it answers with accuracy .99 after at most {self.steps:,} steps on "
+                f"all facts, searched to {100 * self.resolution:g} %; bits are divided by its real parameters.",
+                "Stacks are pre-norm with LayerNorm and a plain residual stream. 'Parallel' has a matrix beside each "
+                "FFN, which stands where a transformer has its attention: at equal parameters it is paid for with "
+                "hidden units. Presets are the FFNs of published families: what the name says of kind, norm, bias, "
+                f"order and experts, at depth {self.preset_depth}, without attention.",
+                "The references are one FFN of the same kind without stream or norm, and the published guide line of "
+                "one ReLU layer (2.06 bits per parameter, Nichani et al.). Mixtures are counted by all their "
+                "parameters, although only some answer a key.",
+                "Learning rate and steps are the same for all and were tuned for none. Small stacks of random facts "
+                "say nothing of what depth gives a language model beside storage.",
+            ],
+            charts=[
+                Chart(
+                    title="Depth against width",
+                    quantities=["bits_per_param"],
+                    x_label="blocks",
+                    y_label="bits per parameter at accuracy .99",
+                    x_scale="log",
+                    series=[*STACKS, *(one_layer(kind) for kind in ONE_LAYER), GUIDE_LINE],
+                ),
+                Chart(
+                    title=f"Presets at depth {self.preset_depth}, and one layer",
+                    quantities=["whole_bits_per_param"],
+                    y_label="bits per parameter at accuracy .99",
+                ),
+            ],
+            tables=[self._table(points)],
+        )
+
+    def _finding(self, points: Sequence[Point]) -> str:
+        said = []
+        for kind in ONE_LAYER:
+            flat = known(points, "whole_bits_per_param", one_layer(kind))
+            by_depth = curve(points, "bits_per_param", kind)
+            best = max(by_depth, key=lambda depth: by_depth[depth].median)
+            deepest = max(by_depth)
+            said.append(
+                f"{kind} holds {significant_text(flat.median)} bits per parameter in one layer and "
+                f"{significant_text(by_depth[best].median)} in its best stack, of {_blocks(best)} "
+                f"({self._against(by_depth[best], flat)}), {significant_text(by_depth[deepest].median)} in "
+                f"{_blocks(deepest)}"
+            )
+        serial = {
+            "gptj": known(points, "whole_bits_per_param", "gpt2"),
+            "palm": curve(points, "bits_per_param", "swiglu")[float(self.preset_depth)],
+        }
+        parallel = []
+        for preset, of in serial.items():
+            beside = known(points, "whole_bits_per_param", preset)
+            parallel.append(
+                f"{preset} {significant_text(beside.median)} against {significant_text(of.median)} of the same "
+                f"blocks in series ({self._against(beside, of)})"
+            )
+        guide = known(points, "whole_bits_per_param", GUIDE_LINE).median
+        held = {name: known(points, "whole_bits_per_param", name).median for name in PRESETS}
+        ranked = sorted(held, key=lambda name: -held[name])
+        return (
+            f"At equal parameters {'; '.join(said)} (published guide line of one ReLU layer: "
+            f"{significant_text(guide)}). Parallel at {_blocks(float(self.preset_depth))}: "
+            f"{list_text(parallel)}. Presets: "
+            f"{list_text([f'{name} {significant_text(held[name])}' for name in ranked])}."
+        )
+
+    def _against(self, spread: Spread, other: Spread) -> str:
+        return against(spread, other, resolution=self.resolution)
+
+    def _table(self, points: Sequence[Point]) -> Table:
+        def line(name: str, series: str, quantity: str, x: float | None) -> list[Cell]:
+            of = quantity.removesuffix("bits_per_param")
+            return [
+                Cell(text=name),
+                spread_cell(known(points, f"{of}facts", series, x), count_text),
+                Cell(text=count_text(known(points, f"{of}params", series, x).median)),
+                spread_cell(known(points, quantity, series, x), significant_text),
+            ]
+
+        stacks = [
+            line(f"{series}, {_blocks(depth)}", series, "bits_per_param", depth)
+            for series in STACKS
+            for depth in curve(points, "bits_per_param", series)
+        ]
+        whole = [
+            line(series, series, "whole_bits_per_param", None)
+            for series in series_of(points, "whole_bits_per_param")
+            if series != GUIDE_LINE
+        ]
+        return Table(
+            caption="Facts held at accuracy .99.",
+            header=["", "facts", "parameters", "bits per parameter"],
+            blocks=[("stacks", stacks), (f"one layer, and presets at depth {self.preset_depth}", whole)],
+        )
+
+
+def one_layer(kind: str) -> str:
+    """The series of the FFN without a stream."""
+    return f"one layer, {kind}"
+
+
+def _blocks(depth: float) -> str:
+    return "1 block" if depth == 1 else f"{count_text(depth)} blocks"

@@ -1,0 +1,63 @@
+"""Points of the architecture: capacity at equal parameters, by search, of stacks, single layers and presets."""
+
+import math
+from typing import TYPE_CHECKING
+
+from models.any_ffn import AnyFFNConfig, sized
+from models.training_budget import TrainingBudget
+from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, random_table, train
+from retromem.panels.built_training import first_facts
+from retromem.panels.limits.architecture import GUIDE_LINE, ONE_LAYER, one_layer
+from retromem.points import Point
+from retromem.theory.memory_formulas import relu_memory
+
+if TYPE_CHECKING:
+    from retromem.panels.limits.architecture import ArchitectureConfig
+
+TAU = 0.99
+# The search starts well below what the weakest holds and ends where no FFN trained like this was ever seen.
+LOW_BITS, HIGH_BITS = 0.75, 3.0
+
+
+def architecture_points(config: "ArchitectureConfig", seed: int) -> list[Point]:
+    """Facts, parameters and bits per parameter of each; the one-layer FFNs also as lines over depth."""
+    most = math.floor(HIGH_BITS * config.num_params / math.log2(config.num_values))
+    table = random_table(most, config.dim, config.num_values, seed=seed)
+    points = []
+    for series, stack in config.stacks:
+        points += _searched(config, stack, table, seed, series=series, x=float(stack.depth))
+    for series, ffn in config.whole.items():
+        points += _searched(config, ffn, table, seed, series=series, x=None)
+    flat = {one_layer(kind) for kind in ONE_LAYER}
+    held = [point for point in points if point.series in flat and point.quantity == "whole_bits_per_param"]
+    # The guide line is the same at every size, so any width will do.
+    guide = relu_memory(config.dim, 2 * config.dim).bits_per_param
+    for depth in config.depths:
+        for point in held:
+            points.append(
+                Point(quantity="bits_per_param", series=point.series, x=float(depth), y=point.y, seed=point.seed)
+            )
+        points.append(Point(quantity="bits_per_param", series=GUIDE_LINE, x=float(depth), y=guide))
+    return [*points, Point(quantity="whole_bits_per_param", series=GUIDE_LINE, y=guide)]
+
+
+def _searched(
+    config: "ArchitectureConfig", ffn: AnyFFNConfig, table: KeyTable, seed: int, *, series: str, x: float | None
+) -> list[Point]:
+    of_size = sized(ffn, config.num_params, config.dim, config.dim)
+    num_params, bits_per_fact = of_size.num_params(config.dim, config.dim), math.log2(config.num_values)
+
+    def reaches(num_facts: int) -> bool:
+        facts = first_facts(table, num_facts)
+        trained = train(of_size, facts, TrainingBudget(steps=config.steps), seed=seed)
+        return accuracy(trained, facts) >= TAU
+
+    low = math.ceil(LOW_BITS * num_params / bits_per_fact)
+    num_facts = most_facts(reaches, low=low, high=len(table.keys_ND), resolution=config.resolution)
+    prefix = "whole_" if x is None else ""
+    y = num_facts * bits_per_fact / num_params
+    return [
+        Point(quantity=f"{prefix}bits_per_param", series=series, x=x, y=y, seed=seed),
+        Point(quantity=f"{prefix}facts", series=series, x=x, y=float(num_facts), seed=seed),
+        Point(quantity=f"{prefix}params", series=series, x=x, y=float(num_params)),
+    ]

@@ -1,0 +1,87 @@
+"""Panel: how many dimensions the codes of values should have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve
+from retromem.points import Point
+from retromem.report.numerals import percent_text, significant_text
+from retromem.report.panel_page import Chart, PanelPage
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeDimensionConfig(PanelConfig):
+    """SwiGLU FFNs of equal parameters, their frozen random value codes in few or many dimensions."""
+
+    panel: Literal["code_dimension"] = "code_dimension"
+    dim: int = 32
+    """of the keys"""
+    num_values: int = 32
+    """drawn uniformly"""
+    num_params: int = 4128
+    """of each FFN, at most: fewer output columns buy more hidden units"""
+    code_dims: tuple[int, ...] = (2, 3, 4, 8, 32)
+    """of the value codes; each is searched for its capacity"""
+    steps: int = 3000
+    """full-batch steps of the capacities"""
+    long_steps: int = 6000
+    """of the one load that is tried at length, at `long_dim`"""
+    long_dim: int = 3
+    """of the value codes there"""
+    long_bits_per_param: float = 3.05
+    """the load"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of keys, values, codes and first weights"""
+
+    seconds_expected: ClassVar[float] = 160.0
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.limits.code_dimension_points import code_dimension_points
+
+        return code_dimension_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        density = curve(points, "bits_per_param", "SwiGLU")
+        densest = max(density, key=lambda dim: density[dim].median)
+        widest = max(density)
+        noisy = curve(points, "accuracy at key noise .1", "SwiGLU")
+        tried = [p for p in points if p.quantity == "accuracy at length"]
+        held = sum(point.y >= 0.99 for point in tried)
+        return PanelPage(
+            title="How values are coded",
+            finding=f"At equal parameters, value codes in {densest:g} dimensions hold "
+            f"{significant_text(density[densest].median)} bits a parameter, codes in {widest:g} "
+            f"{significant_text(density[widest].median)}; with keys moved by .1 they answer "
+            f"{percent_text(noisy[densest].median)} and {percent_text(noisy[widest].median)}. Trained for "
+            f"{self.long_steps:,} steps in {self.long_dim} dimensions, "
+            f"{significant_text(self.long_bits_per_param)} bits a parameter are held by {held} of {len(tried)} seeds.",
+            explained=[
+                f"SwiGLU, keys of {self.dim} dimensions, {self.num_values} values, {self.num_params:,} float32 "
+                f"parameters at most, capacity at accuracy .99 after {self.steps:,} full-batch steps of Adam. The "
+                "codes of the values are random unit vectors, frozen and stored nowhere; only their dimension changes.",
+                "Every dimension of a code costs a weight for each hidden unit. Where a few numbers can tell the "
+                "values apart, those weights do more as further units.",
+                "The dashed lines are the published guide line of ReLU FFNs (2.08) and the densest construction of "
+                "this project, values as levels of one score, without gradient descent (3.6).",
+                "The closer the codes lie, the less a key may move: capacity here is bought with robustness.",
+            ],
+            charts=[
+                Chart(
+                    title="Capacity",
+                    quantities=["bits_per_param"],
+                    x_label="dimensions of a value's code",
+                    y_label="bits per parameter",
+                    x_scale="log",
+                ),
+                Chart(
+                    title="At that capacity, keys moved by a tenth of their length",
+                    quantities=["accuracy at key noise .1"],
+                    x_label="dimensions of a value's code",
+                    y_label="right answers",
+                    x_scale="log",
+                    percent=True,
+                ),
+            ],
+        )

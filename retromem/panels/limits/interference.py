@@ -1,0 +1,165 @@
+"""Panel: what writing more facts does to those already written, and whether sparse routing protects them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import series_of, spread_at
+from retromem.points import Point
+from retromem.report.numerals import list_text, percent_text, significant_text
+from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import Spread
+from retromem.report.table_text import Cell, Table
+
+INDEX = "index"
+CHANCE = "chance"
+
+_COLUMNS = {
+    "facts_a_group": ("facts a group", False),
+    "accuracy_alone": ("A, written alone", True),
+    "accuracy_beside": ("A, written together with B", True),
+    "accuracy_after": ("A, once B was written after it", True),
+    "bits_lost": ("bits lost a fact of A", False),
+    "accuracy_rewritten": ("A, once B was rewritten", True),
+    "cosine_at_start": ("gradient cosine at initial weights", False),
+    "purity": ("routing purity", True),
+    "purity_permuted": ("the same, groups permuted", True),
+    "slots_used": ("slots in use", True),
+}
+"""quantity -> its column, and whether it is a share"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterferenceConfig(PanelConfig):
+    """Two groups of facts, one written after the other and both together, into kinds of equal parameters."""
+
+    panel: Literal["interference"] = "interference"
+    num_params: int = 2048
+    """of every kind, at most"""
+    load: float = 0.9
+    """facts of both groups together, over what the kind stores of such keys at accuracy .99"""
+    offsets: tuple[float, ...] = (0.0, 1.0)
+    """lengths of a group's common direction, relative to a key's own; 0: nothing in a key tells its group"""
+    steps: int = 3000
+    """of each training, at most"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    seconds_expected: ClassVar[float] = 60.0
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.limits.interference_points import interference_points
+
+        return interference_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        apart = max(self.offsets)
+        return PanelPage(
+            title="Interference: what new facts do to old ones",
+            finding=_finding(points, apart),
+            explained=[
+                f"Two disjoint groups of facts, A and B: random keys in 16 dimensions plus {significant_text(apart)} "
+                "times the group's own direction, normalised (0 times: nothing in a key tells its group), and 16 "
+                f"values that both groups share. Every kind has at most {self.num_params:,} parameters and gets as "
+                f"many facts as make both groups together {percent_text(self.load)} of what it stores: they would fit.",
+                f"In turn: A is written (Adam, full batch, until it is stored, at most {self.steps:,} steps), then B "
+                "alone. Beside: A and B are written together; routing and gradients are those of this training. "
+                "Rewritten: after that the facts of B get new values, and B alone is written once more.",
+                "References: guessing is right once in 16. An index, which holds keys and values themselves and "
+                "answers by the nearest key, has nothing to forget; that is computed here, not assumed. The cosine "
+                "between the gradients of the loss on A and on B stands beside that of two random parts of the same "
+                "sizes: near the end of a training the gradients of any two parts cancel. Purity is the share of a "
+                "slot's facts that come from its main group; by chance it is more than half, hence the groups "
+                "permuted.",
+                "Forgetting here is that of plain training on new facts alone. Rehearsal of old facts, freezing and "
+                "penalties on change are not tried, and no kind was told which group a fact belongs to.",
+            ],
+            charts=[
+                Chart(
+                    title="A, after B was written",
+                    quantities=["accuracy_after"],
+                    x_label="group direction, lengths of a key",
+                    y_label="facts of A right",
+                    percent=True,
+                ),
+                Chart(
+                    title="Gradients, in training both",
+                    quantities=["cosine", "cosine_permuted"],
+                    x_label="group direction, lengths of a key",
+                    y_label="cosine",
+                    names={"cosine": "A with B", "cosine_permuted": "groups permuted"},
+                ),
+            ],
+            tables=[_table(points, self.offsets)],
+        )
+
+
+def _finding(points: Sequence[Point], offset: float) -> str:
+    after, rewritten = (_kept(points, quantity, offset) for quantity in ("accuracy_after", "accuracy_rewritten"))
+    return (
+        f"Once B was written after A, {_range(after)} of A is still right, by chance "
+        f"{percent_text(after[CHANCE].median)}, of the index {percent_text(after[INDEX].median)} ({_least(after)}). "
+        f"Where both were written together and B was then rewritten it is {_range(rewritten)} ({_least(rewritten)}), "
+        f"with routing that {_purities(points, offset)}."
+    )
+
+
+def _range(kept: Mapping[str, Spread]) -> str:
+    """From the kind that keeps least to the one that keeps most."""
+    ranked = _ranked(kept)
+    return (
+        f"{percent_text(kept[ranked[-1]].median)} ({ranked[-1]}) to {percent_text(kept[ranked[0]].median)} "
+        f"({ranked[0]})"
+    )
+
+
+def _purities(points: Sequence[Point], offset: float) -> str:
+    parts = []
+    for series in series_of(points, "purity"):
+        own, permuted = (spread_at(points, quantity, series, offset) for quantity in ("purity", "purity_permuted"))
+        if own is not None and permuted is not None:
+            parts.append(f"{percent_text(own.median)} in {series} (permuted {percent_text(permuted.median)})")
+    return f"keeps a slot to its main group by {list_text(parts)}"
+
+
+def _kept(points: Sequence[Point], quantity: str, offset: float) -> dict[str, Spread]:
+    spreads = {series: spread_at(points, quantity, series, offset) for series in series_of(points, quantity)}
+    return {series: spread for series, spread in spreads.items() if spread is not None}
+
+
+def _ranked(kept: Mapping[str, Spread]) -> list[str]:
+    """Those that are trained, from the one that keeps most."""
+    return sorted((series for series in kept if series not in (CHANCE, INDEX)), key=lambda name: -kept[name].median)
+
+
+def _least(kept: Mapping[str, Spread]) -> str:
+    """Who forgets least of those trained, if the seeds agree."""
+    first, second = _ranked(kept)[:2]
+    if kept[first].low > kept[second].high:
+        return f"{first} forgets least"
+    return f"the spread over seeds covers the difference between {first} and {second}"
+
+
+def _table(points: Sequence[Point], offsets: Sequence[float]) -> Table:
+    kinds = [series for series in series_of(points, "accuracy_after") if series != CHANCE]
+    blocks = []
+    for offset in offsets:
+        rows = [
+            [
+                Cell(text=kind),
+                *(_cell(spread_at(points, quantity, kind, offset), share) for quantity, (_, share) in _COLUMNS.items()),
+            ]
+            for kind in kinds
+        ]
+        blocks.append((f"groups {significant_text(offset)} apart", rows))
+    return Table(
+        caption="Accuracy on A, what was lost, and how routing follows the groups; median over seeds",
+        header=["", *(name for name, _ in _COLUMNS.values())],
+        blocks=blocks,
+    )
+
+
+def _cell(spread: Spread | None, share: bool) -> Cell:
+    if spread is None:
+        return Cell(text="–")
+    return Cell(text=percent_text(spread.median) if share else significant_text(spread.median))

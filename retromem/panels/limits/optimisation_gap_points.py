@@ -1,0 +1,188 @@
+"""Points of the optimisation gap: searches for the most facts stored, by construction, exposures and optimiser."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.any_ffn import AnyFFNConfig
+from models.closed_form.value_line import value_line_memory
+from models.ffn import FFN
+from models.ffn_kinds import DenseConfig, GatedConfig
+from models.training_budget import TrainingBudget
+from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, random_table, train
+from retromem.panels.limits.optimisation_gap import SOLVED_KEYS, SOLVED_PAIRS, TRAINED_KEYS, TRAINED_PAIRS
+from retromem.points import Point
+from retromem.reproduce.linsefors_bushnaq import pair_table, sigma90, solved
+
+if TYPE_CHECKING:
+    from retromem.panels.limits.optimisation_gap import OptimisationConfig
+
+_DIM, _NUM_VALUES, _ACCURACY = 16, 16, 0.99
+_BITS_A_FACT = math.log2(_NUM_VALUES)
+_SHARE_DISTURBED = 0.9
+"""of the facts that training stores, at which both stand weight noise"""
+_PAIRS_BUDGET = TrainingBudget(steps=5000, learning_rate=1e-2, goal_nats=2e-4)
+_PUBLISHED_FACTS = {TRAINED_PAIRS: 496.0, SOLVED_PAIRS: 696.0}
+_PUBLISHED_BITS = {
+    "ReLU": {30: 0.45, 100: 1.29, 300: 1.76, 1000: 1.76, 3000: 2.11},
+    "SwiGLU": {30: 0.36, 100: 1.68, 300: 2.28, 1000: 2.43, 3000: 2.74},
+}
+_OPTIMIZERS = {
+    "adam": TrainingBudget(learning_rate=3e-2),
+    "adamw": TrainingBudget(learning_rate=3e-2, optimizer="adamw", weight_decay=0.01),
+    "sgd": TrainingBudget(learning_rate=3.0, optimizer="sgd"),
+    "muon": TrainingBudget(learning_rate=0.2, optimizer="muon"),
+}
+"""momentum 0.9 for sgd; rates tried on another seed: adam .01 and .03, sgd 1 to 10 (which diverges), muon .01 to .2"""
+_PUBLISHED_SIGMA90 = {TRAINED_PAIRS: 2.0e-2, SOLVED_PAIRS: 1.5e-5}
+"""at d = 32 and 2,080 facts"""
+
+
+def optimisation_points(config: "OptimisationConfig", seed: int) -> list[Point]:
+    """Everything of one seed."""
+    dense = DenseConfig(kind="relu", width=config.width)
+    gated = GatedConfig(kind="swiglu", width=config.width)
+    points = _constructions(config, seed) if config.constructions else []
+    for name, kind in (("ReLU", dense), ("SwiGLU", gated)):
+        published = _PUBLISHED_BITS[name]
+        for steps in config.exposures:
+            bits = _bits_per_param(kind, _of_exposures(steps), published[steps], config.resolution, seed=seed)
+            points.append(Point(quantity="bits_per_param", series=name, x=float(steps), y=bits, seed=seed))
+            points.append(
+                Point(quantity="bits_per_param", series=f"{name}, published", x=float(steps), y=published[steps])
+            )
+        for optimizer, budget in _OPTIMIZERS.items():
+            most = max(config.exposures)
+            budgets = [replace(budget, steps=most)]
+            bits = _bits_per_param(kind, budgets, published[most], config.resolution, seed=seed)
+            points.append(Point(quantity=f"{name.lower()}_bits_per_param", series=optimizer, y=bits, seed=seed))
+    return points
+
+
+def _of_exposures(steps: int) -> list[TrainingBudget]:
+    """The better of two learning rates, as in the published sweep."""
+    rates = (3e-2, 1e-1) if steps <= 300 else (1e-2, 3e-2)
+    return [TrainingBudget(steps=steps, learning_rate=rate) for rate in rates]
+
+
+def _bits_per_param(
+    kind: AnyFFNConfig, budgets: Sequence[TrainingBudget], expected: float, resolution: float, *, seed: int
+) -> float:
+    """Of the most random-key facts that any of the budgets stores."""
+    num_params = kind.num_params(_DIM, _DIM)
+
+    def reaches(num_facts: int) -> bool:
+        table = random_table(num_facts, _DIM, _NUM_VALUES, seed=seed)
+        return any(accuracy(train(kind, table, budget, seed=seed), table) >= _ACCURACY for budget in budgets)
+
+    return _searched(reaches, expected * num_params / _BITS_A_FACT, resolution) * _BITS_A_FACT / num_params
+
+
+def _searched(
+    reaches: Callable[[int], bool], expected: float, resolution: float, *, bracket: tuple[float, float] = (0.4, 1.5)
+) -> int:
+    """Within a bracket around what is expected, wide: a seed or an optimiser may lie far from it."""
+    low, high = (max(1, int(share * expected)) for share in bracket)
+    return most_facts(reaches, low=low, high=high, resolution=resolution)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Writer:
+    """A way to the weights, and where to search for the most facts that it stores."""
+
+    series: str
+    write: Callable[[KeyTable], FFN]
+    expected: float
+    bracket: tuple[float, float] = (0.4, 1.5)
+
+
+def _constructions(config: "OptimisationConfig", seed: int) -> list[Point]:
+    pairs = DenseConfig(kind="relu", width=_DIM)
+    on_pairs = [
+        _Writer(
+            series=TRAINED_PAIRS,
+            write=lambda table: train(pairs, table, _PAIRS_BUDGET, seed=seed),
+            expected=_PUBLISHED_FACTS[TRAINED_PAIRS],
+        ),
+        _Writer(
+            series=SOLVED_PAIRS,
+            write=lambda table: solved(_DIM, len(table.keys_ND), seed=seed),
+            expected=_PUBLISHED_FACTS[SOLVED_PAIRS],
+            bracket=(0.4, 1.4),  # there are 1,024 pairs
+        ),
+    ]
+    gated = GatedConfig(kind="swiglu", width=config.width, bias=True)
+    facts_a_bit = gated.num_params(_DIM, _DIM) / _BITS_A_FACT
+    on_keys = [
+        _Writer(
+            series=TRAINED_KEYS,
+            write=lambda table: train(gated, table, TrainingBudget(), seed=seed),
+            expected=2.64 * facts_a_bit,
+        ),
+        _Writer(
+            series=SOLVED_KEYS,
+            write=lambda table: _on_a_line(gated, table, seed=seed),
+            expected=3.07 * facts_a_bit,
+            bracket=(0.9, 1.12),  # beyond what it can hold it takes many times as long
+        ),
+    ]
+    points = _compared(on_pairs, lambda n: pair_table(_DIM, n), 1.0, 5 * _DIM**2, config.resolution / 2, seed)
+    for series, facts in _PUBLISHED_FACTS.items():
+        points.append(Point(quantity="facts_published", series=series, y=facts))
+        points.append(Point(quantity="sigma90_published", series=series, y=_PUBLISHED_SIGMA90[series]))
+    num_params = gated.num_params(_DIM, _DIM)
+    return points + _compared(
+        on_keys,
+        lambda n: random_table(n, _DIM, _NUM_VALUES, seed=seed),
+        _ACCURACY,
+        num_params,
+        config.resolution / 2,
+        seed,
+    )
+
+
+def _compared(
+    writers: Sequence[_Writer],
+    table_of: Callable[[int], KeyTable],
+    goal: float,
+    num_params: int,
+    resolution: float,
+    seed: int,
+) -> list[Point]:
+    """Facts, bits and sigma90 of each, the trained one first: both stand the noise at one load."""
+    points: list[Point] = []
+    at_load = 0
+    for writer in writers:
+
+        def reaches(num_facts: int, writer: _Writer = writer) -> bool:
+            table = table_of(num_facts)
+            return accuracy(writer.write(table), table) >= goal
+
+        facts = _searched(reaches, writer.expected, resolution, bracket=writer.bracket)
+        at_load = at_load or int(_SHARE_DISTURBED * facts)
+        table = table_of(at_load)
+        found = {
+            "facts": float(facts),
+            "stored_bits_per_param": facts * _BITS_A_FACT / num_params,
+            "sigma90": sigma90(writer.write(table), table),
+        }
+        points += [Point(quantity=name, series=writer.series, y=y, seed=seed) for name, y in found.items()]
+    return points
+
+
+def _on_a_line(config: GatedConfig, table: KeyTable, *, seed: int) -> FFN:
+    weights = value_line_memory(
+        table.keys_ND,
+        table.value_ids_N,
+        table.codes_VE,
+        units=config.units(_DIM, _DIM),
+        goal_accuracy=_ACCURACY,
+        # Another stream than that of the keys.
+        generator=torch.Generator().manual_seed(20_000 + seed),
+    )
+    ffn = config.build(_DIM, _DIM, generator=torch.Generator())
+    ffn.load_state_dict(weights)
+    return ffn.eval()

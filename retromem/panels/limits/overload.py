@@ -1,0 +1,151 @@
+"""Panel: more facts than fit, and whether generalisation dips where the FFN is just full."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve, series_of
+from retromem.points import Point
+from retromem.report.numerals import percent_text, significant_text
+from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import Spread
+
+_X = "facts, times the capacity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverloadConfig(PanelConfig):
+    """Random keys up to many times an FFN's capacity: bits stored, accuracy, and queries with noise."""
+
+    panel: Literal["overload"] = "overload"
+    loads: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0, 8.0)
+    """facts, over the capacity that was published for these settings"""
+    width: int = 32
+    """hidden units of the ReLU FFN; the SwiGLU FFN has its parameters at most"""
+    query_noise: float = 0.1
+    """length of the Gaussian noise on a query, relative to its own"""
+    steps: int = 3000
+    """of each training"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    seconds_expected: ClassVar[float] = 20.0
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.limits.overload_points import overload_points
+
+        return overload_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        noise = f"query noise {self.query_noise:g}"
+        return PanelPage(
+            title="Overload: beyond the capacity",
+            finding=_finding(points, self.query_noise),
+            explained=[
+                f"FFNs in 16 dimensions with about {32 * self.width:,} parameters get "
+                f"{significant_text(self.loads[0])} to {significant_text(self.loads[-1])} times as many random keys "
+                "(16 values) as they store at accuracy .99 (2.03 bits a parameter for ReLU, 2.64 for SwiGLU, as "
+                f"published), in {self.steps:,} full-batch steps of Adam each. Bits are those of cross-entropy, after "
+                "temperature and prior share were fitted to the memory's answers; at most the facts' own.",
+                f"Held out are the same keys with Gaussian noise of {significant_text(100 * self.query_noise)} % of "
+                "their length: inputs that were never written, whose answer is known. Loss is the cross-entropy of "
+                "these queries with the probabilities as trained, not fitted: a guess among 16 costs 4 bits. A double "
+                "descent is a loss that falls again as more facts are written.",
+                "Dashed: bits published for one run of the same settings, with capacities of its own. A longer "
+                "training may lift the part beyond the capacity; what is shown is these steps.",
+            ],
+            charts=[
+                Chart(
+                    title="Bits stored",
+                    quantities=["bits_per_param"],
+                    x_label=_X,
+                    y_label="bits a parameter",
+                    x_scale="log",
+                ),
+                Chart(
+                    title="Right answers",
+                    quantities=["accuracy", "accuracy_noisy"],
+                    x_label=_X,
+                    y_label="accuracy",
+                    x_scale="log",
+                    names={"accuracy": "keys as written", "accuracy_noisy": noise},
+                    percent=True,
+                ),
+                Chart(
+                    title="Loss, noisy queries",
+                    quantities=["loss_noisy_bits"],
+                    x_label=_X,
+                    y_label="bits a query",
+                    x_scale="log",
+                    y_scale="log",
+                ),
+            ],
+        )
+
+
+def _finding(points: Sequence[Point], noise: float) -> str:
+    kinds = series_of(points, "accuracy")
+    return " ".join([*(_of_bits(points, kind) for kind in kinds), _of_loss(points, kinds, noise)])
+
+
+def _of_bits(points: Sequence[Point], kind: str) -> str:
+    """Where the most is stored, and what is left at the largest load, each beside the published number."""
+    found, published = curve(points, "bits_per_param", kind), curve(points, "bits_per_param", f"{kind}, published")
+    best, last = max(found, key=lambda load: found[load].median), max(found)
+
+    def told(load: float) -> str:
+        beside = f" (published {significant_text(published[load].median)})" if load in published else ""
+        return f"{significant_text(found[load].median)} bits a parameter{beside}"
+
+    if best == last:
+        return f"{kind} stores most, {told(best)}, at the largest load, {last:g} times its capacity."
+    return f"{kind} stores most, {told(best)}, at {best:g} times its capacity, and {told(last)} at {last:g} times."
+
+
+def _of_loss(points: Sequence[Point], kinds: Sequence[str], noise: float) -> str:
+    """Whether more facts ever help under noise: for each kind, by more than the seeds differ."""
+    parts = []
+    for kind in kinds:
+        loss, right = curve(points, "loss_noisy_bits", kind), curve(points, "accuracy_noisy", kind)
+        falls = _largest_fall(loss)
+        if falls is None:
+            worst = max(loss, key=lambda load: loss[load].median)
+            told = (
+                f"{kind} shows no double descent that the seeds agree on: a noisy query costs up to "
+                f"{_bits_text(loss, worst)}"
+            )
+        else:
+            told = (
+                f"{kind} shows a double descent: a noisy query costs {_bits_text(loss, falls[0])} and "
+                f"{_bits_text(loss, falls[1])}"
+            )
+        rises = _largest_fall({load: _negative(spread) for load, spread in right.items()})
+        if rises is not None:
+            told += f", right answers rise from {_share_text(right, rises[0])} to {_share_text(right, rises[1])}"
+        else:
+            told += f", right answers only fall, to {_share_text(right, max(right))}"
+        parts.append(told)
+    return f"Under query noise {noise:g} {'; '.join(parts)}."
+
+
+def _largest_fall(found: Mapping[float, Spread]) -> tuple[float, float] | None:
+    """The two loads between which the median falls most, if by more than the seeds differ; None where it never does."""
+    falls = [
+        (found[load].median - found[later].median, load, later)
+        for load in found
+        for later in found
+        if later > load and found[load].low > found[later].high
+    ]
+    return max(falls)[1:] if falls else None
+
+
+def _negative(spread: Spread) -> Spread:
+    return Spread(median=-spread.median, low=-spread.high, high=-spread.low, num_seeds=spread.num_seeds)
+
+
+def _bits_text(loss: Mapping[float, Spread], load: float) -> str:
+    return f"{significant_text(loss[load].median)} bits at {load:g} times the capacity"
+
+
+def _share_text(right: Mapping[float, Spread], load: float) -> str:
+    return f"{percent_text(right[load].median)} at {load:g} times"

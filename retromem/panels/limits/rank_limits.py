@@ -1,0 +1,173 @@
+"""Panel: does low rank cost capacity? Asked by intervention: matrices of limited rank, and trained ones cut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from models.ffn_kinds import DenseConfig, GatedConfig
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.spread_text import against, known, spread_cell
+from retromem.points import Point
+from retromem.report.numerals import list_text, percent_text, significant_text
+from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.table_text import Cell, Table
+
+FULL_RANK = "no limit"
+ARMS = {
+    "both": "both matrices limited",
+    "in": "only the matrix in limited",
+    "out": "only the matrix out limited",
+}
+GUIDE_LINE = "2.06 bits per free parameter, both limited"
+CHANCE = "chance"
+CUTS = {"effective": "effective rank", "3/4": "3/4 of the rank", "1/2": "1/2 of the rank", "1/4": "1/4 of the rank"}
+CUT_SHARES = {"3/4": 0.75, "1/2": 0.5, "1/4": 0.25}
+LOADS = (0.5, 0.95)
+"""of what the FFN can hold"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankLimitsConfig(PanelConfig):
+    """Capacity with matrices of limited rank at equal parameters, and what truncation of trained ones loses."""
+
+    panel: Literal["rank_limits"] = "rank_limits"
+    dim: int = 16
+    """of keys and codes"""
+    num_params: int = 1024
+    """of each FFN, at most"""
+    num_values: int = 16
+    """that a fact can have"""
+    ranks: tuple[int, ...] = (2, 4, 8)
+    """of the limited matrices; an FFN with the same parameters must have at least as many hidden units"""
+    steps: int = 3000
+    """of each training, at most"""
+    resolution: float = 0.05
+    """of the searches for the capacity, relative"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of keys, labels and first weights"""
+
+    seconds_expected: ClassVar[float] = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.ranks or not 1 <= min(self.ranks) <= max(self.ranks) <= self.dim:
+            raise ValueError(f"ranks must lie between 1 and dim, which is {self.dim}, not {self.ranks}")
+        # One hidden unit between two products.
+        smallest = 2 * max(self.ranks) * (self.dim + 1)
+        if smallest > self.num_params:
+            raise ValueError(f"num_params must be {smallest:,} or more for rank {max(self.ranks)}")
+
+    @property
+    def cut_kinds(self) -> dict[str, DenseConfig | GatedConfig]:
+        """Kinds whose trained matrices are truncated."""
+        return {"relu": DenseConfig(kind="relu"), "swiglu": GatedConfig(kind="swiglu")}
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.limits.rank_limits_points import rank_limits_points
+
+        return rank_limits_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        return PanelPage(
+            title="Correlated parameters: rank as a cause",
+            finding=f"{self._limited(points)} {self._cut(points)}",
+            explained=[
+                f"Limited: ReLU FFNs learn random keys in {self.dim} dimensions, each with one of {self.num_values} "
+                f"values, in at most {self.steps:,} steps on all facts. A matrix of rank r is a product of two thin "
+                f"ones, trained together; hidden units are as many as about {self.num_params:,} parameters allow, so "
+                "lower rank means a wider layer. Capacity is the largest number of facts at accuracy .99, searched to "
+                f"{percent_text(self.resolution)}.",
+                "A product of rank r has r x r numbers less to choose than it has parameters, since any invertible r x "
+                "r matrix can be moved from one factor to the other. The dashed line is the published 2.06 bits for "
+                "each of those that remain: what is held if the number of free parameters were all that counts. "
+                "Products of full rank are the FFN without limit, written with more parameters of which as many are "
+                "free: counted by the free ones, they show what training products costs by itself.",
+                f"The two sides differ in what they are asked for: keys fill all {self.dim} dimensions, but "
+                f"{self.num_values} values can be told apart in two, each in a direction of its own, so that a matrix "
+                "out of rank 2 forbids no answer and leaves its parameters to more hidden units.",
+                "Cut: trained FFNs at 50 % and 95 % of their capacity, all matrices replaced by the nearest ones of "
+                "lower rank (Eckart and Young), without training again. The reference is Gaussian noise with the "
+                "length, matrix by matrix, of what was cut: the damage of any change of that size. Bits are the "
+                "demand less the list of corrections to wrong answers, as everywhere in this report.",
+            ],
+            charts=[
+                Chart(
+                    title="Capacity with limited rank, equal parameters",
+                    quantities=["bits_per_param"],
+                    x_label=f"rank of the limited matrices, {self.dim} at most",
+                    y_label="bits per parameter at accuracy .99",
+                    x_scale="log",
+                    series=[FULL_RANK, *ARMS.values(), GUIDE_LINE],
+                ),
+                Chart(
+                    title="Accuracy of trained FFNs once cut",
+                    quantities=["accuracy_cut"],
+                    x_label="rank kept, of the full one",
+                    y_label="accuracy",
+                    series=[*(self.cut_series(kind, load) for load in LOADS for kind in self.cut_kinds), CHANCE],
+                    percent=True,
+                ),
+            ],
+            tables=[self._cut_table(points)],
+        )
+
+    def cut_series(self, kind: str, load: float) -> str:
+        return f"{kind}, {percent_text(load)} load"
+
+    def _limited(self, points: Sequence[Point]) -> str:
+        full = next(iter(curve(points, "bits_per_param", FULL_RANK).values()))
+        by_free = curve(points, "bits_per_param", GUIDE_LINE)
+        product = known(points, "bits_per_free_param", FULL_RANK)
+        said = []
+        for name in ARMS.values():
+            limited = curve(points, "bits_per_param", name)
+            lowest, best = min(limited), max(limited, key=lambda rank: limited[rank].median)
+            said.append(
+                f"{name}: {significant_text(limited[lowest].median)} at rank {lowest:.0f} and "
+                f"{significant_text(limited[best].median)} at best, at rank {best:.0f} "
+                f"(against no limit: {against(limited[best], full, resolution=self.resolution)})"
+            )
+        return (
+            f"At equal parameters an FFN without limit holds {significant_text(full.median)} bits per parameter "
+            f"(products of full rank: {significant_text(product.median)} by free parameters). With "
+            f"{'; '.join(said)}. Free parameters alone would give {significant_text(by_free[min(by_free)].median)} "
+            f"with both at rank {min(by_free):.0f}."
+        )
+
+    def _cut(self, points: Sequence[Point]) -> str:
+        said = []
+        for load in LOADS:
+            for kind in self.cut_kinds:
+                series = self.cut_series(kind, load)
+                cut = known(points, "accuracy_cut_effective", series)
+                noise = known(points, "accuracy_noise_effective", series)
+                said.append(f"{series}: {percent_text(cut.median)} (noise of that size {percent_text(noise.median)})")
+        return f"Cut to their effective rank, trained matrices keep this accuracy: {list_text(said)}."
+
+    def _cut_table(self, points: Sequence[Point]) -> Table:
+        blocks = []
+        for load in LOADS:
+            for kind in self.cut_kinds:
+                series = self.cut_series(kind, load)
+                uncut = [spread_cell(known(points, "accuracy_uncut", series), percent_text), Cell(), Cell()]
+                uncut.append(spread_cell(known(points, "bits_per_param_uncut", series)))
+                lines = [[Cell(text="not cut"), *uncut]]
+                for cut, name in CUTS.items():
+                    ending, x = cut_place(cut)
+                    kept = spread_at(points, "rank_kept", series) if x is None else None
+                    cells = [Cell(text=f"{name} (mean {significant_text(kept.median)})" if kept else name)]
+                    for quantity in ("accuracy_cut", "accuracy_noise", "energy_cut"):
+                        cells.append(spread_cell(known(points, f"{quantity}{ending}", series, x), percent_text))
+                    cells.append(spread_cell(known(points, f"bits_per_param_cut{ending}", series, x)))
+                    lines.append(cells)
+                blocks.append((series, lines))
+        return Table(
+            caption="Trained FFNs whose matrices were cut to a lower rank.",
+            header=["", "accuracy", "with noise of that size", "sum of squares cut away", "bits per parameter"],
+            blocks=blocks,
+        )
+
+
+def cut_place(cut: str) -> tuple[str, float | None]:
+    """How the quantities of a cut end, and its x: the effective rank differs from matrix to matrix and has none."""
+    return ("", CUT_SHARES[cut]) if cut in CUT_SHARES else (f"_{cut}", None)

@@ -1,0 +1,1 @@
+"""The theory of what an FFN can hold: each formula beside what trained FFNs do."""

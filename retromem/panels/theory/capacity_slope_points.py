@@ -1,0 +1,53 @@
+"""Points of capacity over hidden units, beside lines of slope 1."""
+
+import math
+from typing import TYPE_CHECKING
+
+from models.ffn_kinds import DenseConfig, GatedConfig
+from models.training_budget import TrainingBudget
+from retromem.panels.facts_stored import facts_stored
+from retromem.points import Point
+from retromem.theory.memory_formulas import relu_memory_of_32_classes
+
+if TYPE_CHECKING:
+    from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
+
+_KINDS: dict[str, tuple[DenseConfig | GatedConfig, float]] = {
+    "ReLU": (DenseConfig(kind="relu"), 2.03),
+    "GELU": (DenseConfig(kind="gelu"), 2.24),
+    "SwiGLU": (GatedConfig(kind="swiglu"), 2.64),
+    "bilinear": (GatedConfig(kind="bilinear"), 2.17),
+}
+"""and the bits a parameter around which the capacity is searched for"""
+
+
+def capacity_slope_points(config: "CapacitySlopeConfig", seed: int) -> list[Point]:
+    """Facts and bits a parameter of every kind at every width; the lines at all widths of the dense kinds."""
+    points, bits_per_fact = [], math.log2(config.num_values)
+    for kind, (open_config, expected) in _KINDS.items():
+        for width in config.widths:
+            ffn = open_config.resized(width)
+            units = ffn.units(config.dim) if isinstance(ffn, DenseConfig) else ffn.units(config.dim, config.dim)
+            facts = facts_stored(
+                ffn,
+                config.dim,
+                config.num_values,
+                TrainingBudget(steps=config.steps),
+                expected_bits_per_param=expected,
+                seed=seed,
+                resolution=config.resolution,
+            )
+            bits = facts * bits_per_fact / ffn.num_params(config.dim, config.dim)
+            points.append(Point(quantity="facts", series=kind, x=float(units), y=float(facts), seed=seed))
+            points.append(Point(quantity="bits_per_param", series=kind, x=float(units), y=bits, seed=seed))
+    # A layer narrower than its keys is no starting point: see the page.
+    first = next((point for point in points if point.x is not None and point.x >= config.dim), points[0])
+    assert first.x is not None
+    for width in config.widths:
+        published = relu_memory_of_32_classes(config.dim, width)
+        lines = {
+            "slope 1 from ReLU at d": first.y * width / first.x,
+            "published 2.08 bits a parameter": published.bits_per_param * published.num_params / bits_per_fact,
+        }
+        points += [Point(quantity="facts", series=line, x=float(width), y=y) for line, y in lines.items()]
+    return points

@@ -1,0 +1,192 @@
+"""Panel: hidden units read as key-value memories. Is a neuron a fact, and are its axes better than any others?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import series_of, spread_at
+from retromem.points import Point
+from retromem.report.numerals import count_text, list_text, percent_text, significant_text
+from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.table_text import Cell, Table
+
+_IN_GROUPS = ", keys in groups"
+_READ_FROM = {"own": "units", "rotated": "rotated units", "permuted": "permuted labels"}
+
+
+def series_name(kind: str, load: float) -> str:
+    """A kind at a share of its capacity."""
+    return f"{kind}, {percent_text(load)} load"
+
+
+def grouped_name(kind: str) -> str:
+    """A kind that was written with keys in groups."""
+    return kind + _IN_GROUPS
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronsConfig(PanelConfig):
+    """Triggers, values and ablation of the units of trained FFNs, beside rotated units and permuted labels."""
+
+    panel: Literal["neurons"] = "neurons"
+    dim: int = 16
+    """of keys and value codes"""
+    num_params: int = 1024
+    """of every kind"""
+    num_values: int = 16
+    """drawn uniformly; also the number of groups of keys"""
+    loads: tuple[float, ...] = (0.5, 0.95)
+    """facts written, as shares of the capacity that was searched for; keys in groups are written at the first"""
+    triggers: int = 10
+    """facts of the highest activations, a unit"""
+    rotations: int = 20
+    """random ones of the hidden layer"""
+    permutations: int = 50
+    """of the labels over the facts"""
+    steps: int = 3000
+    """of each training"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of keys, labels, weights, rotations and permutations"""
+
+    seconds_expected: ClassVar[float] = 31.0
+    """of one seed"""
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.theory.neurons_points import neurons_points
+
+        return neurons_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        every = series_of(points, "rank_own")
+        grouped = [name for name in every if name.endswith(_IN_GROUPS)]
+        series = [name for name in every if name not in grouped]
+        return PanelPage(
+            title="Hidden units as key-value memories",
+            finding=self._finding(points, series, grouped),
+            explained=[
+                f"FFNs of {count_text(self.num_params)} parameters, d = {self.dim}, were trained on random unit keys "
+                f"with one of {self.num_values} values each ({count_text(self.steps)} full-batch steps of Adam), at "
+                "shares of the capacity that each kind reached at accuracy .99. A unit is read as Geva et al. (2021) "
+                f"do: its key are the {self.triggers} facts that excite it most, its value is the row of w_out scored "
+                "by the value codes. Units of SwiGLU count once for each sign. The k winners are 10 % of the units.",
+                "Agreement is the mean of 1 / rank that the row of w_out gives to the values of the triggers. Purity "
+                "is the share of the most common value, or group, among them. Each stands beside two references: the "
+                "labels permuted over the facts, and the same facts read from random rotations of the hidden layer, "
+                "which leave every answer as it was.",
+                "Units of k winners can have fewer triggers than rotated units, and few triggers are pure by chance: "
+                "read their purity against permuted labels. Beating permuted labels says that the layer stores the "
+                "facts, and rotated units do that too. Only what is read better from the units than from all rotations "
+                "speaks for a privileged basis.",
+                "An answer hangs on a unit if it changes when this unit alone is set to zero. A lookup table with a "
+                "unit for each fact would have 1. For keys in groups every key is a group's centre plus noise of the "
+                "same length; values are still drawn at random, so only the groups can be seen in the triggers.",
+                "This says nothing of features of language: random keys have no features that a unit could stand for.",
+            ],
+            charts=[
+                Chart(
+                    title="Agreement with w_out",
+                    quantities=["rank_own", "rank_rotated", "rank_permuted"],
+                    y_label="mean 1 / rank",
+                    series=series,
+                    names=_names("rank"),
+                ),
+                Chart(
+                    title="Triggers alike: value, or group",
+                    quantities=["purity_own", "purity_rotated", "purity_permuted"],
+                    y_label="share of the commonest",
+                    series=[*self._at_first_load(series), *grouped],
+                    names=_names("purity"),
+                ),
+                Chart(
+                    title="Units per answer",
+                    quantities=["deciding_own", "deciding_rotated"],
+                    y_label="units a fact",
+                    series=series,
+                    names=_names("deciding"),
+                ),
+            ],
+            tables=[_table(points, series, grouped)],
+        )
+
+    def _at_first_load(self, series: Sequence[str]) -> list[str]:
+        return [name for name in series if name.endswith(series_name("", self.loads[0]))]
+
+    def _finding(self, points: Sequence[Point], series: Sequence[str], grouped: Sequence[str]) -> str:
+        wins: dict[str, list[int]] = {}
+        for name in series:
+            wins.setdefault(name.rpartition(", ")[0], []).append(_wins(points, "rank", name))
+        always = [kind for kind, seeds in wins.items() if min(seeds) == len(self.seeds)]
+        never = [kind for kind, seeds in wins.items() if max(seeds) == 0]
+        at_times = [kind for kind in wins if kind not in always and kind not in never]
+        said = [
+            f"{how} for {list_text(kinds)}"
+            for how, kinds in (
+                ("at all loads and seeds", always),
+                ("at some", at_times),
+                ("at none", never),
+            )
+            if kinds
+        ]
+        widest = max(series, key=lambda name: _gap(points, "rank", name, "rotated"))
+        hangs = {name: _median(points, "deciding_own", name) for name in series}
+        fewest, most = min(hangs, key=lambda name: hangs[name]), max(hangs, key=lambda name: hangs[name])
+        return (
+            f"Is there a privileged basis? Units say what their triggers answer better than every one of "
+            f"{self.rotations} random rotations of the layer {', '.join(said)}; the widest gap is a mean 1 / rank of "
+            f"{_three(points, 'rank', widest)}, {widest}. Triggers share a value in a share of at most "
+            f"{_purest(points, self._at_first_load(series))}, a group of keys of {_purest(points, grouped)}. "
+            f"An answer hangs on {significant_text(hangs[fewest])} ({fewest}) to {significant_text(hangs[most])} "
+            f"({most}) units, where a unit for each fact would be 1."
+        )
+
+
+def _purest(points: Sequence[Point], series: Sequence[str]) -> str:
+    best = max(series, key=lambda name: _gap(points, "purity", name, "permuted"))
+    return f"{_three(points, 'purity', best)}, {best}"
+
+
+def _gap(points: Sequence[Point], read_out: str, series: str, reference: str) -> float:
+    """Between the units and a reference, of the medians."""
+    return _median(points, f"{read_out}_own", series) - _median(points, f"{read_out}_{reference}", series)
+
+
+def _names(read_out: str) -> dict[str, str]:
+    return {f"{read_out}_{source}": name for source, name in _READ_FROM.items()}
+
+
+def _median(points: Sequence[Point], quantity: str, series: str) -> float:
+    spread = spread_at(points, quantity, series)
+    assert spread is not None, f"{series} has no {quantity}"
+    return spread.median
+
+
+def _three(points: Sequence[Point], read_out: str, series: str) -> str:
+    own, rotated, permuted = (
+        significant_text(_median(points, f"{read_out}_{source}", series)) for source in _READ_FROM
+    )
+    return f"{own} (rotated {rotated}, labels permuted {permuted})"
+
+
+def _wins(points: Sequence[Point], read_out: str, series: str) -> int:
+    """Seeds in which the units are read better than every rotation."""
+    own, highest = (
+        {point.seed: point.y for point in points if (point.quantity, point.series) == (f"{read_out}_{source}", series)}
+        for source in ("own", "rotated_highest")
+    )
+    return sum(own[seed] > highest[seed] for seed in own)
+
+
+def _table(points: Sequence[Point], series: Sequence[str], grouped: Sequence[str]) -> Table:
+    header = ["", "facts", "accuracy", "first trigger's value on top", "rotated", "labels permuted"]
+    lines = []
+    for name in (*series, *grouped):
+        shares = [percent_text(_median(points, f"top_{source}", name)) for source in _READ_FROM]
+        facts, right = _median(points, "facts", name), _median(points, "accuracy", name)
+        lines.append([Cell(text=text) for text in (name, count_text(facts), percent_text(right), *shares)])
+    return Table(
+        caption="What was written, and the share of units whose row of w_out scores the value of their first trigger "
+        "highest. Medians over seeds.",
+        header=header,
+        blocks=[("", lines)],
+    )

@@ -1,0 +1,193 @@
+"""Panel: what 2^(d_ff) counts, the bounds below it, and the regions and patterns that are there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve, spread_at
+from retromem.points import Point
+from retromem.report.numerals import count_text, list_text, percent_text, significant_text
+from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import Spread
+from retromem.report.table_text import Cell, Table
+from retromem.theory.pattern_bounds import affine_regions, central_regions
+
+STATES = ("initial", "trained")
+KEYS = {"stored": "between stored keys", "same_value": "between two of the same value", "fresh": "between fresh keys"}
+"""where segments run"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationPatternsConfig(PanelConfig):
+    """Patterns and regions of one ReLU layer over its width, and of a ReGLU of as many parameters."""
+
+    panel: Literal["activation_patterns"] = "activation_patterns"
+    dims: tuple[int, ...] = (2, 4, 16)
+    """d, of keys and outputs; the ReGLU is measured at the largest"""
+    widths: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
+    """d_ff of the ReLU FFN"""
+    bits_per_param: tuple[float, ...] = (0.25, 0.8, 1.8)
+    """load of the trained FFNs, one for each of `dims`: what they recall near their capacity, which falls with d"""
+    num_values: int = 16
+    """drawn uniformly, one for each key"""
+    num_segments: int = 200
+    """between two stored keys, and as many between two keys that were never stored"""
+    steps: int = 3000
+    """of each training, at most"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    seconds_expected: ClassVar[float] = 40.0
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.theory.pattern_counts_points import activation_patterns_points
+
+        return activation_patterns_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        dim = max(self.dims)
+        loads = [f"{load:g} (d = {dim})" for load, dim in zip(self.bits_per_param, self.dims, strict=True)]
+        return PanelPage(
+            title="Activation patterns: what 2^(d_ff) counts",
+            finding=f"{self._counted(points)} {self._steered(points)}",
+            explained=[
+                "2^(d_ff), 2^(4 n_embd) at the usual width, counts the ways in which the units of a layer could be on "
+                "or off. It is an upper bound that no layer reaches once d_ff > d: its boundaries are d_ff hyperplanes "
+                "of d dimensions, and Zaslavsky counted the cells that they make, each one pattern: for d_ff "
+                "far above d about d_ff^d / d!, a power of the width and no exponential.",
+                "It does not count facts. Two keys in one region can have different answers, and a pattern of its own "
+                "makes no fact recalled: the weights that must tell the answers apart are shared by all regions. "
+                "Counts hold for ReLU and for a ReGLU's gate. SwiGLU, GELU and SiLU switch nothing off: they have no "
+                "regions at all, and store facts nevertheless.",
+                f"Counted: one layer without biases, at initialisation and trained on random facts, "
+                f"{list_text(loads)} bits a parameter. Distinct patterns over the stored keys; "
+                "exact regions in a square of side 2 in the plane through three stored keys (for d = 2, the whole "
+                f"plane); exact regions on {count_text(self.num_segments)} segments between two stored keys, between "
+                "two of the same value, and between two keys that were never stored. A random unit without bias tells "
+                "half of the pairs of random keys apart: 1 + d_ff / 2 regions on a segment.",
+                "Grey lines: the bounds of one layer, and of two layers of d_ff / 2 with biases: the most that any can "
+                "have (layerwise), and what some network has by folding (Montufar). Hanin and Rolnick: the order of "
+                "what is expected of random weights in a unit cube, constant 1, whatever the depth.",
+                "The gate of a ReGLU is what switches: its sign pattern is counted. At equal parameters it has 2/3 as "
+                "many units, and so 2/3 as many boundaries. Were the gate to steer its regions, training would change "
+                "how many boundaries lie between stored keys, or between facts of one value, and not between fresh "
+                "ones. The segments of one row are the same before and after.",
+            ],
+            charts=[
+                Chart(
+                    title=f"Patterns and regions at d = {dim}",
+                    quantities=[f"log2_count_d{dim}"],
+                    x_label="d_ff (ReLU units)",
+                    y_label="log2 of the count",
+                    x_scale="log",
+                    y_scale="log",
+                ),
+                Chart(
+                    title="Regions between stored keys",
+                    quantities=["segment_regions_per_1000_params"],
+                    x_label="d_ff of the ReLU FFN",
+                    y_label="regions per 1,000 parameters",
+                    x_scale="log",
+                    series=[f"{kind}, {what}" for kind in ("ReLU", "ReGLU") for what in ("trained", "random units")],
+                ),
+            ],
+            tables=[self._counts_table(points), self._gate_table(points)],
+        )
+
+    def _at(self, points: Sequence[Point], quantity: str, series: str) -> Spread:
+        """At the largest width."""
+        found = spread_at(points, quantity, series, float(max(self.widths)))
+        assert found is not None, (quantity, series)
+        return found
+
+    def _counted(self, points: Sequence[Point]) -> str:
+        dim, width = max(self.dims), max(self.widths)
+        bound = self._at(points, f"log2_count_d{dim}", "Zaslavsky, no biases").median
+        facts = self._at(points, f"facts_d{dim}", "ReLU").median
+        distinct = self._at(points, f"distinct_d{dim}", "ReLU, trained").median
+        in_plane = self._at(points, f"plane_regions_d{dim}", "ReLU, trained").median
+        return (
+            f"Of the 2^{width} on/off patterns of {width} ReLU units, {dim} inputs can reach 2^{bound:.0f} at most "
+            f"(Zaslavsky); {count_text(facts)} stored facts show {count_text(distinct)} of them once trained, and a "
+            f"plane through three of them {count_text(in_plane)} regions."
+        )
+
+    def _steered(self, points: Sequence[Point]) -> str:
+        """What training does to the boundaries between keys."""
+        said = []
+        for kind in ("ReLU", "ReGLU"):
+            moved, largest = [], 0.0
+            for keys, name in KEYS.items():
+                before, after = (
+                    self._at(points, f"crossings_per_unit_{keys}", f"{kind}, {state}").median for state in STATES
+                )
+                moved.append(f"{significant_text(before)} to {significant_text(after)} {name}")
+                largest = max(largest, abs(after - before))
+            said.append(f"{kind} from {list_text(moved)}, by {significant_text(largest)} at most")
+        return f"Training changes the share of boundaries crossed, .500 for random units, in {'; in '.join(said)}."
+
+    def _counts_table(self, points: Sequence[Point]) -> Table:
+        blocks = []
+        for dim in self.dims:
+            lines = []
+            for width in curve(points, f"facts_d{dim}", "ReLU"):
+                units = round(width)
+                at_most = central_regions(units, 2) if dim == 2 else affine_regions(units, 2)
+                facts = spread_at(points, f"facts_d{dim}", "ReLU", width)
+                right = spread_at(points, f"accuracy_d{dim}", "ReLU", width)
+                assert facts and right
+                line = [Cell(text=f"d_ff = {units}"), Cell(text=count_text(facts.median))]
+                line.append(Cell(text=percent_text(right.median)))
+                for quantity in ("distinct", "alone", "plane_regions", "segment_regions"):
+                    before, after = (
+                        spread_at(points, f"{quantity}_d{dim}", f"ReLU, {state}", width) for state in STATES
+                    )
+                    assert before and after
+                    line.append(Cell(text=_count(after.median), detail=f"initially {_count(before.median)}"))
+                lines.append([*line, Cell(text=count_text(at_most)), Cell(text=_count(1 + units / 2))])
+            blocks.append((f"d = {dim}", lines))
+        return Table(
+            caption="Counts of ReLU FFNs, trained and at initialisation",
+            header=[
+                "",
+                "facts",
+                "right",
+                "patterns of the facts",
+                "facts with a pattern of their own",
+                "regions in a plane",
+                "regions on a segment",
+                "most in a plane",
+                "random units on a segment",
+            ],
+            blocks=blocks,
+        )
+
+    def _gate_table(self, points: Sequence[Point]) -> Table:
+        lines = []
+        for kind in ("ReLU", "ReGLU"):
+            for state in STATES:
+                line = [Cell(text=f"{kind}, {state}"), Cell(text=count_text(self._at(points, "units", kind).median))]
+                for quantity, series in (
+                    ("segment_regions_per_1000_params", f"{kind}, {state}"),
+                    ("plane_regions_per_1000_params", f"{kind}, {state}"),
+                    *((f"crossings_per_unit_{keys}", f"{kind}, {state}") for keys in KEYS),
+                ):
+                    found = self._at(points, quantity, series)
+                    low_high = f"{significant_text(found.low)} to {significant_text(found.high)}"
+                    line.append(Cell(text=significant_text(found.median), detail=low_high))
+                lines.append(line)
+        return Table(
+            caption=f"ReGLU beside ReLU at equal parameters, d = {max(self.dims)}, d_ff = {max(self.widths)}",
+            header=[
+                "",
+                "units that switch",
+                "regions on a segment per 1,000 parameters",
+                "regions in a plane per 1,000 parameters",
+                *(f"crossings per unit {where}" for where in KEYS.values()),
+            ],
+            blocks=[("", lines)],
+        )
+
+
+def _count(number: float) -> str:
+    return count_text(number) if number == round(number) else f"{number:,.1f}"

@@ -1,0 +1,210 @@
+"""Panel: does an FFN recall by its activation pattern alone, and does a pattern never seen in writing matter?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.points import Point
+from retromem.report.numerals import count_text, list_text, percent_text
+from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import Spread
+from retromem.report.table_text import Cell, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternUseConfig(PanelConfig):
+    """Activations binarised over the load, and questions that fall into patterns which no stored fact has."""
+
+    panel: Literal["pattern_use"] = "pattern_use"
+    dim: int = 16
+    """d, of random keys and outputs"""
+    width: int = 32
+    """ReLU units of the FFN that stores random facts"""
+    num_values: int = 16
+    """drawn uniformly, one for each key"""
+    loads: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.95)
+    """share of the capacity at accuracy .99, which is searched for"""
+    noises: tuple[float, ...] = (0.1, 0.3)
+    """length of the noise added to a key, relative to the key's"""
+    num_noisy: int = 20
+    """noisy questions a fact"""
+    num_cities: int = 500
+    """facts of the text, about: each seed has cities of its own"""
+    text_widths: tuple[int, ...] = (8, 16, 32, 64, 128)
+    """ReLU units of the FFNs that store cities' countries"""
+    text_code_dim: int = 64
+    """of the frozen codes of the countries"""
+    steps: int = 3000
+    """of each training, at most"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    seconds_expected: ClassVar[float] = 20.0
+
+    def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
+        from retromem.knowledge.sources import TextConfig, build_knowledge
+
+        cities = build_knowledge(TextConfig(source="cities"))
+        return [cities.folds(cities.num_facts // self.num_cities, seed=seed)[0].twin(seed=seed)]
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.theory.pattern_use_points import pattern_use_points
+
+        (cities,) = self.text_sets(seed)
+        return pattern_use_points(self, encoded(cities), seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        return PanelPage(
+            title="Activation patterns: what their use is",
+            finding=f"{self._binarised(points)} {self._noisy(points)} {self._reworded(points)}",
+            explained=[
+                f"Random facts: a ReLU FFN {self.dim} - {self.width} - {self.dim} without biases, unit keys, one of "
+                f"{self.num_values} values each, trained at shares of the capacity that is searched for with each "
+                "seed. Binarised: a unit that is on says its mean positive activation, whatever the key; what remains "
+                "is the pattern. The read-out stays as trained, or is trained anew on the patterns.",
+                "Published, for a model of two tokens with trained embeddings (Eppie 2026): binarising costs nothing "
+                "up to 10 % of the capacity and destroys 90 % at capacity. Keys are frozen here, and half of the "
+                "units are on for each: another setting, to be compared with care.",
+                f"Noisy questions: each stored key {self.num_noisy} times with Gaussian noise of a fixed length. Were "
+                "the units random and independent, noise of relative length r would leave a key's pattern as it is "
+                "with probability (1 - atan(r) / pi)^m.",
+                f"Text: about {self.num_cities} cities, another choice for each seed, and their countries, permuted "
+                "among them; each fact written in one wording, asked in another that was never written; keys of the "
+                "encoder, centred per wording. Seen: a stored fact has this very pattern, in its written wording.",
+                "A question in a seen pattern mostly lies nearer to its key as well. The null takes that out: which "
+                "questions count as seen is permuted among questions of about equal cosine to their key (tenths), "
+                "200 times. A gap beyond the range of the null goes with the pattern, not with nearness; it still "
+                "is no proof of a cause.",
+            ],
+            charts=[
+                Chart(
+                    title="Binarised activations",
+                    quantities=["accuracy"],
+                    x_label="load, share of capacity",
+                    y_label="right answers",
+                    percent=True,
+                ),
+                Chart(
+                    title="Noisy questions",
+                    quantities=["noisy_accuracy"],
+                    x_label="load, share of capacity",
+                    y_label="right answers",
+                    percent=True,
+                ),
+                Chart(
+                    title="Held-out wordings",
+                    quantities=["heldout"],
+                    x_label="ReLU units",
+                    y_label="share",
+                    x_scale="log",
+                    percent=True,
+                ),
+            ],
+            tables=[self._gap_table(points)],
+        )
+
+    def _binarised(self, points: Sequence[Point]) -> str:
+        said = []
+        for load in (min(self.loads), max(self.loads)):
+            whole, pattern, anew = (
+                spread_at(points, "accuracy", series, load)
+                for series in ("as they are", "binarised", "binarised, read-out trained anew")
+            )
+            assert whole and pattern and anew
+            said.append(
+                f"at {percent_text(load)} of the capacity {percent_text(pattern.median)} of the answers are right, "
+                f"where {percent_text(whole.median)} were ({percent_text(anew.median)} with a read-out trained anew)"
+            )
+        return f"With activations binarised, {list_text(said)}; published, for another model: all, and a tenth."
+
+    def _noisy(self, points: Sequence[Point]) -> str:
+        load, said = max(self.loads), []
+        for noise in self.noises:
+            unseen = spread_at(points, "unseen_share", noise_name(noise), load)
+            expected = spread_at(points, "unseen_share", f"{noise_name(noise)}, random units", load)
+            assert unseen and expected
+            said.append(
+                f"{percent_text(unseen.median)} of the questions with noise {noise:g} (random units: "
+                f"{percent_text(expected.median)}), {self._gap_text(points, noise_name(noise), load)}"
+            )
+        return f"Patterns that no stored fact has, at {percent_text(load)} load: {'; '.join(said)}."
+
+    def _reworded(self, points: Sequence[Point]) -> str:
+        widest = float(max(self.text_widths))
+        unseen, right = (
+            spread_at(points, quantity, "held-out wording", widest) for quantity in ("unseen_share", "in_unseen")
+        )
+        assert unseen
+        said = (
+            f"Of held-out wordings of cities {percent_text(unseen.median)} fall into patterns never seen in writing, "
+            f"with {count_text(widest)} units, and {percent_text(right.median) if right else 'too few to say'} of "
+            "those are answered right"
+        )
+        compared = list(curve(points, "gap", "held-out wording"))
+        if not compared:
+            return f"{said}."
+        gap = self._gap_text(points, "held-out wording", max(compared))
+        return f"{said}; with {count_text(max(compared))}, where both kinds are there, {gap}."
+
+    def _gap_text(self, points: Sequence[Point], series: str, x: float) -> str:
+        """Accuracy in seen patterns less that in unseen ones, beside the null of equal nearness."""
+        gap, low, high = (spread_at(points, quantity, series, x) for quantity in ("gap", "null_low", "null_high"))
+        if gap is None or low is None or high is None:
+            return "too few on one side to compare"
+        beyond = gap.median < low.median or gap.median > high.median
+        return (
+            f"seen patterns {'above' if gap.median >= 0 else 'below'} unseen ones by "
+            f"{_points_text(abs(gap.median))} ({'beyond' if beyond else 'within'} the null of equal nearness, "
+            f"{_points_text(low.median)} to {_points_text(high.median)})"
+        )
+
+    def _gap_table(self, points: Sequence[Point]) -> Table:
+        blocks = []
+        for series in series_of(points, "unseen_share"):
+            if series.endswith("random units"):
+                continue
+            lines = []
+            text = series == "held-out wording"
+            for x, unseen in curve(points, "unseen_share", series).items():
+                expected = spread_at(points, "unseen_share", f"{series}, random units", x)
+                line = [Cell(text=f"{x:.0f} units" if text else f"{percent_text(x)} load")]
+                line += [Cell(text=percent_text(unseen.median)), _share(expected)]
+                line += [_share(spread_at(points, quantity, series, x)) for quantity in ("in_seen", "in_unseen")]
+                gap, low, high = (
+                    spread_at(points, quantity, series, x) for quantity in ("gap", "null_low", "null_high")
+                )
+                line.append(_share(gap) if gap is None else Cell(text=_points_text(gap.median)))
+                line.append(
+                    Cell(text=f"{_points_text(low.median)} to {_points_text(high.median)}" if low and high else "")
+                )
+                lines.append(line)
+            blocks.append((series, lines))
+        return Table(
+            caption="Questions in patterns that no stored fact has, and right answers by pattern",
+            header=[
+                "",
+                "in unseen patterns",
+                "random units",
+                "right in seen patterns",
+                "right in unseen patterns",
+                "gap, points",
+                "null of equal nearness, points",
+            ],
+            blocks=blocks,
+        )
+
+
+def noise_name(noise: float) -> str:
+    """How a series of noisy questions is called."""
+    return f"noise {noise:g}"
+
+
+def _points_text(share: float) -> str:
+    """Percentage points with one decimal: differences may be negative, and are rounded, not cut."""
+    return f"{100 * share:.1f}"
+
+
+def _share(spread: Spread | None) -> Cell:
+    return Cell() if spread is None else Cell(text=percent_text(spread.median))

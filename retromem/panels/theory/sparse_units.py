@@ -1,0 +1,209 @@
+"""Panel: does forcing sparsity raise or lower capacity, and does it make units that mean something?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from models.ffn_kinds import TopKConfig
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.points import Point
+from retromem.report.numerals import count_text, list_text, percent_text, significant_text
+from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.table_text import Cell, Table
+
+RELU_UNITS = "ReLU units"
+WINNERS, ANNEALED, WIDE = "k winners", "k winners, annealed", "k winners, more units"
+SMALLEST_SHARE = 0.01
+"""of active units that a config allows"""
+BY_CHANCE = "by chance, at most"
+
+
+def winner_units(share: float) -> str:
+    """Units of a k-winner FFN with this share of them active."""
+    return f"{WINNERS}, {percent_text(share)} active"
+
+
+def latents(kind: str) -> str:
+    """Latents of a sparse autoencoder over the ReLU units."""
+    return f"autoencoder, {kind}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseUnitsConfig(PanelConfig):
+    """Capacity of k-winner FFNs, and purity of ReLU units, k winners and latents of sparse autoencoders."""
+
+    panel: Literal["sparse_units"] = "sparse_units"
+    dim: int = 16
+    """of keys and value codes"""
+    width: int = 32
+    """hidden units"""
+    num_values: int = 16
+    """drawn uniformly"""
+    active_shares: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.03)
+    """of the units, for each key; at 1 the FFN is a plain ReLU FFN"""
+    annealed_shares: tuple[float, ...] = (0.03,)
+    """those that are also trained with all units active at first"""
+    wide_width: int = 200
+    """hidden units of one more FFN, of which the smallest share that a config allows, 1 %, is active"""
+    load: float = 0.6
+    """facts written to read the units, as a share of the capacity of their FFN"""
+    read_shares: tuple[float, ...] = (0.25, 0.1)
+    """active shares of the FFNs whose units are read beside those of ReLU"""
+    expansion: int = 4
+    """latents of an autoencoder for each hidden unit"""
+    active_latents: int = 6
+    """for a fact, about"""
+    autoencoder_steps: int = 2000
+    """of each autoencoder's training"""
+    permutations: int = 100
+    """of the values over the facts"""
+    resolution: float = 0.06
+    """of the search for the capacity, relative; four times as coarse for the wide FFN, whose trainings are long"""
+    steps: int = 3000
+    """of each training of an FFN"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of keys, labels, weights, autoencoders and permutations"""
+
+    seconds_expected: ClassVar[float] = 69.0
+    """of one seed"""
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.theory.sparse_units_points import sparse_units_points
+
+        return sparse_units_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        return PanelPage(
+            title="Forced sparsity: capacity and meaning",
+            finding=f"{self._of_capacity(points)} {_of_purity(points)}",
+            explained=[
+                f"Capacity: the most facts (random keys, d = {self.dim}, one of {self.num_values} values) answered "
+                f"with accuracy .99, searched to {100 * self.resolution:g} %, {count_text(self.steps)} full-batch "
+                f"steps of Adam. Of {self.width} units only the most active ones speak for each key; with all of them "
+                "the FFN is the ReLU FFN. Annealed: all units speak at first, and their number falls over the first "
+                "half of the training. With one unit active, whatever it adds is in one direction: each unit answers "
+                f"one value. The share of 1 % needs {self.wide_width} units, and more parameters: its bits are a "
+                "parameter's all the same. The dashed line is the published ReLU FFN (32 classes, Nichani et al. "
+                "2025).",
+                f"Meaning: FFNs were written to {percent_text(self.load)} of their own capacity. A unit is active for "
+                "a fact where its activation is positive; purity is the share of the most common value among those "
+                "facts, mean over units. A unit of few facts is pure by chance, so the reference is the same with "
+                f"values permuted over the facts ({self.permutations} times). The share of units above their own null "
+                "(one-sided, 5 %) is at most 5 % by chance.",
+                f"Three kinds of sparse autoencoders ({self.expansion} latents a unit, about {self.active_latents} "
+                f"active, {count_text(self.autoencoder_steps)} steps) were trained on the hidden activations of the "
+                "ReLU FFN; their accuracy is that of the FFN whose activations are replaced by the reconstruction.",
+                "Random keys have no features: purity by value is all the meaning there can be. Purer latents on text "
+                "are neither shown nor ruled out by this.",
+            ],
+            charts=[
+                Chart(
+                    title="Capacity by active units",
+                    quantities=["bits_per_param"],
+                    x_label="units active for a key, %",
+                    y_label="bits a parameter",
+                    x_scale="log",
+                ),
+                Chart(
+                    title="Purity by value",
+                    quantities=["purity", "purity_permuted"],
+                    y_label="purity, mean over units",
+                    names={"purity": "values as written", "purity_permuted": "values permuted"},
+                ),
+                Chart(
+                    title="Units above null",
+                    quantities=["above_null"],
+                    y_label="share of units",
+                    percent=True,
+                ),
+            ],
+            tables=[_table(points)],
+        )
+
+    def _of_capacity(self, points: Sequence[Point]) -> str:
+        bits = curve(points, "bits_per_param", WINNERS)
+        annealed = curve(points, "bits_per_param", ANNEALED)
+        dense = bits.pop(max(bits))
+        words: dict[str, list[str]] = {"less": [], "more": [], "as much, within the seeds": []}
+        for percent, spread in sorted(bits.items(), reverse=True):
+            best = max(spread, annealed.get(percent, spread), key=lambda each: each.median)
+            word = "as much, within the seeds"
+            if best.high < dense.low:
+                word = "less"
+            elif best.low > dense.high:
+                word = "more"
+            words[word].append(f"{significant_text(best.median)} with {percent:g} % active")
+        said = [f"{word}: {list_text(found)}" for word, found in words.items() if found]
+        wide = TopKConfig(width=self.wide_width, active_share=SMALLEST_SHARE)
+        ((_, of_wide),) = curve(points, "bits_per_param", WIDE).items()
+        return (
+            f"With all {self.width} units active an FFN holds {significant_text(dense.median)} bits a parameter; "
+            f"forced sparsity, the better of annealed or not, makes it hold {'; '.join(said)}. At 99 % sparsity "
+            f"({wide.active_units(self.dim)} of {self.wide_width} units) it is {significant_text(of_wide.median)}."
+        )
+
+
+def _of_purity(points: Sequence[Point]) -> str:
+    gains = {
+        series: (_median(points, "purity", series), _median(points, "purity_permuted", series))
+        for series in series_of(points, "purity")
+    }
+
+    def said(series: str) -> str:
+        own, permuted = gains[series]
+        above = percent_text(_median(points, "above_null", series))
+        return f"{series} {significant_text(own)} (permuted {significant_text(permuted)}; {above} of them above chance)"
+
+    def purest(start: str) -> str:
+        return said(
+            max((name for name in gains if name.startswith(start)), key=lambda name: gains[name][0] - gains[name][1])
+        )
+
+    kept = {name: _median(points, "accuracy", name) for name in series_of(points, "variance_explained")}
+    best = max(kept, key=lambda name: kept[name])
+    return (
+        f"Purity by value: {said(RELU_UNITS)}; furthest above its null of the others: {purest(WINNERS)}; "
+        f"{purest(latents(''))}. Through the reconstruction of the best autoencoder the FFN answers "
+        f"{percent_text(kept[best])} ({best.removeprefix(latents(''))}; with its own activations "
+        f"{percent_text(_median(points, 'accuracy', RELU_UNITS))})."
+    )
+
+
+def _median(points: Sequence[Point], quantity: str, series: str) -> float:
+    spread = spread_at(points, quantity, series)
+    assert spread is not None, f"{series} has no {quantity}"
+    return spread.median
+
+
+def _table(points: Sequence[Point]) -> Table:
+    lines = []
+    for series in series_of(points, "purity"):
+        explained = spread_at(points, "variance_explained", series)
+        texts = [
+            series,
+            count_text(_median(points, "facts", series)),
+            significant_text(_median(points, "active", series)),
+            count_text(_median(points, "dead", series)),
+            significant_text(_median(points, "purity", series)),
+            significant_text(_median(points, "purity_permuted", series)),
+            percent_text(_median(points, "above_null", series)),
+            "" if explained is None else percent_text(explained.median),
+            percent_text(_median(points, "accuracy", series)),
+        ]
+        lines.append([Cell(text=text) for text in texts])
+    return Table(
+        caption="Units and latents, medians over seeds. Answered: by the FFN as it is, or through the reconstruction.",
+        header=[
+            "",
+            "facts",
+            "active for a fact",
+            "never active",
+            "purity",
+            "permuted",
+            "above chance",
+            "variance explained",
+            "answered",
+        ],
+        blocks=[("", lines)],
+    )

@@ -1,0 +1,95 @@
+"""Generalisation: every phrasing beside an index, noise in training, and the finding that follows the points."""
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.text_keys import Template, TextCollector
+from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN, GeneralisationConfig
+from retromem.points import Point
+from retromem.report.panel_figures import draw_panel
+from retromem.report.panel_page import Panel
+
+TINY = GeneralisationConfig(
+    wordings=(1, 4), num_people=12, widths=(8,), written_noises=(0.0, 0.3), query_noises=(0.0, 0.3), num_noisy_facts=30,
+    steps=120, resolution=1.0,
+)  # fmt: skip
+
+
+class NamesAlone:
+    """Keys that see the name and the relation, whatever the words between: rewording costs nothing."""
+
+    encoder_hash = "names"
+
+    def keys(self, texts: list[str], templates: list[Template]) -> Float32[ndarray, "Q D"]:
+        keys_QD = np.zeros((len(texts), 64), dtype=np.float32)
+        for row, (text, template) in enumerate(zip(texts, templates, strict=True)):
+            before, _, after = template.text.partition("{subject}")
+            name = text[len(before) : len(text) - len(after)]
+            keys_QD[row] = np.random.default_rng(list(name.encode())).standard_normal(64)
+        unit_QD: Float32[ndarray, "Q D"] = keys_QD / np.linalg.norm(keys_QD, axis=1, keepdims=True)
+        return unit_QD
+
+
+def test_every_phrasing_is_asked_of_the_ffn_and_of_the_index() -> None:
+    def encoded(knowledge: KnowledgeSet) -> KnowledgeSet:
+        return knowledge.with_keys(NamesAlone())
+
+    points = TINY.measure(0, encoded)
+    found = {(point.quantity, point.series, point.x): point.y for point in points}
+    for series in {series for quantity, series, _ in found if quantity == "accuracy_heldout"}:
+        for phrasing in ("identical", "seen", "heldout"):
+            for x in (1.0, 4.0):
+                # Keys of a question in other words are the same here, and so are the answers.
+                assert found[f"accuracy_{phrasing}", series, x] == found["accuracy_identical", series, x]
+    assert found["accuracy_heldout", INDEX, 1.0] == 1
+    # Without noise an exact index finds each key itself; random keys are far apart, next to noise of .3.
+    assert found["accuracy_noisy", INDEX, 0.0] == found["accuracy_noisy", INDEX, 0.3] == 1
+    assert found["accuracy_noisy", "trained with noise 0", 0.0] >= found["accuracy_noisy", "trained with noise 0", 0.3]
+    assert found["capacity_bits_per_param", NOISY_FFN, 0.0] >= max(
+        0.1, found["capacity_bits_per_param", NOISY_FFN, 0.3]
+    )
+    page = TINY.page(points)
+    assert draw_panel(Panel(name="g", page=page, points=points)).svg
+
+
+def test_texts_are_the_same_for_every_seed_and_few_enough() -> None:
+    config = GeneralisationConfig()
+    collected = []
+    for seed in (0, 1):
+        collector = TextCollector(("Springfield",) * 200)
+        for knowledge in config.text_sets(seed):
+            with_keys = knowledge.with_keys(collector)
+            with_keys.facts()
+            for phrasing in with_keys.phrasings():
+                with_keys.ask(phrasing)
+        collected.append(set(collector.texts))
+    assert collected[0] == collected[1] and len(collected[0]) < 12_000 - 200 * 24
+    first, second = (config.text_sets(seed)[0].value_ids_N for seed in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def page_points(heldout: tuple[float, float], wobble: float) -> list[Point]:
+    points = []
+    for seed, sign in enumerate((-1, 1)):
+        for x, y in zip((1.0, 8.0), heldout, strict=True):
+            for series in ("FFN", INDEX):
+                points.append(Point(quantity="accuracy_heldout", series=series, x=x, y=y + sign * wobble, seed=seed))
+            points.append(Point(quantity="accuracy_identical", series="FFN", x=x, y=1.0, seed=seed))
+        for noise, y in ((0.0, 2.5), (0.3, 1.0)):
+            points.append(Point(quantity="capacity_bits_per_param", series=NOISY_FFN, x=noise, y=y, seed=seed))
+            for series in (f"trained with noise {noise:g}", INDEX):
+                points.append(Point(quantity="accuracy_noisy", series=series, x=0.3, y=0.5 + noise, seed=seed))
+    return points
+
+
+def test_the_finding_follows_the_points() -> None:
+    config = GeneralisationConfig()
+    up = config.page(page_points((0.5, 0.9), 0.01)).finding
+    assert "facts written in one wording and in 8 wordings are right: FFN 50 % and 90 % (40.0 points more;" in up
+    assert "as written 100 % and 100 %); index 50 % and 90 %" in up
+    assert "from 2.50 to 1.00 bits a parameter, 40 % of it" in up
+    assert "keys trained with noise 0 are right 50 %, those trained with noise 0.3 80 %" in up
+    assert "40.0 points fewer" in config.page(page_points((0.9, 0.5), 0.01)).finding
+    assert "the spread over seeds covers the difference" in config.page(page_points((0.5, 0.52), 0.1)).finding

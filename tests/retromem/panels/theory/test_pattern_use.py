@@ -1,0 +1,154 @@
+"""Binarised activations and unseen patterns: hand-made FFNs, planted gaps, and the page whichever way they fall."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from models.ffn import DenseFFN
+from models.ffn_kinds import DenseConfig
+from models.training_budget import TrainingBudget
+from retromem.knowledge.text_keys import Template
+from retromem.measure.trained_ffn import KeyTable
+from retromem.panels.point_spread import spread_at
+from retromem.panels.theory.pattern_use import PatternUseConfig
+from retromem.panels.theory.pattern_use_points import binarised_accuracies, gap_beside_null, noisy
+from retromem.points import Point
+from retromem.report.panel_figures import draw_panel
+from retromem.report.panel_page import Panel
+
+
+def identity_ffn() -> DenseFFN:
+    ffn = DenseConfig(kind="relu", width=2).build(2, 2, generator=torch.Generator().manual_seed(0))
+    assert isinstance(ffn, DenseFFN)
+    with torch.no_grad():
+        ffn.w_in_DF.copy_(torch.eye(2))
+        ffn.w_out_FE.copy_(torch.eye(2))
+    return ffn
+
+
+@pytest.mark.parametrize(
+    ("keys", "binarised"),
+    [([[1.0, -0.2], [-0.2, 1.0]], 1.0), ([[1.0, 0.2], [0.2, 1.0]], 0.5)],
+    ids=["a unit a fact", "told apart by magnitude"],
+)
+def test_binarising_costs_what_magnitudes_told_apart(keys: list[list[float]], binarised: float) -> None:
+    table = KeyTable(keys_ND=torch.tensor(keys), value_ids_N=torch.tensor([0, 1]), codes_VE=torch.eye(2))
+    found = binarised_accuracies(identity_ffn(), table, TrainingBudget(steps=500), seed=0)
+    assert found == {"as they are": 1.0, "binarised": binarised, "binarised, read-out trained anew": binarised}
+
+
+def test_a_read_out_trained_anew_finds_what_the_patterns_still_say() -> None:
+    ffn = identity_ffn()
+    with torch.no_grad():  # the mean of the first unit, 1.55, outweighs what tells the second fact
+        ffn.w_out_FE.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.1]]))
+    keys_ND = torch.tensor([[3.0, -1.0], [0.1, 1.0]])
+    table = KeyTable(keys_ND=keys_ND, value_ids_N=torch.tensor([0, 1]), codes_VE=torch.eye(2))
+    found = binarised_accuracies(ffn, table, TrainingBudget(steps=500), seed=0)
+    assert found == {"as they are": 1.0, "binarised": 0.5, "binarised, read-out trained anew": 1.0}
+
+
+def test_noise_has_the_length_that_is_asked_for() -> None:
+    keys_QD = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    moved_QD = noisy(keys_QD, 0.3, seed=1) - keys_QD
+    torch.testing.assert_close(moved_QD.norm(dim=1), 0.3 * keys_QD.norm(dim=1))
+    assert not torch.equal(noisy(keys_QD, 0.3, seed=2), noisy(keys_QD, 0.3, seed=1))
+
+
+def test_a_gap_that_nearness_makes_is_within_its_null_and_another_is_beyond() -> None:
+    rng = np.random.default_rng(0)
+    nearness_Q = rng.random(4000)
+    seen_Q, right_Q = rng.random(4000) < nearness_Q, rng.random(4000) < nearness_Q
+    by_nearness = gap_beside_null(seen_Q, right_Q, nearness_Q, seed=0)
+    assert by_nearness.gap == pytest.approx(
+        1 / 3, abs=0.05
+    )  # the mean of x^2 over x, less that of x (1 - x) over 1 - x
+    assert by_nearness.null_low <= by_nearness.gap <= by_nearness.null_high
+    by_pattern = gap_beside_null(seen_Q, seen_Q, nearness_Q, seed=0)
+    assert by_pattern.gap == 1.0 > by_pattern.null_high
+
+
+class NameKeys:
+    """The key of a question is that of the name in it, and a little of its wording."""
+
+    encoder_hash = "names"
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> np.ndarray:
+        rows = []
+        for text, template in zip(texts, templates, strict=True):
+            before, after = template.text.split("{subject}")
+            rows.append(_vector(text[len(before) : len(text) - len(after)]) + 0.5 * _vector(text))
+        keys_QD = np.array(rows)
+        unit_QD: np.ndarray = (keys_QD / np.linalg.norm(keys_QD, axis=1, keepdims=True)).astype(np.float32)
+        return unit_QD
+
+
+def _vector(text: str) -> np.ndarray:
+    return np.random.default_rng(list(hashlib.sha256(text.encode()).digest())).standard_normal(12)
+
+
+TINY = PatternUseConfig(
+    dim=4,
+    width=6,
+    num_values=4,
+    loads=(0.5,),
+    noises=(0.3,),
+    num_noisy=10,
+    num_cities=60,
+    text_widths=(4,),
+    text_code_dim=8,
+    steps=200,
+    seeds=(0,),
+)
+
+
+def test_random_facts_and_cities_are_measured_and_drawn() -> None:
+    points = TINY.measure(0, lambda knowledge: knowledge.with_keys(NameKeys()))
+    capacity = spread_at(points, "capacity_facts", "ReLU")
+    assert capacity is not None and capacity.median > 4
+    random_units = spread_at(points, "unseen_share", "noise 0.3, random units", 0.5)
+    assert random_units is not None and random_units.median == pytest.approx(1 - (1 - np.arctan(0.3) / np.pi) ** 6)
+    for quantity, series, x in (("accuracy", "as they are", 0.5), ("heldout", "right, written wording", 4.0)):
+        found = spread_at(points, quantity, series, x)
+        assert found is not None and 0 < found.median <= 1
+    page = TINY.page(points)
+    assert draw_panel(Panel(name="p", page=page, points=points)).alt.startswith("Activation patterns")
+
+
+def test_each_seed_has_cities_of_its_own_and_its_own_labels() -> None:
+    (first,), (second,) = TINY.text_sets(0), TINY.text_sets(1)
+    assert first.is_twin and len(first.facts().cues) == 1
+    shared = set(first.rows_N.tolist()) & set(second.rows_N.tolist())
+    assert 50 <= first.num_facts <= 70 and len(shared) < 10
+
+
+@pytest.mark.parametrize(
+    ("gap", "low", "high", "said"),
+    [
+        (0.2, -0.05, 0.05, "seen patterns above unseen ones by 20.0 (beyond the null of equal nearness, -5.0 to 5.0)"),
+        (0.02, -0.05, 0.05, "seen patterns above unseen ones by 2.0 (within the null of equal nearness, -5.0 to 5.0)"),
+        (-0.1, -0.05, 0.05, "seen patterns below unseen ones by 10.0 (beyond the null of equal nearness, -5.0 to 5.0)"),
+    ],
+)
+def test_the_finding_weighs_the_gap_against_its_null(gap: float, low: float, high: float, said: str) -> None:
+    points = [
+        Point(quantity="accuracy", series=series, x=0.5, y=y, seed=0)
+        for series, y in (("as they are", 1.0), ("binarised", 0.25), ("binarised, read-out trained anew", 0.75))
+    ]
+    for series, x in (("noise 0.3", 0.5), ("held-out wording", 4.0)):
+        numbers = {"unseen_share": 0.5, "in_seen": 0.5 + gap, "in_unseen": 0.5, "gap": gap, "null_low": low}
+        for quantity, y in {**numbers, "null_high": high}.items():
+            points.append(Point(quantity=quantity, series=series, x=x, y=y, seed=0))
+    points += [
+        Point(quantity="unseen_share", series="noise 0.3, random units", x=0.5, y=0.4),
+        Point(quantity="heldout", series="in a pattern never seen", x=4.0, y=0.5, seed=0),
+    ]
+    finding = TINY.page(points).finding
+    assert finding.count(said) == 2  # noise, and held-out wordings
+    assert "50 % fall into patterns never seen in writing, with 4 units, and 50 % of those are answered" in finding
+    assert "25 % of the answers are right, where 100 % were (75 % with a read-out trained anew)" in finding
+    without = [point for point in points if point.quantity not in ("gap", "null_low", "null_high")]
+    assert TINY.page(without).finding.endswith("of those are answered right.")
+    assert "too few on one side to compare" in TINY.page(without).finding
