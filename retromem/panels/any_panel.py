@@ -9,6 +9,7 @@ from retromem.panels.limits.optimisation_gap import OptimisationConfig
 from retromem.panels.limits.overload import OverloadConfig
 from retromem.panels.limits.rank_limits import RankLimitsConfig
 from retromem.panels.limits.ranks_in_training import RanksInTrainingConfig
+from retromem.panels.limits.reworded_capacity import RewordedCapacityConfig
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 from retromem.panels.theory.key_sparsity import KeySparsityConfig
 from retromem.panels.theory.neurons import NeuronsConfig
@@ -34,6 +35,7 @@ AnyPanelConfig = (
     | InterferenceConfig
     | OptimisationConfig
     | GeneralisationConfig
+    | RewordedCapacityConfig
     | OverloadConfig
     | RanksInTrainingConfig
     | RankLimitsConfig

@@ -1,11 +1,11 @@
 """Generalisation: every phrasing beside an index, noise in training, and the finding that follows the points."""
 
+from collections.abc import Callable
+
 import numpy as np
-from jaxtyping import Float32
-from numpy import ndarray
 
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.knowledge.text_keys import Template, TextCollector
+from retromem.knowledge.text_keys import TextCollector
 from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN, GeneralisationConfig
 from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
@@ -17,26 +17,10 @@ TINY = GeneralisationConfig(
 )  # fmt: skip
 
 
-class NamesAlone:
-    """Keys that see the name and the relation, whatever the words between: rewording costs nothing."""
-
-    encoder_hash = "names"
-
-    def keys(self, texts: list[str], templates: list[Template]) -> Float32[ndarray, "Q D"]:
-        keys_QD = np.zeros((len(texts), 64), dtype=np.float32)
-        for row, (text, template) in enumerate(zip(texts, templates, strict=True)):
-            before, _, after = template.text.partition("{subject}")
-            name = text[len(before) : len(text) - len(after)]
-            keys_QD[row] = np.random.default_rng(list(name.encode())).standard_normal(64)
-        unit_QD: Float32[ndarray, "Q D"] = keys_QD / np.linalg.norm(keys_QD, axis=1, keepdims=True)
-        return unit_QD
-
-
-def test_every_phrasing_is_asked_of_the_ffn_and_of_the_index() -> None:
-    def encoded(knowledge: KnowledgeSet) -> KnowledgeSet:
-        return knowledge.with_keys(NamesAlone())
-
-    points = TINY.measure(0, encoded)
+def test_every_phrasing_is_asked_of_the_ffn_and_of_the_index(
+    encoded_names: Callable[[KnowledgeSet], KnowledgeSet],
+) -> None:
+    points = TINY.measure(0, encoded_names)
     found = {(point.quantity, point.series, point.x): point.y for point in points}
     for series in {series for quantity, series, _ in found if quantity == "accuracy_heldout"}:
         for phrasing in ("identical", "seen", "heldout"):
