@@ -5,7 +5,7 @@ import pytest
 from models.ffn_kinds import DenseConfig, LinearConfig, TopKConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import accuracy, random_table, train
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_stored, most_facts_around
 
 BUDGET = TrainingBudget(steps=300, learning_rate=3e-2)
 
@@ -29,6 +29,15 @@ def test_a_layer_that_stores_less_than_an_eighth_of_what_is_expected_is_searched
     found = stored(one_winner, 24.0)
     assert 1 <= found < int(24 * one_winner.num_params(6, 6) / 2 / 8)
     assert reaches(one_winner, found)
+
+
+def test_one_wrong_answer_among_few_facts_does_not_end_the_search():
+    """Accuracy .99 allows none of 30 answers to be wrong, and three of 300."""
+
+    def reaches(num_facts):
+        return num_facts < 20 or 100 <= num_facts <= 270
+
+    assert 267 <= most_facts_around(reaches, expected=280, resolution=0.01) <= 270
 
 
 def test_a_range_that_ends_too_early_is_no_capacity():
