@@ -54,12 +54,12 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
 
 
 def _panels_alone(run: RunFacts) -> Content:
-    """A run of panels, without memories to compare: the finding of the first one on top."""
+    """A run of panels, without memories to compare: the answer of the first one on top."""
     first = run.panels[0]
     return Content(
         title=run.title,
         question=run.question,
-        answer=first.page.finding,
+        answer=first.page.answer,
         more="",
         basis=f"This is {first.page.title.lower()}; what the other panels found stands below.",
         warning=_warning(run),

@@ -33,8 +33,10 @@ class PanelPage:
     """One panel: a finding with its numbers, what it rests on, and the pictures."""
 
     title: str
+    answer: str
+    """one plain sentence that a stranger understands, with the one or two numbers that decide"""
     finding: str
-    """one or two sentences, with the measured numbers beside the formula's or the null's"""
+    """the measured numbers beside the formula's or the null's"""
     explained: Sequence[str]
     """what was measured, how, what the reference is, and what the numbers do not say"""
     charts: Sequence[Chart]

@@ -1,4 +1,4 @@
-"""Panels as sections of a report, and the findings of all of them first."""
+"""Panels as sections of a report, and the answers of all of them first."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from retromem.report.panel_page import Panel
 
 
 def panel_sections(panels: Sequence[Panel]) -> list[Section]:
-    """One list of findings, then picture, explanation and tables of each panel."""
+    """One list of answers, then picture, explanation and tables of each panel."""
     if not panels:
         return []
-    findings = Terms(pairs=[(panel.page.title, panel.page.finding) for panel in panels])
-    return [Section(title="What was found", blocks=[findings]), *(_section(panel) for panel in panels)]
+    answers = Terms(pairs=[(panel.page.title, panel.page.answer) for panel in panels])
+    return [Section(title="What was found", blocks=[answers]), *(_section(panel) for panel in panels)]
 
 
 def _section(panel: Panel) -> Section:
     page = panel.page
-    blocks: list[Block] = [Points(texts=[page.finding])]
+    blocks: list[Block] = [Points(texts=[page.answer, page.finding])]
     if page.charts:
         blocks.append(draw_panel(panel))
     return Section(title=page.title, blocks=[*blocks, *page.tables, Points(texts=page.explained)])

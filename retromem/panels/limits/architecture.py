@@ -78,6 +78,7 @@ class ArchitectureConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Architecture at equal parameters",
+            answer=self._answer(points),
             finding=self._finding(points),
             explained=[
                 f"Every FFN and stack has at most {self.num_params:,} parameters, with norms, routers and read-outs "
@@ -110,6 +111,19 @@ class ArchitectureConfig(PanelConfig):
                 ),
             ],
             tables=[self._table(points)],
+        )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        said = []
+        for kind in ONE_LAYER:
+            flat = known(points, "whole_bits_per_param", one_layer(kind)).median
+            best = max(spread.median for depth, spread in curve(points, "bits_per_param", kind).items() if depth > 1)
+            said.append(f"{significant_text(flat)} in one {kind} layer and {significant_text(best)} in its best stack")
+        held = {name: known(points, "whole_bits_per_param", name).median for name in PRESETS}
+        first, last = max(held, key=lambda name: held[name]), min(held, key=lambda name: held[name])
+        return (
+            f"A parameter holds, in bits, {', '.join(said)}; presets from {significant_text(held[first])} ({first}) to "
+            f"{significant_text(held[last])} ({last})."
         )
 
     def _finding(self, points: Sequence[Point]) -> str:

@@ -51,6 +51,9 @@ class CodeDimensionConfig(PanelConfig):
         held = sum(point.y >= 0.99 for point in tried)
         return PanelPage(
             title="How values are coded",
+            answer=f"Value codes in {densest:g} dimensions let a parameter hold "
+            f"{significant_text(density[densest].median)} bits, codes in {widest:g} dimensions "
+            f"{significant_text(density[widest].median)}.",
             finding=f"At equal parameters, value codes in {densest:g} dimensions hold "
             f"{significant_text(density[densest].median)} bits a parameter, codes in {widest:g} "
             f"{significant_text(density[widest].median)}; with keys moved by .1 they answer "

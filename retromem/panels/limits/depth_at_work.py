@@ -111,6 +111,7 @@ class DepthAtWorkConfig(PanelConfig):
         deepest = max(self.depths)
         return PanelPage(
             title="Deep stacks at work: residual schemes",
+            answer=self._answer(points),
             finding=self._finding(points),
             explained=[
                 f"Stacks of ReLU FFNs with a stream of {self.dim} dimensions and at most {self.num_params:,} "
@@ -153,6 +154,20 @@ class DepthAtWorkConfig(PanelConfig):
                 ),
             ],
             tables=[self._table(points)],
+        )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        deepest = max(self.depths)
+        x = float(deepest)
+        with_stream = [name for name, stack in {**SCHEMES, **OTHERS}.items() if stack.residual != "none"]
+        best = max(known(points, "accuracy", scheme, x).median for scheme in with_stream)
+        ranks = [known(points, "last_rank_untrained", scheme, x).median for scheme in with_stream]
+        return (
+            f"Through {deepest} blocks without a residual stream facts keep "
+            f"{significant_text(known(points, 'last_rank_untrained', NO_STREAM, x).median)} of "
+            f"{significant_text(known(points, 'rank_untrained', NO_STREAM, 0.0).median)} dimensions and "
+            f"{percent_text(known(points, 'accuracy', NO_STREAM, x).median)} are learnt; with one, up to "
+            f"{significant_text(max(ranks))} and {percent_text(best)}."
         )
 
     def _finding(self, points: Sequence[Point]) -> str:

@@ -10,7 +10,7 @@ from retromem.knowledge.sources import build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
 from retromem.points import Point
-from retromem.report.numerals import percent_text, significant_text
+from retromem.report.numerals import list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread
 
@@ -64,6 +64,7 @@ class GeneralisationConfig(PanelConfig):
         facts = self.num_people * len(self.attributes)
         return PanelPage(
             title="Generalisation: other words, nearby keys",
+            answer=_answer(points),
             finding=f"{_of_wordings(points)} {_of_noise(points)}",
             explained=[
                 f"Wordings: {facts:,} facts of invented people ({', '.join(self.attributes)}), each written as one to "
@@ -104,6 +105,20 @@ class GeneralisationConfig(PanelConfig):
                 ),
             ],
         )
+
+
+def _answer(points: Sequence[Point]) -> str:
+    kinds = [series for series in series_of(points, "accuracy_heldout") if series != INDEX]
+    index = curve(points, "accuracy_heldout", INDEX)
+    said = []
+    for written in (min(index), max(index)):
+        right = [curve(points, "accuracy_heldout", kind)[written].median for kind in kinds]
+        shares = dict.fromkeys([percent_text(min(right)), percent_text(max(right))])
+        said.append(f"{' to '.join(shares)} after {_wordings_text(written)}")
+    return (
+        f"In words that were never written FFNs answer {list_text(said)}, by size; the index "
+        f"{percent_text(index[min(index)].median)}."
+    )
 
 
 def _of_wordings(points: Sequence[Point]) -> str:

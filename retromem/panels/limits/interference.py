@@ -56,6 +56,7 @@ class InterferenceConfig(PanelConfig):
         apart = max(self.offsets)
         return PanelPage(
             title="Interference: what new facts do to old ones",
+            answer=_answer(points, apart),
             finding=_finding(points, apart),
             explained=[
                 f"Two disjoint groups of facts, A and B: random keys in 16 dimensions plus {significant_text(apart)} "
@@ -92,6 +93,16 @@ class InterferenceConfig(PanelConfig):
             ],
             tables=[_table(points, self.offsets)],
         )
+
+
+def _answer(points: Sequence[Point], offset: float) -> str:
+    after = _kept(points, "accuracy_after", offset)
+    ranked = _ranked(after)
+    shares = dict.fromkeys(percent_text(after[name].median) for name in (ranked[-1], ranked[0]))
+    return (
+        f"New facts, written alone, leave {' to '.join(shares)} of the old ones right in FFNs, where guessing gives "
+        f"{percent_text(after[CHANCE].median)}, and {percent_text(after[INDEX].median)} in an index."
+    )
 
 
 def _finding(points: Sequence[Point], offset: float) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
 from retromem.points import Point
-from retromem.report.numerals import count_text, list_text, significant_text
+from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
@@ -45,6 +45,7 @@ class OptimisationConfig(PanelConfig):
         most = max(self.exposures)
         return PanelPage(
             title="Optimisation: what gradient descent leaves unused",
+            answer=_answer(points),
             finding=f"{_of_constructions(points)}{_of_exposures(points)}, and "
             f"{_of_optimizers(points, self.resolution)}.",
             explained=[
@@ -83,6 +84,23 @@ class OptimisationConfig(PanelConfig):
             ],
             tables=[_table(points)] if series_of(points, "facts") else [],
         )
+
+
+def _answer(points: Sequence[Point]) -> str:
+    """What training reaches of a construction; the exposures where no construction was measured."""
+    shares, margins = [], []
+    for trained, solved in _PAIRS:
+        bits, noise = ([spread_at(points, what, one) for one in (solved, trained)] for what in _COMPARED)
+        if bits[0] and bits[1] and noise[0] and noise[1]:
+            shares.append(bits[1].median / bits[0].median)
+            margins.append(noise[1].median / noise[0].median)
+    if not shares:
+        return f"{_of_exposures(points)}."
+    held = " and ".join(percent_text(share) for share in shares)
+    return (
+        f"Gradient descent stores {held} of what constructions store in as many parameters, and stands at least "
+        f"{significant_text(min(margins))} times as much weight noise."
+    )
 
 
 def _of_constructions(points: Sequence[Point]) -> str:

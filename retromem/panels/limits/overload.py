@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of
 from retromem.points import Point
-from retromem.report.numerals import percent_text, significant_text
+from retromem.report.numerals import list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread
 
@@ -40,6 +40,7 @@ class OverloadConfig(PanelConfig):
         noise = f"query noise {self.query_noise:g}"
         return PanelPage(
             title="Overload: beyond the capacity",
+            answer=_answer(points),
             finding=_finding(points, self.query_noise),
             explained=[
                 f"FFNs in 16 dimensions with about {32 * self.width:,} parameters get "
@@ -81,6 +82,17 @@ class OverloadConfig(PanelConfig):
                 ),
             ],
         )
+
+
+def _answer(points: Sequence[Point]) -> str:
+    said, loads = [], set()
+    for kind in series_of(points, "accuracy"):
+        found = curve(points, "bits_per_param", kind)
+        best, last = max(spread.median for spread in found.values()), max(found)
+        loads.add(last)
+        said.append(f"{significant_text(found[last].median)} of its {significant_text(best)} ({kind})")
+    kept = list_text(said)
+    return f"Written with {max(loads):g} times the facts it can hold, an FFN keeps, in bits a parameter, {kept}."
 
 
 def _finding(points: Sequence[Point], noise: float) -> str:

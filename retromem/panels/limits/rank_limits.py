@@ -70,6 +70,7 @@ class RankLimitsConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Correlated parameters: rank as a cause",
+            answer=self._answer(points),
             finding=f"{self._limited(points)} {self._cut(points)}",
             explained=[
                 f"Limited: ReLU FFNs learn random keys in {self.dim} dimensions, each with one of {self.num_values} "
@@ -113,6 +114,18 @@ class RankLimitsConfig(PanelConfig):
 
     def cut_series(self, kind: str, load: float) -> str:
         return f"{kind}, {percent_text(load)} load"
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        full = next(iter(curve(points, "bits_per_param", FULL_RANK).values()))
+        best = {
+            name: max(spread.median for spread in curve(points, "bits_per_param", name).values())
+            for name in ARMS.values()
+        }
+        said = list_text([f"{significant_text(bits)} with {name}" for name, bits in best.items()])
+        return (
+            f"At equal parameters an FFN holds {significant_text(full.median)} bits a parameter; with low rank, at "
+            f"best, {said}."
+        )
 
     def _limited(self, points: Sequence[Point]) -> str:
         full = next(iter(curve(points, "bits_per_param", FULL_RANK).values()))

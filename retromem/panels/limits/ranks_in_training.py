@@ -84,6 +84,7 @@ class RanksInTrainingConfig(PanelConfig):
         facts = list_text([f"{kind} {num_facts:,}" for kind, num_facts in self.num_facts.items()])
         return PanelPage(
             title="Correlated parameters: ranks along the training",
+            answer=self._answer(points),
             finding=self._finding(points),
             explained=[
                 f"{len(KINDS)} kinds of FFN with at most {self.num_params:,} parameters learn random keys in "
@@ -117,6 +118,18 @@ class RanksInTrainingConfig(PanelConfig):
             x_scale="log",
             series=[*KINDS, self.gaussian("relu"), self.gaussian("swiglu")],
         )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        shares = {
+            kind: self._trained(points, "participation_ratio_hidden", kind).median / _largest(points, "hidden", kind)
+            for kind in KINDS
+        }
+        said = []
+        for name, config in (("dense", DenseConfig), ("gated", GatedConfig)):
+            own = [shares[kind] for kind, ffn in KINDS.items() if isinstance(ffn, config)]
+            ends = dict.fromkeys([percent_text(min(own)), percent_text(max(own))])
+            said.append(f"{' to '.join(ends)} in {name} kinds")
+        return f"Of their dimensions trained hidden activations use {list_text(said)} (participation ratio)."
 
     def _finding(self, points: Sequence[Point]) -> str:
         largest = {kind: _largest(points, "hidden", kind) for kind in KINDS}

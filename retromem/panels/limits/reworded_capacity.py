@@ -81,6 +81,7 @@ class RewordedCapacityConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Generalisation: facts held for other words",
+            answer=self._answer(points),
             finding=f"{self._of_wordings(points)} {self._of_names(points)}",
             explained=[
                 f"Facts of invented people ({', '.join(self.attributes)}; values permuted) are written as one to "
@@ -118,6 +119,16 @@ class RewordedCapacityConfig(PanelConfig):
             ],
             tables=[self._table(points)],
         )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        said = []
+        for written in (min(self.wordings), max(self.wordings)):
+            held = {name: known(points, "facts", name, float(written)).median for name in ASKED.values()}
+            said.append(
+                f"with {written} wording{'s' if written > 1 else ''} written, {count_text(held[AS_WRITTEN])} facts in "
+                f"those words and {count_text(held[ASKED['heldout']])} in words never written"
+            )
+        return f"One FFN holds, {'; '.join(said)}."
 
     def _of_wordings(self, points: Sequence[Point]) -> str:
         fewest, most = float(min(self.wordings)), float(max(self.wordings))

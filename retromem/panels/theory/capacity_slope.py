@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
 from retromem.points import Point
-from retromem.report.numerals import count_text, significant_text
+from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.table_text import Cell, Table
 
@@ -81,6 +81,7 @@ class CapacitySlopeConfig(PanelConfig):
                 slopes[kind] = slope
         return PanelPage(
             title="Capacity against hidden units",
+            answer=self._answer(slopes),
             finding=self._finding(points, slopes),
             explained=[
                 f"The most facts answered with accuracy .99, keys random in d = {self.dim}, {self.num_values} values "
@@ -130,17 +131,16 @@ class CapacitySlopeConfig(PanelConfig):
         ]
         return min(wide_enough, default=math.inf)
 
+    def _answer(self, slopes: dict[str, Slope]) -> str:
+        words = {"proportional": "in proportion to", "less": "more slowly than", "more": "faster than"}
+        said = [f"{words[how]} hidden units for {list_text(kinds)}" for how, kinds in _beside_1(slopes).items()]
+        return f"The facts that an FFN holds grow {', '.join(said)}." if said else "Too few points for a slope."
+
     def _finding(self, points: Sequence[Point], slopes: dict[str, Slope]) -> str:
         if not slopes:
             return "Too few points for a slope."
-        below = [kind for kind, slope in slopes.items() if slope.high < 1]
-        above = [kind for kind, slope in slopes.items() if slope.low > 1]
-        within = [kind for kind in slopes if kind not in below and kind not in above]
-        said = [
-            f"{how} for {', '.join(kinds)}"
-            for how, kinds in (("holds 1", within), ("lies below 1", below), ("lies above 1", above))
-            if kinds
-        ]
+        words = {"proportional": "holds 1", "less": "lies below 1", "more": "lies above 1"}
+        said = [f"{words[how]} for {', '.join(kinds)}" for how, kinds in _beside_1(slopes).items()]
         listed = ", ".join(f"{kind} {slope.text}" for kind, slope in slopes.items())
         steps = {step: name for kind in slopes for name, step in self._steps(points, kind) if step is not None}
         return (
@@ -178,3 +178,12 @@ class CapacitySlopeConfig(PanelConfig):
             header=["kind", "slope", *steps, f"bits a parameter at width {max(self.widths)}"],
             blocks=[("", lines)],
         )
+
+
+def _beside_1(slopes: dict[str, Slope]) -> dict[str, list[str]]:
+    """Kinds by where their interval lies; nothing where no kind does."""
+    found: dict[str, list[str]] = {"proportional": [], "less": [], "more": []}
+    for kind, slope in slopes.items():
+        how = "less" if slope.high < 1 else "more" if slope.low > 1 else "proportional"
+        found[how].append(kind)
+    return {how: kinds for how, kinds in found.items() if kinds}

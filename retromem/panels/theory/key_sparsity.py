@@ -52,6 +52,7 @@ class KeySparsityConfig(PanelConfig):
         measured = _measured(points)
         return PanelPage(
             title="Capacity against the sparsity of keys",
+            answer=_answer(measured),
             finding=self._finding(measured),
             explained=[
                 f"Keys of dimension d = {self.dim} with k entries of +1 or -1 over the root of k, the others 0, no two "
@@ -132,17 +133,36 @@ def _measured(points: Sequence[Point]) -> dict[str, dict[float, Spread]]:
     return {series: curve(own, "facts", series) for series in series_of(own, "facts")}
 
 
-def _sparse_against_dense(measured: dict[str, dict[float, Spread]]) -> str:
-    """The sparsest keys that are more than 2d against the densest, where the ranges over seeds do not meet."""
-    words: dict[str, list[str]] = {"more": [], "fewer": [], "as many, within the seeds": []}
+def _answer(measured: dict[str, dict[float, Spread]]) -> str:
     ks = [k for k in next(iter(measured.values())) if k > 1]
+    said = [
+        f"{word} facts are stored by {list_text(list(series))}"
+        for word, series in _by_direction(measured, min(ks), max(ks)).items()
+    ]
+    return f"With keys of {min(ks):g} nonzero entries instead of {max(ks):g}, {', '.join(said)}."
+
+
+def _by_direction(
+    measured: dict[str, dict[float, Spread]], sparse_k: float, dense_k: float
+) -> dict[str, dict[str, float]]:
+    """More, fewer or as many facts with sparse keys, where ranges over seeds do not meet: series and their ratio."""
+    found: dict[str, dict[str, float]] = {"more": {}, "fewer": {}, "as many (within the seeds)": {}}
     for series, facts in measured.items():
-        sparse, dense = facts[min(ks)], facts[max(ks)]
-        word = "as many, within the seeds"
+        sparse, dense = facts[sparse_k], facts[dense_k]
+        word = "as many (within the seeds)"
         if sparse.low > dense.high:
             word = "more"
         elif sparse.high < dense.low:
             word = "fewer"
-        words[word].append(f"{series} ({significant_text(sparse.median / dense.median)} times)")
-    said = [f"{word}: {list_text(series)}" for word, series in words.items() if series]
+        found[word][series] = sparse.median / dense.median
+    return {word: series for word, series in found.items() if series}
+
+
+def _sparse_against_dense(measured: dict[str, dict[float, Spread]]) -> str:
+    """The sparsest keys that are more than 2d against the densest."""
+    ks = [k for k in next(iter(measured.values())) if k > 1]
+    said = []
+    for word, series in _by_direction(measured, min(ks), max(ks)).items():
+        ratios = [f"{name} ({significant_text(ratio)} times)" for name, ratio in series.items()]
+        said.append(f"{word}: {list_text(ratios)}")
     return f"Stored at k = {min(ks):g} beside k = {max(ks):g}, {'; '.join(said)}."

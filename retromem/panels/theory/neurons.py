@@ -63,6 +63,7 @@ class NeuronsConfig(PanelConfig):
         series = [name for name in every if name not in grouped]
         return PanelPage(
             title="Hidden units as key-value memories",
+            answer=self._answer(points, series),
             finding=self._finding(points, series, grouped),
             explained=[
                 f"FFNs of {count_text(self.num_params)} parameters, d = {self.dim}, were trained on random unit keys "
@@ -112,22 +113,27 @@ class NeuronsConfig(PanelConfig):
     def _at_first_load(self, series: Sequence[str]) -> list[str]:
         return [name for name in series if name.endswith(series_name("", self.loads[0]))]
 
-    def _finding(self, points: Sequence[Point], series: Sequence[str], grouped: Sequence[str]) -> str:
+    def _winners(self, points: Sequence[Point], series: Sequence[str]) -> dict[str, list[str]]:
+        """Kinds whose units are read better than every rotation: how often, and which."""
         wins: dict[str, list[int]] = {}
         for name in series:
             wins.setdefault(name.rpartition(", ")[0], []).append(_wins(points, "rank", name))
-        always = [kind for kind, seeds in wins.items() if min(seeds) == len(self.seeds)]
-        never = [kind for kind, seeds in wins.items() if max(seeds) == 0]
-        at_times = [kind for kind in wins if kind not in always and kind not in never]
-        said = [
-            f"{how} for {list_text(kinds)}"
-            for how, kinds in (
-                ("at all loads and seeds", always),
-                ("at some", at_times),
-                ("at none", never),
-            )
-            if kinds
-        ]
+        found: dict[str, list[str]] = {"at all loads and seeds": [], "at some": [], "at none": []}
+        for kind, seeds in wins.items():
+            how = "at some"
+            if min(seeds) == len(self.seeds):
+                how = "at all loads and seeds"
+            elif max(seeds) == 0:
+                how = "at none"
+            found[how].append(kind)
+        return {how: kinds for how, kinds in found.items() if kinds}
+
+    def _answer(self, points: Sequence[Point], series: Sequence[str]) -> str:
+        said = [f"{how} for {list_text(kinds)}" for how, kinds in self._winners(points, series).items()]
+        return f"A single unit says more of what it stores than any random direction {', '.join(said)}."
+
+    def _finding(self, points: Sequence[Point], series: Sequence[str], grouped: Sequence[str]) -> str:
+        said = [f"{how} for {list_text(kinds)}" for how, kinds in self._winners(points, series).items()]
         widest = max(series, key=lambda name: _gap(points, "rank", name, "rotated"))
         hangs = {name: _median(points, "deciding_own", name) for name in series}
         fewest, most = min(hangs, key=lambda name: hangs[name]), max(hangs, key=lambda name: hangs[name])

@@ -49,6 +49,7 @@ class ActivationPatternsConfig(PanelConfig):
         loads = [f"{load:g} (d = {dim})" for load, dim in zip(self.bits_per_param, self.dims, strict=True)]
         return PanelPage(
             title="Activation patterns: what 2^(d_ff) counts",
+            answer=self._answer(points),
             finding=f"{self._counted(points)} {self._steered(points)}",
             explained=[
                 "2^(d_ff), 2^(4 n_embd) at the usual width, counts the ways in which the units of a layer could be on "
@@ -99,6 +100,15 @@ class ActivationPatternsConfig(PanelConfig):
         found = spread_at(points, quantity, series, float(max(self.widths)))
         assert found is not None, (quantity, series)
         return found
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        dim, width = max(self.dims), max(self.widths)
+        facts = self._at(points, f"facts_d{dim}", "ReLU").median
+        distinct = self._at(points, f"distinct_d{dim}", "ReLU, trained").median
+        return (
+            f"2^{width} counts the on/off patterns of {width} units, not facts: {count_text(facts)} facts are stored, "
+            f"and they show {count_text(distinct)} patterns."
+        )
 
     def _counted(self, points: Sequence[Point]) -> str:
         dim, width = max(self.dims), max(self.widths)

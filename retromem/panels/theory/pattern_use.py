@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.spread_text import known
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
@@ -58,6 +59,7 @@ class PatternUseConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Activation patterns: what their use is",
+            answer=self._answer(points),
             finding=f"{self._binarised(points)} {self._noisy(points)} {self._reworded(points)}",
             explained=[
                 f"Random facts: a ReLU FFN {self.dim} - {self.width} - {self.dim} without biases, unit keys, one of "
@@ -103,6 +105,17 @@ class PatternUseConfig(PanelConfig):
                 ),
             ],
             tables=[self._gap_table(points)],
+        )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        pattern = known(points, "accuracy", "binarised", max(self.loads)).median
+        widest = float(max(self.text_widths))
+        unseen = known(points, "unseen_share", "held-out wording", widest).median
+        right = spread_at(points, "in_unseen", "held-out wording", widest)
+        beside = f", and {percent_text(right.median)} of those are right" if right else ""
+        return (
+            f"Near capacity the pattern alone gives {percent_text(pattern)} of the answers; "
+            f"{percent_text(unseen)} of held-out wordings fall into patterns never seen in writing{beside}."
         )
 
     def _binarised(self, points: Sequence[Point]) -> str:

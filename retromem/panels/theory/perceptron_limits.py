@@ -54,6 +54,7 @@ class ClassicalBoundsConfig(PanelConfig):
         last = max(self.dims)
         return PanelPage(
             title="Classical bounds: Cover, Gardner, VC, memorisation",
+            answer=self._answer(points, last),
             finding=f"{self._perceptrons(points)} {self._ffns(points)}",
             explained=[
                 "Perceptrons: N normal points in n dimensions, each of two labels with a coin; whether some hyperplane "
@@ -94,6 +95,14 @@ class ClassicalBoundsConfig(PanelConfig):
                 ),
             ],
             tables=[self._table(points)],
+        )
+
+    def _answer(self, points: Sequence[Point], dim: int) -> str:
+        held = _of(points, LABELS, f"ReLU, d = {dim}, {CRITERIA[0]}").median
+        upper = _of(points, LABELS, f"{VC_UPPER}, d = {dim}").median
+        return (
+            f"A trained ReLU FFN holds {significant_text(held)} random labels a parameter (d = {dim}), where a "
+            f"perceptron holds 2 and the VC bound forbids no less than {significant_text(upper)}."
         )
 
     def _perceptrons(self, points: Sequence[Point]) -> str:

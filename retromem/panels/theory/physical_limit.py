@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.spread_text import known
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
@@ -46,6 +47,7 @@ class PhysicalCapacityConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Physical capacity: parameters times bits",
+            answer=self._answer(points),
             finding=self._finding(points),
             explained=[
                 f"An FFN d - 4d - d without biases has 8 d^2 parameters; the SwiGLU has no more. Random unit keys, one "
@@ -80,6 +82,16 @@ class PhysicalCapacityConfig(PanelConfig):
                 ),
             ],
             tables=[self._table(points)],
+        )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        dim = max(curve(points, "bits", f"{KINDS[0]}, float32"))
+        density = {kind: known(points, "bits_per_param", f"{kind}, float32", dim).median for kind in KINDS}
+        best = max(density, key=lambda kind: density[kind])
+        share = known(points, "share_of_stored", f"{best}, float32", dim).median
+        return (
+            f"A trained parameter recalls {significant_text(density[best])} bits at best ({best}), "
+            f"{percent_text(share)} of the 32 that it is stored in."
         )
 
     def _finding(self, points: Sequence[Point]) -> str:

@@ -76,6 +76,7 @@ class SparseUnitsConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Forced sparsity: capacity and meaning",
+            answer=self._answer(points),
             finding=f"{self._of_capacity(points)} {_of_purity(points)}",
             explained=[
                 f"Capacity: the most facts (random keys, d = {self.dim}, one of {self.num_values} values) answered "
@@ -119,6 +120,15 @@ class SparseUnitsConfig(PanelConfig):
                 ),
             ],
             tables=[_table(points)],
+        )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        bits = curve(points, "bits_per_param", WINNERS)
+        dense, least = max(bits), min(percent for percent in bits if percent >= 10)
+        ((_, of_wide),) = curve(points, "bits_per_param", WIDE).items()
+        return (
+            f"With all units active a parameter holds {significant_text(bits[dense].median)} bits, with {least:g} % "
+            f"of them {significant_text(bits[least].median)}, at 99 % sparsity {significant_text(of_wide.median)}."
         )
 
     def _of_capacity(self, points: Sequence[Point]) -> str:

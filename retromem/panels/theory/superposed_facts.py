@@ -45,6 +45,7 @@ class SuperposedFactsConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Superposition: facts in a trained FFN",
+            answer=self._answer(points),
             finding=self._finding(points),
             explained=[
                 f"A ReLU FFN d = {self.dim}, {self.hidden} hidden units, every fact with a random unit key and a "
@@ -86,6 +87,14 @@ class SuperposedFactsConfig(PanelConfig):
                 ),
             ],
             tables=[_table(points)],
+        )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        own, read = curve(points, "accuracy", OWN_READ_OUT), curve(points, "accuracy", NEAR_ORTHOGONAL)
+        at = max((num_facts for num_facts, right in own.items() if right.median >= ANSWERED), default=min(own))
+        return (
+            f"{count_text(at)} facts lie in {self.hidden} hidden dimensions; read as nearly orthogonal directions they "
+            f"give {percent_text(read[at].median)} of the answers, the FFN gives {percent_text(own[at].median)}."
         )
 
     def _finding(self, points: Sequence[Point]) -> str:

@@ -43,6 +43,8 @@ class ToyFeaturesConfig(PanelConfig):
         )
         return PanelPage(
             title="Superposition: the toy model",
+            answer=f"Sparse features share dimensions: at probability {significant_text(rarest)} "
+            f"{significant_text(1 / dims[rarest].median)} of them share one; dimensions per feature {at_plateau}.",
             finding=f"{self.num_features} sparse features in {self.dim} dimensions: dimensions per feature "
             f"{at_plateau}; at feature probability {significant_text(rarest)} a feature has "
             f"{significant_text(dims[rarest].median)} dimensions, {significant_text(1 / dims[rarest].median)} features "

@@ -39,5 +39,6 @@ def test_the_finding_names_what_held_most(few, many, densest):
         Point(quantity="accuracy at length", series="SwiGLU", x=3.0, y=y, seed=s) for s, y in ((0, 1.0), (1, 0.98))
     ]
     finding = CodeDimensionConfig().page(points).finding
+    assert CodeDimensionConfig().page(points).answer.startswith(f"Value codes in {densest} dimensions let")
     assert f"value codes in {densest} dimensions hold {max(few, many):.2f} bits" in finding
     assert "held by 1 of 2 seeds" in finding

@@ -71,6 +71,8 @@ def page_points(heldout: tuple[float, float], wobble: float) -> list[Point]:
 def test_the_finding_follows_the_points() -> None:
     config = GeneralisationConfig()
     up = config.page(page_points((0.5, 0.9), 0.01)).finding
+    answer = config.page(page_points((0.5, 0.9), 0.01)).answer
+    assert "FFNs answer 50 % after one wording and 90 % after 8 wordings, by size; the index 50 %" in answer
     assert "facts written in one wording and in 8 wordings are right: FFN 50 % and 90 % (40.0 points more;" in up
     assert "as written 100 % and 100 %); index 50 % and 90 %" in up
     assert "from 2.50 to 1.00 bits a parameter, 40 % of it" in up

@@ -112,6 +112,10 @@ def test_the_finding_names_the_winner_only_where_the_seeds_agree() -> None:
     assert "by chance 6.2 %, of the index 100 % (8 experts, top-2 forgets least)" in clear
     assert "80 % in 8 experts, top-2 (permuted 52 %)" in clear
     unclear = config.page(page_points({"dense GELU": (0.1, 0.4), "8 experts, top-2": (0.3, 0.1)})).finding
+    answer = config.page(page_points({"dense GELU": (0.1, 0.12), "8 experts, top-2": (0.5, 0.6)})).answer
+    assert (
+        "leave 11 % to 55 % of the old ones right in FFNs, where guessing gives 6.2 %, and 100 % in an index" in answer
+    )
     assert "covers the difference between dense GELU and 8 experts, top-2" in unclear and "least" not in unclear
 
 

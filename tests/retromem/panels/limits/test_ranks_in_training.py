@@ -105,6 +105,7 @@ def test_the_finding_follows_the_ranks(points: list[Point]) -> None:
     changed = with_ranks(changed, "participation_ratio_hidden_equal_facts", {**low_gated, "geglu": 6.2})
     finding = TINY.page(changed).finding
     assert "swiglu 5.01 of 8.00 and geglu 5.51 of 8.00" in finding
+    assert "62.6 % to 68.8 % in gated kinds" in TINY.page(changed).answer
     assert "in dimensions lower in every seed, as a share of the largest possible higher in every seed" in finding
     assert "at equal facts no clear difference." in finding
     high_gated = {"relu": 1.0, "gelu": 2.0, "swiglu": 5.0, "geglu": 5.5}

@@ -57,6 +57,8 @@ def test_the_finding_follows_the_points(heldout: tuple[float, float], said: str)
             for series, y in ((FFN, 0.2), (INDEX, 0.5), ("chance", 0.1)):
                 points.append(Point(quantity="accuracy_alias", series=series, x=x, y=y, seed=seed))
     finding = config.page(points).finding
+    answer = config.page(points).answer.replace("100.5", "100").replace("0.5", "0")
+    assert f"with 1 wording written, 100 facts in those words and {heldout[0]:.0f} in words never written" in answer
     assert f"held-out wordings {heldout[0]:.0f} and {heldout[1]:.0f} {said}" in finding.replace("0.5", "0")
     assert "as written 100 and 100 (no clear difference)" in finding.replace("100.5", "100")
     assert (

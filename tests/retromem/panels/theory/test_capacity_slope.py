@@ -53,6 +53,10 @@ def test_the_page_says_where_the_interval_lies():
     points = [*law("ReLU", 1.0, 0.01), *law("SwiGLU", 1.3, 0.01, gated), *law("bilinear", 0.6, 0.01, gated)]
     page = CONFIG.page(points)
     assert "holds 1 for ReLU; lies below 1 for bilinear; lies above 1 for SwiGLU" in page.finding
+    assert page.answer == (
+        "The facts that an FFN holds grow in proportion to hidden units for ReLU, more slowly than hidden units for "
+        "bilinear, faster than hidden units for SwiGLU."
+    )
     ((_, lines),) = page.tables[0].blocks
     assert [line[0].text for line in lines] == ["ReLU", "SwiGLU", "bilinear"]
     assert all(len(line) == len(page.tables[0].header) for line in lines)

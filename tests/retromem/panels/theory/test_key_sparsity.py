@@ -64,13 +64,15 @@ def synthetic(sparse, dense):
     [
         (40.0, 20.0, "more: trained matrix (1.98 times)"),
         (10.0, 20.0, "fewer: trained matrix (0.512 times)"),
-        (20.0, 20.5, "as many, within the seeds: trained matrix"),
+        (20.0, 20.5, "as many (within the seeds): trained matrix"),
     ],
 )
 def test_the_finding_follows_the_points(sparse, dense, said):
     finding = TINY.page(synthetic(sparse, dense)).finding
     assert finding.endswith(f"Stored at k = 2 beside k = 6, {said}." if "times" in said else "(0.976 times).")
     assert said in finding
+    word, _, series = said.partition(": ")
+    assert f"{word} facts are stored by {series.partition(' (')[0]}" in TINY.page(synthetic(sparse, dense)).answer
     assert "more than d = 6 at every k for trained matrix, at no k for none, and at most 2^" in finding
     assert "at every k for none, at no k for none" in TINY.page(synthetic(5.0, dense)).finding
     assert "at every k for none, at no k for trained matrix" in TINY.page(synthetic(5.0, 4.0)).finding

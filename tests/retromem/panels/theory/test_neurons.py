@@ -59,6 +59,7 @@ def synthetic(gap):
 def test_the_page_names_the_kinds_that_beat_every_rotation_in_every_seed():
     page = TINY.page(synthetic(0.05))
     assert "at all loads and seeds for SwiGLU, at none for ReLU" in page.finding
+    assert "at all loads and seeds for SwiGLU, at none for ReLU" in page.answer
     assert "0.450 (rotated 0.350, labels permuted 0.200), SwiGLU, 50 % load" in page.finding
     assert "An answer hangs on 2.95 (ReLU, 50 % load) to 3.05 (SwiGLU, 50 % load) units" in page.finding
     assert "at all loads and seeds for ReLU, at none for SwiGLU" in TINY.page(synthetic(-0.05)).finding
