@@ -12,14 +12,15 @@ import torch
 from models.any_ffn import sized
 from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, random_table, train, unit_rows
+from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
+from retromem.panels.facts_stored import most_facts_around
 from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.code_dimension import CodeDimensionConfig
 
 _GUIDES = {"ReLU, published guide line": 5 / 2.4, "densest construction here": 3.6}
-_RESOLUTION = 0.03
+_EXPECTED_BITS, _RESOLUTION = 2.7, 0.03
 
 
 def coded_table(num_facts: int, config: "CodeDimensionConfig", code_dim: int, *, seed: int) -> KeyTable:
@@ -62,10 +63,10 @@ def _at_capacity(config: "CodeDimensionConfig", code_dim: int, seed: int) -> lis
         noisy[num_facts] = accuracy(trained, _moved(table, seed))
         return accuracy(trained, table) >= 0.99
 
-    low, high = max(2, int(0.7 * facts_of_a_bit)), int(4 * facts_of_a_bit) + 3
-    found = most_facts(reaches, low=low, high=high, resolution=_RESOLUTION)
-    found = found or most_facts(reaches, low=1, high=low, resolution=_RESOLUTION)
-    values = {"bits_per_param": found / facts_of_a_bit, "accuracy at key noise .1": noisy[found]}
+    found = most_facts_around(reaches, expected=int(_EXPECTED_BITS * facts_of_a_bit), resolution=_RESOLUTION)
+    values = {"bits_per_param": found / facts_of_a_bit}
+    if found:
+        values["accuracy at key noise .1"] = noisy[found]
     return [Point(quantity=name, series="SwiGLU", x=float(code_dim), y=y, seed=seed) for name, y in values.items()]
 
 
