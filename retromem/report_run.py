@@ -71,8 +71,13 @@ def _panels(record: Mapping[str, Any], results: RunResults) -> list[Panel]:
         config = build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel
         # A formula is the same for every seed.
         points = list(dict.fromkeys(point for cell, point in results.points if cell in its["cells"]))
-        if points:
+        if not points:
+            continue
+        try:
             panels.append(Panel(name=name, page=config.page(points), points=points))
+        except (KeyError, ValueError, AssertionError) as error:
+            # Points of a setting that its page cannot put into words; the other panels can be read all the same.
+            results.problems.append((name, "not drawn", f"{type(error).__name__}: {error}"))
     return panels
 
 

@@ -3,9 +3,11 @@
 Shape legend: N facts, D key dimension, V values, E code dimension.
 """
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int64
@@ -47,14 +49,28 @@ def random_table(num_facts: int, dim: int, num_values: int | None, *, seed: int)
     return KeyTable(keys_ND=keys_ND, value_ids_N=value_ids_N, codes_VE=codes_VE)
 
 
+def first_facts(table: KeyTable, num_facts: int) -> KeyTable:
+    """The table's first facts, so that searches ask for nested sets."""
+    return KeyTable(
+        keys_ND=table.keys_ND[:num_facts], value_ids_N=table.value_ids_N[:num_facts], codes_VE=table.codes_VE
+    )
+
+
 def train(config: AnyFFNConfig, table: KeyTable, budget: TrainingBudget, *, seed: int) -> FFN:
-    """An FFN of this kind trained full batch on the whole table."""
+    """An FFN of this kind trained full batch on the whole table; never cut short by the clock, which would look like
+    a lack of capacity."""
     # Another stream than that of the keys: weights drawn from the same numbers would not be random to them.
     generator = torch.Generator().manual_seed(10_000 + seed)
     (num_facts, dim_in), (num_values, dim_out) = table.keys_ND.shape, table.codes_VE.shape
     ffn = config.build(dim_in, dim_out, generator=generator)
     data = KeyValueData.of_one_relation(table.keys_ND, table.value_ids_N, num_values)
-    module = KeyValueModule(ffn, data, table.codes_VE, replace(budget, full_batch_up_to=num_facts), generator=generator)
+    module = KeyValueModule(
+        ffn,
+        data,
+        table.codes_VE,
+        replace(budget, full_batch_up_to=num_facts, max_seconds=math.inf),
+        generator=generator,
+    )
     fit(module, accelerator="cpu")
     return ffn.eval()
 
@@ -90,3 +106,22 @@ def most_facts(reaches: Callable[[int], bool], *, low: int, high: int, resolutio
     if found.censored:
         raise RuntimeError(f"even {high} facts were stored: the search must start from a wider range")
     return found.num_facts
+
+
+def most_facts_around(
+    reaches: Callable[[int], bool], *, expected: int, resolution: float, high: int | None = None
+) -> int:
+    """The largest N that `reaches(N)`, searched for from half of what is expected: upwards, or by halves below it.
+
+    Never from few facts upwards: of fewer than 100 one wrong answer is too many for .99, and would end it there.
+    0 where none was found. RuntimeError where `high`, twice what is expected if not given, was reached.
+    """
+    known = cache(reaches)
+    start = max(1, expected // 2)
+    if known(start):
+        return most_facts(known, low=start, high=high or 2 * expected + 3, resolution=resolution)
+    good, bad = 0, start
+    while bad - good > max(1.0, resolution * good):
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if known(middle) else (good, middle)
+    return good

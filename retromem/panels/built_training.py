@@ -1,5 +1,6 @@
 """Train an FFN that is built already, full batch, on one core: one that no config names, or that is watched."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -18,13 +19,6 @@ def weight_generator(seed: int) -> torch.Generator:
 def train_built(ffn: FFN, table: KeyTable, budget: TrainingBudget, *, generator: torch.Generator) -> None:
     """Trains on the whole table, in place; the FFN is left in evaluation mode."""
     data = KeyValueData.of_one_relation(table.keys_ND, table.value_ids_N, len(table.codes_VE))
-    full_batch = replace(budget, full_batch_up_to=len(table.keys_ND))
+    full_batch = replace(budget, full_batch_up_to=len(table.keys_ND), max_seconds=math.inf)
     fit(KeyValueModule(ffn, data, table.codes_VE, full_batch, generator=generator), accelerator="cpu")
     ffn.eval()
-
-
-def first_facts(table: KeyTable, num_facts: int) -> KeyTable:
-    """The table's first facts, so that searches ask for nested sets."""
-    return KeyTable(
-        keys_ND=table.keys_ND[:num_facts], value_ids_N=table.value_ids_N[:num_facts], codes_VE=table.codes_VE
-    )

@@ -19,10 +19,16 @@ def answer(rows: Sequence[Row], capacities: Sequence[CapacityRow] = ()) -> str:
     contest = main_contest(rows)
     if contest is not None:
         return "\n".join(verdict(contest))
-    for study in dict.fromkeys(row.study for row in rows):
-        if kinds := kinds_of(rows, capacities, study):
-            return "\n".join(_rank(kinds))
-    return _alone(rows)
+    ranked = {study: kinds_of(rows, capacities, study) for study in dict.fromkeys(row.study for row in rows)}
+    ranked = {study: kinds for study, kinds in ranked.items() if kinds}
+    if not ranked:
+        return _alone(rows)
+    first, *others = ranked
+    sentences = _rank(ranked[first])
+    if others:
+        sentences[0] = f"On {first}: {sentences[0]}"
+        sentences += [f"On {study}: {_rank(ranked[study])[0]}" for study in others]
+    return "\n".join(sentences)
 
 
 def answer_on_real_values(rows: Sequence[Row]) -> str:

@@ -53,6 +53,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     ("bits per byte", "bits recalled over storage bytes; 8 is the physical limit."),
     (
+        "bits at capacity",
+        "where the most facts at an accuracy are searched for: their number times the bits of a value, wrong answers "
+        "included, as the literature counts it (N log2 M). A little more than bits recalled at the same facts.",
+    ),
+    (
         "floor",
         "what no memory, or no memory of its kind, can beat: the demand in bytes (entropy), a packed table of values "
         "(static), always the commonest value (mode).",

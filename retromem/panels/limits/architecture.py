@@ -54,6 +54,9 @@ class ArchitectureConfig(PanelConfig):
     seconds_expected: ClassVar[float] = 150.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if max(self.depths) < 2:
+            raise ValueError(f"depths must name a stack of 2 blocks or more, not {self.depths}")
         if self.preset_depth not in self.depths:
             raise ValueError(f"preset_depth must be one of depths, {self.depths}, not {self.preset_depth}")
         for ffn in (*(stack for _, stack in self.stacks), *self.whole.values()):

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from models.any_ffn import AnyFFNConfig, sized
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, random_table, train
-from retromem.panels.built_training import first_facts
+from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
 from retromem.panels.limits.architecture import GUIDE_LINE, ONE_LAYER, one_layer
 from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory
@@ -15,13 +14,13 @@ if TYPE_CHECKING:
     from retromem.panels.limits.architecture import ArchitectureConfig
 
 TAU = 0.99
-# The search starts well below what the weakest holds and ends where no FFN trained like this was ever seen.
-LOW_BITS, HIGH_BITS = 0.75, 3.0
+EXPECTED_BITS = 2.0
+"""a parameter; the search goes up to twice as many, where no FFN trained like this was ever seen"""
 
 
 def architecture_points(config: "ArchitectureConfig", seed: int) -> list[Point]:
     """Facts, parameters and bits per parameter of each; the one-layer FFNs also as lines over depth."""
-    most = math.floor(HIGH_BITS * config.num_params / math.log2(config.num_values))
+    most = 2 * math.floor(EXPECTED_BITS * config.num_params / math.log2(config.num_values)) + 3
     table = random_table(most, config.dim, config.num_values, seed=seed)
     points = []
     for series, stack in config.stacks:
@@ -52,8 +51,8 @@ def _searched(
         trained = train(of_size, facts, TrainingBudget(steps=config.steps), seed=seed)
         return accuracy(trained, facts) >= TAU
 
-    low = math.ceil(LOW_BITS * num_params / bits_per_fact)
-    num_facts = most_facts(reaches, low=low, high=len(table.keys_ND), resolution=config.resolution)
+    expected = (len(table.keys_ND) - 3) // 2
+    num_facts = most_facts_around(reaches, expected=expected, resolution=config.resolution)
     prefix = "whole_" if x is None else ""
     y = num_facts * bits_per_fact / num_params
     return [

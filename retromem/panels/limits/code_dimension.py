@@ -32,6 +32,8 @@ class CodeDimensionConfig(PanelConfig):
     """of the value codes there"""
     long_bits_per_param: float = 3.05
     """the load"""
+    noisy_bits_per_param: float = 2.0
+    """the load at which keys are moved"""
     seeds: tuple[int, ...] = (0, 1, 2)
     """of keys, values, codes and first weights"""
 
@@ -56,8 +58,9 @@ class CodeDimensionConfig(PanelConfig):
             f"{significant_text(density[widest].median)}.",
             finding=f"At equal parameters, value codes in {densest:g} dimensions hold "
             f"{significant_text(density[densest].median)} bits a parameter, codes in {widest:g} "
-            f"{significant_text(density[widest].median)}; with keys moved by .1 they answer "
-            f"{percent_text(noisy[densest].median)} and {percent_text(noisy[widest].median)}. Trained for "
+            f"{significant_text(density[widest].median)}; at {significant_text(self.noisy_bits_per_param)} bits, with "
+            f"keys moved by .1, they answer {percent_text(noisy[densest].median)} and "
+            f"{percent_text(noisy[widest].median)}. Trained for "
             f"{self.long_steps:,} steps in {self.long_dim} dimensions, "
             f"{significant_text(self.long_bits_per_param)} bits a parameter are held by {held} of {len(tried)} seeds.",
             explained=[
@@ -68,7 +71,8 @@ class CodeDimensionConfig(PanelConfig):
                 "values apart, those weights do more as further units.",
                 "The dashed lines are the published guide line of ReLU FFNs (2.08) and the densest construction of "
                 "this project, values as levels of one score, without gradient descent (3.6).",
-                "The closer the codes lie, the less a key may move: capacity here is bought with robustness.",
+                "Keys moved by a tenth of their length are asked at one load for all, "
+                f"{significant_text(self.noisy_bits_per_param)} bits a parameter.",
             ],
             charts=[
                 Chart(
@@ -79,7 +83,7 @@ class CodeDimensionConfig(PanelConfig):
                     x_scale="log",
                 ),
                 Chart(
-                    title="At that capacity, keys moved by a tenth of their length",
+                    title=f"Keys moved by a tenth, at {significant_text(self.noisy_bits_per_param)} bits a parameter",
                     quantities=["accuracy at key noise .1"],
                     x_label="dimensions of a value's code",
                     y_label="right answers",

@@ -88,6 +88,9 @@ class DepthAtWorkConfig(PanelConfig):
     seconds_expected: ClassVar[float] = 150.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bits_per_param <= 0:
+            raise ValueError(f"bits_per_param must be more than 0, not {self.bits_per_param}")
         if min(self.depths, default=0) < 1:
             raise ValueError(f"depths must be 1 or more, not {self.depths}")
         for scheme in (*SCHEMES, *OTHERS):
@@ -158,16 +161,16 @@ class DepthAtWorkConfig(PanelConfig):
 
     def _answer(self, points: Sequence[Point]) -> str:
         deepest = max(self.depths)
-        x = float(deepest)
-        with_stream = [name for name, stack in {**SCHEMES, **OTHERS}.items() if stack.residual != "none"]
-        best = max(known(points, "accuracy", scheme, x).median for scheme in with_stream)
-        ranks = [known(points, "last_rank_untrained", scheme, x).median for scheme in with_stream]
+        x, plain = float(deepest), "plain, pre-norm"
+        rank, right = (
+            {scheme: known(points, quantity, scheme, x).median for scheme in (NO_STREAM, plain)}
+            for quantity in ("last_rank_untrained", "accuracy")
+        )
         return (
-            f"Through {deepest} blocks without a residual stream facts keep "
-            f"{significant_text(known(points, 'last_rank_untrained', NO_STREAM, x).median)} of "
-            f"{significant_text(known(points, 'rank_untrained', NO_STREAM, 0.0).median)} dimensions and "
-            f"{percent_text(known(points, 'accuracy', NO_STREAM, x).median)} are learnt; with one, up to "
-            f"{significant_text(max(ranks))} and {percent_text(best)}."
+            f"Of {significant_text(known(points, 'rank_untrained', NO_STREAM, 0.0).median)} dimensions of the facts "
+            f"{deepest} untrained blocks leave {significant_text(rank[NO_STREAM])} without a residual stream and "
+            f"{significant_text(rank[plain])} with one (pre-norm); trained, {percent_text(right[NO_STREAM])} and "
+            f"{percent_text(right[plain])} of the facts are right."
         )
 
     def _finding(self, points: Sequence[Point]) -> str:

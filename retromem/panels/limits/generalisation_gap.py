@@ -68,9 +68,10 @@ class GeneralisationConfig(PanelConfig):
             finding=f"{_of_wordings(points)} {_of_noise(points)}",
             explained=[
                 f"Wordings: {facts:,} facts of invented people ({', '.join(self.attributes)}), each written as one to "
-                f"{max(self.wordings)} questions that a text encoder turned into keys, and learnt by SwiGLU FFNs of "
-                "two sizes. Asked is the first question as written, a wording that others were written in but not "
-                "this fact, and wordings that were written for nobody.",
+                f"{max(self.wordings)} questions that a text encoder turned into keys, and learnt full batch by SwiGLU "
+                f"FFNs of two sizes in {self.steps // 2:,} steps. Asked is the first question as "
+                "written, a wording that others were written in but not this fact, and wordings that were written for "
+                "nobody.",
                 f"Noise: random keys in 16 dimensions, 16 values, SwiGLU of about 1,000 parameters. In each of "
                 f"{self.steps:,} full-batch steps every key is moved anew by Gaussian noise of a share of its length. "
                 f"{self.num_noisy_facts:,} facts are asked with noise; capacity is the most facts that are 99 % right "

@@ -13,7 +13,7 @@ from retromem.measure.answers import accuracy
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
-from retromem.measure.trained_ffn import most_facts
+from retromem.measure.trained_ffn import most_facts_around
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN
@@ -35,7 +35,9 @@ def generalisation_points(config: "GeneralisationConfig", seed: int, encoded: Se
     """Everything of one seed; `encoded` are its text sets, with keys."""
     points = []
     for knowledge in encoded:
-        budget = TrainingBudget(steps=max(1, config.steps // 2))
+        # Full batch however many wordings there are: each key is shown as often.
+        num_keys = knowledge.num_facts * max(config.wordings)
+        budget = TrainingBudget(steps=max(1, config.steps // 2), full_batch_up_to=num_keys)
         for width in config.widths:
             memory = FFNMemoryConfig(ffn=GatedConfig(width=width), code_dim=_CODE_DIM, training=budget)
             points += _by_phrasing(None, memory, knowledge, seed)
@@ -103,8 +105,9 @@ def _capacities(config: "GeneralisationConfig", seed: int) -> list[Point]:
 
     points = []
     for noise in config.written_noises:
-        low = max(1, int(0.05 * expected))
-        facts = most_facts(partial(reaches, noise=noise), low=low, high=high, resolution=config.resolution)
+        facts = most_facts_around(
+            partial(reaches, noise=noise), expected=int(expected), resolution=config.resolution, high=high
+        )
         bits = facts * _BITS_A_FACT / num_params
         points.append(Point(quantity="capacity_bits_per_param", series=NOISY_FFN, x=noise, y=bits, seed=seed))
     published = Point(quantity="capacity_bits_per_param", series="published, no noise", x=0.0, y=_EXPECTED_BITS)

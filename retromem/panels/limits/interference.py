@@ -47,6 +47,11 @@ class InterferenceConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 60.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_params < 512:
+            raise ValueError(f"num_params must be 512 or more, not {self.num_params}")
+
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.interference_points import interference_points
 
@@ -130,7 +135,7 @@ def _purities(points: Sequence[Point], offset: float) -> str:
         own, permuted = (spread_at(points, quantity, series, offset) for quantity in ("purity", "purity_permuted"))
         if own is not None and permuted is not None:
             parts.append(f"{percent_text(own.median)} in {series} (permuted {percent_text(permuted.median)})")
-    return f"keeps a slot to its main group by {list_text(parts)}"
+    return f"sends to a slot facts of its main group in {list_text(parts)} of cases"
 
 
 def _kept(points: Sequence[Point], quantity: str, offset: float) -> dict[str, Spread]:

@@ -148,7 +148,7 @@ def _measured(
     found["bits_lost"] = (bits_before - stored_bits(written, of_a)) / len(of_a.keys_ND)
 
     both = _new(config, seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(30_000 + seed)  # another stream than that of the keys
     order_N = torch.randperm(len(in_a_N), generator=generator)
     half = len(order_N) // 2
     parts = {

@@ -17,6 +17,7 @@ TRAINED_KEYS, SOLVED_KEYS = "random keys, trained SwiGLU", "random keys, values-
 _PAIRS = ((TRAINED_PAIRS, SOLVED_PAIRS), (TRAINED_KEYS, SOLVED_KEYS))
 _COMPARED = ("stored_bits_per_param", "sigma90")
 _KINDS = ("ReLU", "SwiGLU")
+PUBLISHED_EXPOSURES = (30, 100, 300, 1000, 3000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,11 @@ class OptimisationConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 135.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not {*self.exposures} <= {*PUBLISHED_EXPOSURES}:
+            raise ValueError(f"exposures must be among the published ones, {PUBLISHED_EXPOSURES}, not {self.exposures}")
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.optimisation_gap_points import optimisation_points
@@ -60,10 +66,10 @@ class OptimisationConfig(PanelConfig):
                 f"{32 * self.width:,} parameters, SwiGLU with no more), at the better of two learning rates: .03 and "
                 ".1 up to 300 steps, .01 and .03 above, as in the published sweep, which had one seed and a "
                 f"resolution of 7 %; here it is {100 * self.resolution:g} %.",
-                f"Optimisers: the same search after {most:,} steps with a cosine schedule, each optimiser at one rate "
-                "of its own, chosen on another seed: adam .03, adamw .03 with a decay of .01, sgd (momentum .9) 3, "
-                "muon .2 (whose steps take about three times as long). A gap between two is one between these "
-                "settings.",
+                f"Optimisers: the same search after {most:,} steps with a cosine schedule, each optimiser at the "
+                "better of two rates for each number of facts: adam and adamw (decay .01) .01 and .03, sgd (momentum "
+                ".9) 1 and 3, muon .1 and .2 (whose steps take about three times as long). A gap between two is one "
+                "between these settings.",
                 "Published: the best of 3 seeds on token pairs, one seed for exposures. A "
                 "construction that stores more is not a better memory: look at its sigma90.",
             ],

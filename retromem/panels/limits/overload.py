@@ -141,12 +141,17 @@ def _of_loss(points: Sequence[Point], kinds: Sequence[str], noise: float) -> str
 
 
 def _largest_fall(found: Mapping[float, Spread]) -> tuple[float, float] | None:
-    """The two loads between which the median falls most, if by more than the seeds differ; None where it never does."""
+    """The two loads between which the median falls most, if by more than the seeds differ; None where it never does.
+
+    Only after a rise beyond the seeds: what falls from the first load on never came up, and there is no second descent.
+    """
     falls = [
         (found[load].median - found[later].median, load, later)
         for load in found
         for later in found
-        if later > load and found[load].low > found[later].high
+        if later > load
+        and found[load].low > found[later].high
+        and any(first < load and found[first].high < found[load].low for first in found)
     ]
     return max(falls)[1:] if falls else None
 

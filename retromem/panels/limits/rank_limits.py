@@ -50,6 +50,7 @@ class RankLimitsConfig(PanelConfig):
     seconds_expected: ClassVar[float] = 60.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.ranks or not 1 <= min(self.ranks) <= max(self.ranks) <= self.dim:
             raise ValueError(f"ranks must lie between 1 and dim, which is {self.dim}, not {self.ranks}")
         # One hidden unit between two products.
@@ -88,8 +89,9 @@ class RankLimitsConfig(PanelConfig):
                 "out of rank 2 forbids no answer and leaves its parameters to more hidden units.",
                 "Cut: trained FFNs at 50 % and 95 % of their capacity, all matrices replaced by the nearest ones of "
                 "lower rank (Eckart and Young), without training again. The reference is Gaussian noise with the "
-                "length, matrix by matrix, of what was cut: the damage of any change of that size. Bits are the "
-                "demand less the list of corrections to wrong answers, as everywhere in this report.",
+                "length, matrix by matrix, of what was cut: the damage of any change of that size. Bits of cut "
+                "FFNs are the demand less the list of corrections to wrong answers; capacities are facts times the "
+                "bits of a fact.",
             ],
             charts=[
                 Chart(

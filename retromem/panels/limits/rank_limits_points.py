@@ -21,8 +21,8 @@ from models.diagnostics.matrix_rank import effective_rank, truncated, truncated_
 from models.ffn import FFN, uniform
 from models.training_budget import TrainingBudget
 from retromem.measure.bits import bits_argmax, demand_uniform
-from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, random_table, train
-from retromem.panels.built_training import first_facts, train_built, weight_generator
+from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
+from retromem.panels.built_training import train_built, weight_generator
 from retromem.panels.limits.rank_limits import ARMS, CHANCE, CUT_SHARES, CUTS, FULL_RANK, GUIDE_LINE, LOADS, cut_place
 from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory
@@ -147,15 +147,21 @@ def _limited_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
 
 
 def _capacity(config: "RankLimitsConfig", trained: Callable[[KeyTable], FFN], seed: int) -> int:
-    """Facts at accuracy .99; nested sets of one table of 4 bits a parameter, which is more than any FFN holds."""
-    most = int(4 * config.num_params / math.log2(config.num_values))
-    table = random_table(most, config.dim, config.num_values, seed=seed)
+    """Facts at accuracy .99, of nested sets: the first ones of the table that `_table` gives."""
+    table = _table(config, seed)
 
     def reaches(num_facts: int) -> bool:
         facts = first_facts(table, num_facts)
         return accuracy(trained(facts), facts) >= TAU
 
-    return most_facts(reaches, low=max(1, most // 64), high=most, resolution=config.resolution)
+    expected = (len(table.keys_ND) - 3) // 2
+    return most_facts_around(reaches, expected=expected, resolution=config.resolution)
+
+
+def _table(config: "RankLimitsConfig", seed: int) -> KeyTable:
+    """4 bits a parameter: more than any FFN trained like this has held."""
+    most = 2 * int(2 * config.num_params / math.log2(config.num_values)) + 3
+    return random_table(most, config.dim, config.num_values, seed=seed)
 
 
 def _cut_points(config: "RankLimitsConfig", kind: str, seed: int) -> list[Point]:
@@ -165,9 +171,10 @@ def _cut_points(config: "RankLimitsConfig", kind: str, seed: int) -> list[Point]
     capacity = _capacity(config, lambda facts: train(sized_config, facts, budget, seed=seed), seed)
     points = []
     for load in LOADS:
-        table = random_table(max(2, int(load * capacity)), config.dim, config.num_values, seed=seed)
+        table = first_facts(_table(config, seed), max(2, int(load * capacity)))
         ffn, series = train(sized_config, table, budget, seed=seed), config.cut_series(kind, load)
-        generator = torch.Generator().manual_seed(seed)
+        # Another stream than that of the keys: noise made of the stored keys would be no noise.
+        generator = torch.Generator().manual_seed(30_000 + seed)
 
         def add(quantity: str, y: float, x: float | None = None, series: str = series) -> None:
             points.append(Point(quantity=quantity, series=series, x=x, y=y, seed=seed))

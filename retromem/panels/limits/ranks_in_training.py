@@ -57,6 +57,7 @@ class RanksInTrainingConfig(PanelConfig):
     seconds_expected: ClassVar[float] = 20.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.load <= 1:
             raise ValueError(f"load must be more than 0 and at most 1, not {self.load}")
         if not self.at_steps or min(self.at_steps) < 0 or max(self.at_steps) < 1:

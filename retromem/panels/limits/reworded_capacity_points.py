@@ -10,7 +10,7 @@ from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.answers import accuracy
-from retromem.measure.trained_ffn import most_facts
+from retromem.measure.trained_ffn import most_facts_around
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.reworded_capacity import ASKED, FFN, INDEX, REQUIRED
@@ -19,9 +19,6 @@ from retromem.seam import Memory, MemoryConfig
 
 if TYPE_CHECKING:
     from retromem.panels.limits.reworded_capacity import RewordedCapacityConfig
-
-_FEWEST_FACTS = 16
-"""of a search: below it one wrong answer is more than the accuracy asked for allows"""
 
 
 def reworded_capacity_points(
@@ -48,14 +45,17 @@ def _capacities(config: "RewordedCapacityConfig", knowledge: KnowledgeSet, x: fl
     of_index = _accuracies(FaissMemoryConfig(), knowledge, seed)
     for phrasing, series in ASKED.items():
         reaches = partial(_reaches, accuracies, phrasing)
-        num_facts = most_facts(reaches, low=_FEWEST_FACTS, high=knowledge.num_facts, resolution=config.resolution)
+        expected = (knowledge.num_facts - 3) // 2
+        num_facts = most_facts_around(
+            reaches, expected=expected, resolution=config.resolution, high=knowledge.num_facts
+        )
         points.append(Point(quantity="facts", series=series, x=x, y=float(num_facts), seed=seed))
         points.append(Point(quantity="index_accuracy", series=series, x=x, y=of_index[phrasing], seed=seed))
     return points
 
 
 def _reaches(accuracies: Callable[[int], dict[str, float]], phrasing: str, num_facts: int) -> bool:
-    return accuracies(num_facts)[phrasing] >= REQUIRED[phrasing]
+    return accuracies(num_facts)[phrasing] >= REQUIRED
 
 
 def _other_names(config: "RewordedCapacityConfig", knowledge: KnowledgeSet, x: float, seed: int) -> list[Point]:

@@ -1,17 +1,31 @@
 """Panel: do the facts that an FFN stores grow in proportion to its hidden units?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
 
+from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.table_text import Cell, Table
+
+KINDS: Mapping[str, DenseConfig | GatedConfig] = {
+    "ReLU": DenseConfig(kind="relu"),
+    "GELU": DenseConfig(kind="gelu"),
+    "SwiGLU": GatedConfig(kind="swiglu"),
+    "bilinear": GatedConfig(kind="bilinear"),
+}
+
+
+def units_of(kind: str, width: int, dim: int) -> int:
+    """Hidden units of a kind where a dense one has `width`."""
+    ffn = KINDS[kind].resized(width)
+    return ffn.units(dim) if isinstance(ffn, DenseConfig) else ffn.units(dim, dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +90,7 @@ class CapacitySlopeConfig(PanelConfig):
         kinds = series_of(points, "bits_per_param")
         slopes = {}
         for kind in kinds:
-            slope = slope_of(points, kind, from_units=self._narrowest_fitted(points, kind))
+            slope = slope_of(points, kind, from_units=self._narrowest_fitted(kind))
             if slope is not None:
                 slopes[kind] = slope
         return PanelPage(
@@ -122,14 +136,10 @@ class CapacitySlopeConfig(PanelConfig):
             tables=[self._table(points, slopes)] if slopes else [],
         )
 
-    def _narrowest_fitted(self, points: Sequence[Point], kind: str) -> float:
+    def _narrowest_fitted(self, kind: str) -> float:
         """Units of the first width that is not below d; gated kinds have fewer of them at that width."""
-        wide_enough = [
-            units
-            for width, units in zip(sorted(self.widths), curve(points, "facts", kind), strict=True)
-            if width >= self.dim
-        ]
-        return min(wide_enough, default=math.inf)
+        wide_enough = [width for width in self.widths if width >= self.dim]
+        return float(units_of(kind, min(wide_enough), self.dim)) if wide_enough else math.inf
 
     def _answer(self, slopes: dict[str, Slope]) -> str:
         words = {"proportional": "in proportion to", "less": "more slowly than", "more": "faster than"}
@@ -160,7 +170,7 @@ class CapacitySlopeConfig(PanelConfig):
         ]
 
     def _table(self, points: Sequence[Point], slopes: dict[str, Slope]) -> Table:
-        steps = [f"width {low} to {high}" for low, high in pairwise(self.widths)]
+        steps = [f"width {low} to {high}" for low, high in pairwise(sorted(self.widths))]
         lines = []
         for kind, slope in slopes.items():
             bits = spread_at(points, "bits_per_param", kind, max(curve(points, "bits_per_param", kind)))

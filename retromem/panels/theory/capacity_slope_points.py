@@ -3,37 +3,32 @@
 import math
 from typing import TYPE_CHECKING
 
-from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.panels.facts_stored import facts_stored
+from retromem.panels.theory.capacity_slope import KINDS, units_of
 from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory_of_32_classes
 
 if TYPE_CHECKING:
     from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 
-_KINDS: dict[str, tuple[DenseConfig | GatedConfig, float]] = {
-    "ReLU": (DenseConfig(kind="relu"), 2.03),
-    "GELU": (DenseConfig(kind="gelu"), 2.24),
-    "SwiGLU": (GatedConfig(kind="swiglu"), 2.64),
-    "bilinear": (GatedConfig(kind="bilinear"), 2.17),
-}
-"""and the bits a parameter around which the capacity is searched for"""
+_EXPECTED_BITS = {"ReLU": 2.03, "GELU": 2.24, "SwiGLU": 2.64, "bilinear": 2.17}
+"""a parameter, around which the capacity is searched for"""
 
 
 def capacity_slope_points(config: "CapacitySlopeConfig", seed: int) -> list[Point]:
     """Facts and bits a parameter of every kind at every width; the lines at all widths of the dense kinds."""
     points, bits_per_fact = [], math.log2(config.num_values)
-    for kind, (open_config, expected) in _KINDS.items():
+    for kind, open_config in KINDS.items():
         for width in config.widths:
             ffn = open_config.resized(width)
-            units = ffn.units(config.dim) if isinstance(ffn, DenseConfig) else ffn.units(config.dim, config.dim)
+            units = units_of(kind, width, config.dim)
             facts = facts_stored(
                 ffn,
                 config.dim,
                 config.num_values,
                 TrainingBudget(steps=config.steps),
-                expected_bits_per_param=expected,
+                expected_bits_per_param=_EXPECTED_BITS[kind],
                 seed=seed,
                 resolution=config.resolution,
             )

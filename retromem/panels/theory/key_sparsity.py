@@ -38,6 +38,7 @@ class KeySparsityConfig(PanelConfig):
     """of one seed"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not all(1 <= nonzero <= self.dim for nonzero in self.nonzeros):
             raise ValueError(f"nonzeros must lie between 1 and dim ({self.dim}), not {list(self.nonzeros)}")
         if len({nonzero for nonzero in self.nonzeros if nonzero > 1}) < 2:

@@ -16,9 +16,7 @@ from models.closed_form.linear_memory import outer_product_memory, pseudo_invers
 from models.ffn import FFN
 from models.ffn_kinds import DenseConfig, LinearConfig
 from models.training_budget import TrainingBudget
-from retromem.experiment import CapacitySearch
-from retromem.measure.capacity import search_capacity
-from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train
+from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts_around, random_table, train
 from retromem.panels.facts_stored import ACCURACY
 from retromem.panels.theory.key_sparsity import EVERY_KEY, EVERY_SIGN, ORTHOGONAL
 from retromem.points import Point
@@ -95,11 +93,12 @@ def _most_facts(
         table = KeyTable(keys_ND=keys_ND, value_ids_N=table.value_ids_N, codes_VE=table.codes_VE)
         return accuracy(write(table), table) >= ACCURACY
 
-    for start in (low, 1):
-        search = CapacitySearch(low=start, high=64 * low, resolution=config.resolution)
-        found = search_capacity(reaches, search, num_available=num_keys)
-        if found.censored and found.num_facts < num_keys:
-            raise RuntimeError(f"even {found.num_facts} facts were stored: the search must reach further")
-        if found.num_facts:
-            return found.num_facts
-    raise RuntimeError("not even one fact was stored")
+    found = most_facts_around(
+        lambda num_facts: num_facts <= num_keys and reaches(num_facts),
+        expected=4 * low,
+        resolution=config.resolution,
+        high=64 * low,
+    )
+    if not found:
+        raise RuntimeError("not even one fact was stored")
+    return found

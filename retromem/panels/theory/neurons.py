@@ -118,10 +118,12 @@ class NeuronsConfig(PanelConfig):
         wins: dict[str, list[int]] = {}
         for name in series:
             wins.setdefault(name.rpartition(", ")[0], []).append(_wins(points, "rank", name))
+        # A seed that failed has no points.
+        num_seeds = len({point.seed for point in points if point.quantity == "rank_own"})
         found: dict[str, list[str]] = {"at all loads and seeds": [], "at some": [], "at none": []}
         for kind, seeds in wins.items():
             how = "at some"
-            if min(seeds) == len(self.seeds):
+            if min(seeds) == num_seeds:
                 how = "at all loads and seeds"
             elif max(seeds) == 0:
                 how = "at none"
@@ -129,8 +131,12 @@ class NeuronsConfig(PanelConfig):
         return {how: kinds for how, kinds in found.items() if kinds}
 
     def _answer(self, points: Sequence[Point], series: Sequence[str]) -> str:
-        said = [f"{how} for {list_text(kinds)}" for how, kinds in self._winners(points, series).items()]
-        return f"A single unit says more of what it stores than any random direction {', '.join(said)}."
+        winners = self._winners(points, series)
+        said = [f"{how} for {list_text(kinds)}" for how, kinds in winners.items()]
+        return (
+            "Units say more of what is stored than the directions of every random rotation of their layer: "
+            f"{', '.join(said)}."
+        )
 
     def _finding(self, points: Sequence[Point], series: Sequence[str], grouped: Sequence[str]) -> str:
         said = [f"{how} for {list_text(kinds)}" for how, kinds in self._winners(points, series).items()]

@@ -39,6 +39,11 @@ class ActivationPatternsConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 40.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.bits_per_param) != len(self.dims):
+            raise ValueError(f"bits_per_param needs a load for each of dims, {self.dims}, not {self.bits_per_param}")
+
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.pattern_counts_points import activation_patterns_points
 
@@ -54,7 +59,7 @@ class ActivationPatternsConfig(PanelConfig):
             explained=[
                 "2^(d_ff), 2^(4 n_embd) at the usual width, counts the ways in which the units of a layer could be on "
                 "or off. It is an upper bound that no layer reaches once d_ff > d: its boundaries are d_ff hyperplanes "
-                "of d dimensions, and Zaslavsky counted the cells that they make, each one pattern: for d_ff "
+                "in d dimensions, and Zaslavsky counted the cells that they make, each one pattern: for d_ff "
                 "far above d about d_ff^d / d!, a power of the width and no exponential.",
                 "It does not count facts. Two keys in one region can have different answers, and a pattern of its own "
                 "makes no fact recalled: the weights that must tell the answers apart are shared by all regions. "
@@ -105,9 +110,10 @@ class ActivationPatternsConfig(PanelConfig):
         dim, width = max(self.dims), max(self.widths)
         facts = self._at(points, f"facts_d{dim}", "ReLU").median
         distinct = self._at(points, f"distinct_d{dim}", "ReLU, trained").median
+        right = self._at(points, f"accuracy_d{dim}", "ReLU").median
         return (
-            f"2^{width} counts the on/off patterns of {width} units, not facts: {count_text(facts)} facts are stored, "
-            f"and they show {count_text(distinct)} patterns."
+            f"2^{width} counts the on/off patterns of {width} units, not facts: {count_text(facts)} facts were written "
+            f"({percent_text(right)} are right), and they show {count_text(distinct)} patterns."
         )
 
     def _counted(self, points: Sequence[Point]) -> str:
@@ -118,7 +124,7 @@ class ActivationPatternsConfig(PanelConfig):
         in_plane = self._at(points, f"plane_regions_d{dim}", "ReLU, trained").median
         return (
             f"Of the 2^{width} on/off patterns of {width} ReLU units, {dim} inputs can reach 2^{bound:.0f} at most "
-            f"(Zaslavsky); {count_text(facts)} stored facts show {count_text(distinct)} of them once trained, and a "
+            f"(Zaslavsky); {count_text(facts)} written facts show {count_text(distinct)} of them once trained, and a "
             f"plane through three of them {count_text(in_plane)} regions."
         )
 

@@ -44,6 +44,13 @@ class PatternUseConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 20.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.loads) <= 0 or max(self.loads) > 1:
+            raise ValueError(f"loads must be more than 0 and at most 1, not {self.loads}")
+        if self.num_cities < 50:
+            raise ValueError(f"num_cities must be 50 or more, not {self.num_cities}")
+
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         from retromem.knowledge.sources import TextConfig, build_knowledge
 
@@ -69,16 +76,16 @@ class PatternUseConfig(PanelConfig):
                 "Published, for a model of two tokens with trained embeddings (Eppie 2026): binarising costs nothing "
                 "up to 10 % of the capacity and destroys 90 % at capacity. Keys are frozen here, and half of the "
                 "units are on for each: another setting, to be compared with care.",
-                f"Noisy questions: each stored key {self.num_noisy} times with Gaussian noise of a fixed length. Were "
-                "the units random and independent, noise of relative length r would leave a key's pattern as it is "
-                "with probability (1 - atan(r) / pi)^m.",
+                f"Noisy questions: each stored key {self.num_noisy} times with Gaussian noise of a fixed length. The "
+                "reference is the same FFN before it was trained, asked the same questions.",
                 f"Text: about {self.num_cities} cities, another choice for each seed, and their countries, permuted "
                 "among them; each fact written in one wording, asked in another that was never written; keys of the "
                 "encoder, centred per wording. Seen: a stored fact has this very pattern, in its written wording.",
-                "A question in a seen pattern mostly lies nearer to its key as well. The null takes that out: which "
-                "questions count as seen is permuted among questions of about equal cosine to their key (tenths), "
-                "200 times. A gap beyond the range of the null goes with the pattern, not with nearness; it still "
-                "is no proof of a cause.",
+                "A question in a seen pattern may also lie nearer to its key, and facts whose patterns are stable may "
+                "be robust for other reasons. The null takes that out: which questions count as seen is permuted, 200 "
+                "times, among the noisy questions of one fact, and among held-out wordings of about equal cosine to "
+                "their key (tenths). A gap beyond the range of the null goes with the pattern; it still is no proof of "
+                "a cause.",
             ],
             charts=[
                 Chart(
@@ -108,14 +115,18 @@ class PatternUseConfig(PanelConfig):
         )
 
     def _answer(self, points: Sequence[Point]) -> str:
-        pattern = known(points, "accuracy", "binarised", max(self.loads)).median
-        widest = float(max(self.text_widths))
+        load, widest = max(self.loads), float(max(self.text_widths))
+        pattern, anew = (
+            known(points, "accuracy", series, load).median
+            for series in ("binarised", "binarised, read-out trained anew")
+        )
         unseen = known(points, "unseen_share", "held-out wording", widest).median
         right = spread_at(points, "in_unseen", "held-out wording", widest)
         beside = f", and {percent_text(right.median)} of those are right" if right else ""
         return (
-            f"Near capacity the pattern alone gives {percent_text(pattern)} of the answers; "
-            f"{percent_text(unseen)} of held-out wordings fall into patterns never seen in writing{beside}."
+            f"At {percent_text(load)} of the capacity patterns alone give {percent_text(pattern)} of the answers "
+            f"({percent_text(anew)} with a read-out made for them); {percent_text(unseen)} of held-out wordings fall "
+            f"into patterns never seen in writing{beside}."
         )
 
     def _binarised(self, points: Sequence[Point]) -> str:
@@ -136,10 +147,10 @@ class PatternUseConfig(PanelConfig):
         load, said = max(self.loads), []
         for noise in self.noises:
             unseen = spread_at(points, "unseen_share", noise_name(noise), load)
-            expected = spread_at(points, "unseen_share", f"{noise_name(noise)}, random units", load)
+            expected = spread_at(points, "unseen_share", f"{noise_name(noise)}, untrained", load)
             assert unseen and expected
             said.append(
-                f"{percent_text(unseen.median)} of the questions with noise {noise:g} (random units: "
+                f"{percent_text(unseen.median)} of the questions with noise {noise:g} (untrained: "
                 f"{percent_text(expected.median)}), {self._gap_text(points, noise_name(noise), load)}"
             )
         return f"Patterns that no stored fact has, at {percent_text(load)} load: {'; '.join(said)}."
@@ -162,26 +173,26 @@ class PatternUseConfig(PanelConfig):
         return f"{said}; with {count_text(max(compared))}, where both kinds are there, {gap}."
 
     def _gap_text(self, points: Sequence[Point], series: str, x: float) -> str:
-        """Accuracy in seen patterns less that in unseen ones, beside the null of equal nearness."""
+        """Accuracy in seen patterns less that in unseen ones, beside the null of like questions."""
         gap, low, high = (spread_at(points, quantity, series, x) for quantity in ("gap", "null_low", "null_high"))
         if gap is None or low is None or high is None:
             return "too few on one side to compare"
         beyond = gap.median < low.median or gap.median > high.median
         return (
             f"seen patterns {'above' if gap.median >= 0 else 'below'} unseen ones by "
-            f"{_points_text(abs(gap.median))} ({'beyond' if beyond else 'within'} the null of equal nearness, "
+            f"{_points_text(abs(gap.median))} ({'beyond' if beyond else 'within'} the null, "
             f"{_points_text(low.median)} to {_points_text(high.median)})"
         )
 
     def _gap_table(self, points: Sequence[Point]) -> Table:
         blocks = []
         for series in series_of(points, "unseen_share"):
-            if series.endswith("random units"):
+            if series.endswith("untrained"):
                 continue
             lines = []
             text = series == "held-out wording"
             for x, unseen in curve(points, "unseen_share", series).items():
-                expected = spread_at(points, "unseen_share", f"{series}, random units", x)
+                expected = spread_at(points, "unseen_share", f"{series}, untrained", x)
                 line = [Cell(text=f"{x:.0f} units" if text else f"{percent_text(x)} load")]
                 line += [Cell(text=percent_text(unseen.median)), _share(expected)]
                 line += [_share(spread_at(points, quantity, series, x)) for quantity in ("in_seen", "in_unseen")]
@@ -199,11 +210,11 @@ class PatternUseConfig(PanelConfig):
             header=[
                 "",
                 "in unseen patterns",
-                "random units",
+                "untrained",
                 "right in seen patterns",
                 "right in unseen patterns",
                 "gap, points",
-                "null of equal nearness, points",
+                "null, points",
             ],
             blocks=blocks,
         )

@@ -4,7 +4,7 @@ Shape legend: N facts, Q questions, D key dimension, F hidden units, E code dime
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,15 @@ from models.ffn import DenseFFN
 from models.ffn_kinds import DenseConfig, LinearConfig
 from models.training_budget import TrainingBudget
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, random_table, train, unit_rows
+from retromem.measure.trained_ffn import (
+    KeyTable,
+    accuracy,
+    first_facts,
+    most_facts_around,
+    random_table,
+    train,
+    unit_rows,
+)
 from retromem.panels.theory.pattern_use import noise_name
 from retromem.points import Point
 
@@ -35,8 +43,7 @@ if TYPE_CHECKING:
 LEAST_QUESTIONS = 20
 """Of fewer questions on one side a share says next to nothing."""
 _PERMUTATIONS, _TENTHS = 200, 10
-# The search gallops from the first number of bits a parameter; a ReLU FFN comes to about 2.
-_FEWEST_BITS, _MOST_BITS, _RESOLUTION = 0.15, 8.0, 0.03
+_EXPECTED_BITS, _RESOLUTION = 2.06, 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +65,15 @@ def _random_facts(config: "PatternUseConfig", seed: int) -> list[Point]:
     ffn_config, budget = DenseConfig(kind="relu", width=config.width), TrainingBudget(steps=config.steps)
     num_params, bits_a_fact = ffn_config.num_params(config.dim, config.dim), math.log2(config.num_values)
 
-    def table_of(num_facts: int) -> KeyTable:
-        return random_table(num_facts, config.dim, config.num_values, seed=seed)
+    expected = int(_EXPECTED_BITS * num_params / bits_a_fact)
+    whole = random_table(2 * expected + 3, config.dim, config.num_values, seed=seed)
 
-    capacity = most_facts(
+    def table_of(num_facts: int) -> KeyTable:
+        return first_facts(whole, num_facts)
+
+    capacity = most_facts_around(
         lambda n: accuracy(train(ffn_config, table_of(n), budget, seed=seed), table_of(n)) >= 0.99,
-        low=max(1, int(_FEWEST_BITS * num_params / bits_a_fact)),
-        high=int(_MOST_BITS * num_params / bits_a_fact),
+        expected=expected,
         resolution=_RESOLUTION,
     )
     points = [Point(quantity="capacity_facts", series="ReLU", y=float(capacity), seed=seed)]
@@ -75,17 +84,20 @@ def _random_facts(config: "PatternUseConfig", seed: int) -> list[Point]:
         for series, y in binarised_accuracies(ffn, table, budget, seed=seed).items():
             points.append(Point(quantity="accuracy", series=series, x=load, y=y, seed=seed))
         points.append(Point(quantity="accuracy", series="chance", x=load, y=1 / config.num_values))
+        untrained = train(ffn_config, table, replace(budget, steps=0), seed=seed)
+        assert isinstance(untrained, DenseFFN)
         written, rows_Q = _patterns(ffn, table.keys_ND), torch.arange(len(table.keys_ND)).repeat(config.num_noisy)
         for noise in config.noises:
             questions_QD = noisy(table.keys_ND[rows_Q], noise, seed=seed)
             seen_Q = written.seen(_patterns(ffn, questions_QD))
             right_Q = _right(ffn, questions_QD, table.codes_VE, table.value_ids_N[rows_Q])
-            nearness_Q = functional.cosine_similarity(questions_QD, table.keys_ND[rows_Q]).numpy()
             series = noise_name(noise)
-            unseen_random = 1 - (1 - math.atan(noise) / math.pi) ** config.width
-            points.append(Point(quantity="unseen_share", series=series, x=load, y=1 - seen_Q.mean(), seed=seed))
-            points.append(Point(quantity="unseen_share", series=f"{series}, random units", x=load, y=unseen_random))
-            points += _gap_points(series, load, seen_Q, right_Q, nearness_Q, seed, f"{series}: ", "noisy_accuracy")
+            for name, share in (
+                (series, 1 - seen_Q.mean()),
+                (f"{series}, untrained", _unseen(untrained, table.keys_ND, questions_QD)),
+            ):
+                points.append(Point(quantity="unseen_share", series=name, x=load, y=share, seed=seed))
+            points += _gap_points(series, load, seen_Q, right_Q, rows_Q.numpy(), seed, f"{series}: ", "noisy_accuracy")
     return points
 
 
@@ -98,6 +110,9 @@ def _held_out_wordings(config: "PatternUseConfig", cities: KnowledgeSet, seed: i
     row_of = {fact_id: row for row, fact_id in enumerate(facts.ids_N.tolist())}
     own_QD = keys_ND[[row_of[fact_id] for fact_id in asked.fact_ids_Q.tolist()]]
     nearness_Q = functional.cosine_similarity(questions_QD, own_QD).numpy()
+    alike_Q = np.empty(len(nearness_Q), dtype=np.int64)
+    for number, tenth in enumerate(np.array_split(np.argsort(nearness_Q, kind="stable"), _TENTHS)):
+        alike_Q[tenth] = number
     points = []
     for width in config.text_widths:
         ffn_config = DenseConfig(kind="relu", width=width)
@@ -105,16 +120,16 @@ def _held_out_wordings(config: "PatternUseConfig", cities: KnowledgeSet, seed: i
         assert isinstance(ffn, DenseFFN)
         seen_Q = _patterns(ffn, keys_ND).seen(_patterns(ffn, questions_QD))
         right_Q, x = _right(ffn, questions_QD, codes_VE, values_Q), float(width)
-        angles_Q = np.arccos(np.clip(nearness_Q, -1.0, 1.0))
-        unseen_random = float((1 - (1 - angles_Q / math.pi) ** width).mean())
+        untrained = train(ffn_config, table, TrainingBudget(steps=0), seed=seed)
+        assert isinstance(untrained, DenseFFN)
         for quantity, series, y in (
             ("heldout", "right, written wording", accuracy(ffn, table)),
             ("heldout", "in a pattern never seen", 1 - float(seen_Q.mean())),
             ("unseen_share", "held-out wording", 1 - float(seen_Q.mean())),
-            ("unseen_share", "held-out wording, random units", unseen_random),
+            ("unseen_share", "held-out wording, untrained", _unseen(untrained, keys_ND, questions_QD)),
         ):
             points.append(Point(quantity=quantity, series=series, x=x, y=y, seed=seed))
-        points += _gap_points("held-out wording", x, seen_Q, right_Q, nearness_Q, seed, "right, held-out, ", "heldout")
+        points += _gap_points("held-out wording", x, seen_Q, right_Q, alike_Q, seed, "right, held-out, ", "heldout")
     return points
 
 
@@ -123,7 +138,7 @@ def _gap_points(
     x: float,
     seen_Q: ndarray,
     right_Q: ndarray,
-    nearness_Q: ndarray,
+    alike_Q: ndarray,
     seed: int,
     shown_as: str,
     shown_in: str,
@@ -133,7 +148,7 @@ def _gap_points(
         if of_Q.sum() >= LEAST_QUESTIONS:
             numbers["in_" + side, series] = numbers[shown_in, f"{shown_as}pattern {side}"] = float(right_Q[of_Q].mean())
     if len(numbers) == 4:
-        found = gap_beside_null(seen_Q, right_Q, nearness_Q, seed=seed)
+        found = gap_beside_null(seen_Q, right_Q, alike_Q, seed=seed)
         numbers |= {("gap", series): found.gap, ("null_low", series): found.null_low}
         numbers["null_high", series] = found.null_high
     return [Point(quantity=quantity, series=of, x=x, y=y, seed=seed) for (quantity, of), y in numbers.items()]
@@ -173,23 +188,28 @@ def noisy(keys_QD: Tensor, ratio: float, *, seed: int) -> Tensor:
     return moved_QD
 
 
-def gap_beside_null(seen_Q: ndarray, right_Q: ndarray, nearness_Q: ndarray, *, seed: int) -> Gap:
-    """The gap in accuracy between seen and unseen patterns, and that of seen ones dealt anew at equal nearness.
+def gap_beside_null(seen_Q: ndarray, right_Q: ndarray, alike_Q: ndarray, *, seed: int) -> Gap:
+    """The gap in accuracy between seen and unseen patterns, and that of seen ones dealt anew among like questions.
 
-    The null permutes which questions are seen among those of one tenth of the nearness to the written key.
+    The null permutes which questions are seen among those of one number in `alike_Q`: of one fact, or equally near to
+    their key. What goes with the fact, or with nearness, is in the null too.
     """
     rng = np.random.default_rng([seed, 0x5EE4])
-    order_Q = np.argsort(nearness_Q, kind="stable")
-    tenths = np.array_split(order_Q, _TENTHS)
+    groups = [np.flatnonzero(alike_Q == number) for number in np.unique(alike_Q)]
     null_T = np.empty(_PERMUTATIONS)
     for trial in range(_PERMUTATIONS):
         dealt_Q = seen_Q.copy()
-        for tenth in tenths:
-            dealt_Q[tenth] = seen_Q[rng.permutation(tenth)]
+        for group in groups:
+            dealt_Q[group] = seen_Q[rng.permutation(group)]
         null_T[trial] = right_Q[dealt_Q].mean() - right_Q[~dealt_Q].mean()
     low, high = np.quantile(null_T, [0.025, 0.975])
     gap = float(right_Q[seen_Q].mean() - right_Q[~seen_Q].mean())
     return Gap(gap=gap, null_low=float(low), null_high=float(high))
+
+
+def _unseen(ffn: DenseFFN, keys_ND: Tensor, questions_QD: Tensor) -> float:
+    """Share of the questions in patterns that no key has."""
+    return 1 - float(_patterns(ffn, keys_ND).seen(_patterns(ffn, questions_QD)).mean())
 
 
 def _patterns(ffn: DenseFFN, keys_ND: Tensor) -> ActivationPatterns:

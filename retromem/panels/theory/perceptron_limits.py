@@ -102,7 +102,7 @@ class ClassicalBoundsConfig(PanelConfig):
         upper = _of(points, LABELS, f"{VC_UPPER}, d = {dim}").median
         return (
             f"A trained ReLU FFN holds {significant_text(held)} random labels a parameter (d = {dim}), where a "
-            f"perceptron holds 2 and the VC bound forbids no less than {significant_text(upper)}."
+            f"perceptron holds 2; the VC bound, an order of magnitude, allows {significant_text(upper)}."
         )
 
     def _perceptrons(self, points: Sequence[Point]) -> str:

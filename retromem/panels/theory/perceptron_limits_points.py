@@ -16,7 +16,7 @@ from scipy.optimize import brentq, linprog
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from models.weight_packing import pack
-from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, rounded, train, unit_rows
+from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts_around, rounded, train, unit_rows
 from retromem.panels.theory.perceptron_limits import (
     BINARY,
     COVER,
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from retromem.panels.theory.perceptron_limits import ClassicalBoundsConfig
 
 # The search gallops from the first number of labels a parameter; nothing trained has come near the second.
-_FEWEST_LABELS, _MOST_LABELS = 0.125, 16.0
+_EXPECTED_LABELS = 2
+"""a parameter; the search goes up to twice as many"""
 
 
 def classical_bounds_points(config: "ClassicalBoundsConfig", seed: int) -> list[Point]:
@@ -130,10 +131,9 @@ def _ffn_points(config: "ClassicalBoundsConfig", dim: int, seed: int) -> list[Po
     bits = {"float32": 32.0, "int8": 8 * len(pack(weights, "int8")) / num_params}
     points = []
     for criterion in CRITERIA:
-        labels = most_facts(
+        labels = most_facts_around(
             lambda n, criterion=criterion: reached(n)[criterion],  # type: ignore[misc]
-            low=max(1, int(_FEWEST_LABELS * num_params)),
-            high=int(_MOST_LABELS * num_params),
+            expected=_EXPECTED_LABELS * num_params,
             resolution=config.resolution,
         )
         numbers = {LABELS: labels / num_params, WEIGHT_BITS: bits["int8" if "int8" in criterion else "float32"]}

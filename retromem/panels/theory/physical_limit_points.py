@@ -10,7 +10,7 @@ from models.any_ffn import AnyFFNConfig, sized
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from models.weight_packing import pack
-from retromem.measure.trained_ffn import accuracy, most_facts, random_table, rounded, train
+from retromem.measure.trained_ffn import accuracy, first_facts, most_facts_around, random_table, rounded, train
 from retromem.panels.theory.physical_limit import BITS_A_PARAM, KINDS, PRECISIONS
 from retromem.points import Point
 from retromem.theory.pattern_bounds import log2_all_patterns
@@ -19,8 +19,8 @@ from retromem.theory.physical_capacity import dense_ffn_params, physical_bits
 if TYPE_CHECKING:
     from retromem.panels.theory.physical_limit import PhysicalCapacityConfig
 
-# The search gallops from the first number of bits a parameter; nothing trained has come near the second.
-_FEWEST_BITS, _MOST_BITS = 0.15, 8.0
+_EXPECTED_BITS = 3.0
+"""a parameter; the search goes up to twice as many, which nothing trained has come near"""
 
 
 def physical_capacity_points(config: "PhysicalCapacityConfig", seed: int) -> list[Point]:
@@ -47,20 +47,22 @@ def _kind_points(
 ) -> list[Point]:
     budget = TrainingBudget(steps=config.steps)
 
+    bits_a_fact, num_params = math.log2(config.num_values), ffn_config.num_params(dim, dim)
+    expected = int(_EXPECTED_BITS * num_params / bits_a_fact)
+    whole = random_table(2 * expected + 3, dim, config.num_values, seed=seed)
+
     @cache  # both precisions are searched around the same sizes
     def accuracies(num_facts: int) -> dict[str, float]:
-        table = random_table(num_facts, dim, config.num_values, seed=seed)
+        table = first_facts(whole, num_facts)
         ffn = train(ffn_config, table, budget, seed=seed)
         return {precision: accuracy(rounded(ffn, precision), table) for precision in PRECISIONS}
 
-    bits_a_fact, num_params = math.log2(config.num_values), ffn_config.num_params(dim, dim)
     stored = ffn_config.build(dim, dim, generator=torch.Generator().manual_seed(0)).state_dict()
     points = []
     for precision in PRECISIONS:
-        num_facts = most_facts(
+        num_facts = most_facts_around(
             lambda n, precision=precision: accuracies(n)[precision] >= config.accuracy,  # type: ignore[misc]
-            low=max(1, int(_FEWEST_BITS * num_params / bits_a_fact)),
-            high=int(_MOST_BITS * num_params / bits_a_fact),
+            expected=expected,
             resolution=config.resolution,
         )
         bits, series = num_facts * bits_a_fact, f"{name}, {precision}"

@@ -67,6 +67,14 @@ class SparseUnitsConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 69.0
     """of one seed"""
+    may_be_empty: ClassVar[frozenset[str]] = frozenset({"annealed_shares"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 1.0 not in self.active_shares:
+            raise ValueError(f"active_shares must name 1.0, the ReLU FFN, not {self.active_shares}")
+        if not {*self.annealed_shares, *self.read_shares} < {*self.active_shares}:
+            raise ValueError(f"annealed_shares and read_shares must be among active_shares, {self.active_shares}")
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.sparse_units_points import sparse_units_points
@@ -124,11 +132,13 @@ class SparseUnitsConfig(PanelConfig):
 
     def _answer(self, points: Sequence[Point]) -> str:
         bits = curve(points, "bits_per_param", WINNERS)
-        dense, least = max(bits), min(percent for percent in bits if percent >= 10)
         ((_, of_wide),) = curve(points, "bits_per_param", WIDE).items()
+        said = [
+            f"{significant_text(bits[percent].median)} with {percent:g} %" for percent in sorted(bits, reverse=True)
+        ]
         return (
-            f"With all units active a parameter holds {significant_text(bits[dense].median)} bits, with {least:g} % "
-            f"of them {significant_text(bits[least].median)}, at 99 % sparsity {significant_text(of_wide.median)}."
+            f"A parameter holds, in bits, {list_text(said)} of {self.width} units active, and "
+            f"{significant_text(of_wide.median)} with 1 % of {self.wide_width}."
         )
 
     def _of_capacity(self, points: Sequence[Point]) -> str:

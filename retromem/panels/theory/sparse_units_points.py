@@ -84,7 +84,7 @@ def _of_units(config: "SparseUnitsConfig", share: float, num_facts: int, seed: i
                     expansion=config.expansion,
                     active=config.active_latents,
                     steps=config.autoencoder_steps,
-                    seed=seed,
+                    seed=40_000 + seed,  # another stream than that of the keys
                 ),
             )
             with torch.no_grad():

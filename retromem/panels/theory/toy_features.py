@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.spread_text import known
 from retromem.points import Point
 from retromem.report.numerals import significant_text
 from retromem.report.panel_page import Chart, PanelPage
@@ -27,6 +28,11 @@ class ToyFeaturesConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 30.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim >= self.num_features:
+            raise ValueError(f"dim must be less than num_features, {self.num_features}, not {self.dim}")
+
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.toy_features_points import toy_features_points
 
@@ -36,6 +42,7 @@ class ToyFeaturesConfig(PanelConfig):
         plateau = spread_at(points, "plateau", "trained")
         dims = curve(points, "dimensions_per_feature", "trained")
         rarest = min(dims)
+        together = known(points, "features_per_dimension", "trained", rarest)
         at_plateau = (
             "never settled where some features are left out"
             if plateau is None
@@ -44,17 +51,18 @@ class ToyFeaturesConfig(PanelConfig):
         return PanelPage(
             title="Superposition: the toy model",
             answer=f"Sparse features share dimensions: at probability {significant_text(rarest)} "
-            f"{significant_text(1 / dims[rarest].median)} of them share one; dimensions per feature {at_plateau}.",
+            f"{significant_text(together.median)} of them share one; dimensions per feature {at_plateau}.",
             finding=f"{self.num_features} sparse features in {self.dim} dimensions: dimensions per feature "
-            f"{at_plateau}; at feature probability {significant_text(rarest)} a feature has "
-            f"{significant_text(dims[rarest].median)} dimensions, {significant_text(1 / dims[rarest].median)} features "
-            "share one.",
+            f"{at_plateau}; at feature probability {significant_text(rarest)} a dimension is shared by "
+            f"{significant_text(together.median)} features that are represented, and the hidden dimension over |W|^2 "
+            f"is {significant_text(dims[rarest].median)}.",
             explained=[
                 "x' = relu(W'Wx + b) is trained to give back features that are present with probability p. Dimensions "
                 "per feature is the hidden dimension over |W|^2. A feature's dimensionality is the share of a "
                 "direction it has for itself: 1 alone, 1/2 with an antipode, less with more company.",
                 "The formulas are the two published plateaus: 1 where features are dense, 1/2 where they are sparse. "
-                "The least that can be had, where every feature is represented, is hidden dimension over features.",
+                "With every feature represented at length 1 it is hidden dimension over features; "
+                "features longer than 1 push it below.",
                 "This counts features of inputs. What it says of facts in the weights of an FFN is the next panel's "
                 "question.",
             ],

@@ -29,6 +29,9 @@ def toy_features_points(config: "ToyFeaturesConfig", seed: int) -> list[Point]:
         for series, y in formulas.items():
             points.append(Point(quantity="dimensions_per_feature", series=series, x=x, y=y))
     shares_IN, kept_IN = feature_dimensionality(models.w_IMN), represented(models.w_IMN)
+    for x, kept_N in zip(probabilities, kept_IN, strict=True):
+        y = int(kept_N.sum()) / config.dim
+        points.append(Point(quantity="features_per_dimension", series="trained", x=x, y=y, seed=seed))
     for x, shares_N, kept_N in zip(probabilities, shares_IN, kept_IN, strict=True):
         for name, share in (("lower quartile", 0.25), ("median", 0.5), ("upper quartile", 0.75)):
             if kept_N.any():

@@ -4,8 +4,8 @@ import torch
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import random_table, train
-from retromem.panels.built_training import first_facts, train_built, weight_generator
+from retromem.measure.trained_ffn import first_facts, random_table, train
+from retromem.panels.built_training import train_built, weight_generator
 
 
 def test_a_built_ffn_is_trained_as_one_that_a_config_names() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import accuracy, random_table, train
+from retromem.measure.trained_ffn import accuracy, first_facts, random_table, train
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.theory.physical_limit import PhysicalCapacityConfig
 from retromem.points import Point
@@ -42,7 +42,8 @@ def test_shares_are_those_of_the_bits_that_are_stored_scales_included(measured: 
 
 def test_the_capacity_is_a_number_of_facts_that_is_answered(measured: list[Point]) -> None:
     num_facts = round(at(measured, "bits", "ReLU, float32") / 2)
-    table = random_table(num_facts, 3, 4, seed=0)
+    # The first facts of the table that is searched: twice 3 bits a parameter, of 72.
+    table = first_facts(random_table(2 * 108 + 3, 3, 4, seed=0), num_facts)
     ffn = train(DenseConfig(kind="relu"), table, TrainingBudget(steps=100), seed=0)
     assert accuracy(ffn, table) >= 0.6
 
