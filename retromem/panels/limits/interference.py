@@ -67,7 +67,8 @@ class InterferenceConfig(PanelConfig):
                 f"Two disjoint groups of facts, A and B: random keys in 16 dimensions plus {significant_text(apart)} "
                 "times the group's own direction, normalised (0 times: nothing in a key tells its group), and 16 "
                 f"values that both groups share. Every kind has at most {self.num_params:,} parameters and gets as "
-                f"many facts as make both groups together {percent_text(self.load)} of what it stores: they would fit.",
+                f"many facts as make both groups together {percent_text(self.load)} of what it stored at 2,048 "
+                "parameters: that they fit shows in the column of both written together.",
                 f"In turn: A is written (Adam, full batch, until it is stored, at most {self.steps:,} steps), then B "
                 "alone. Beside: A and B are written together; routing and gradients are those of this training. "
                 "Rewritten: after that the facts of B get new values, and B alone is written once more.",
