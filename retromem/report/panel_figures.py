@@ -129,7 +129,7 @@ def _draw_rows(
     if chart.y_scale == "log":
         axes.set_xscale("log")
         # Powers of ten would be set as formulas, which these pictures do not have.
-        axes.xaxis.set_major_formatter(lambda number, _: f"{number:,.4g}")
+        axes.xaxis.set_major_formatter(lambda number, _: f"{number:,g}")
         axes.xaxis.set_minor_formatter(lambda number, _: "")
     elif chart.percent:
         axes.xaxis.set_major_formatter(lambda share, _: percent_text(share))
@@ -150,11 +150,11 @@ def _set_scales(axes: "Axes", chart: Chart, places: Sequence[float]) -> None:
         round_places = all(place == float(f"{place:.2g}") for place in places) or len(places) < 8
         axes.xaxis.set_major_locator(FixedLocator(_apart(places)) if round_places else LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.4g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,g}"))
     if chart.y_scale == "log":
         axes.set_yscale("log")
         # Powers of ten would be set as formulas, which these pictures do not have.
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.4g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,g}"))
         low, high = axes.get_ylim()
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,), numticks=12))
         axes.yaxis.set_minor_formatter(NullFormatter())
