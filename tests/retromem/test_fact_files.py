@@ -127,8 +127,9 @@ def test_kinds_of_file(write: Write, name: str) -> None:
     ("name", "content", "expected"),
     [
         ("a.jsonl", "", "FILE is empty"),
+        # mtime=0: bytes that change with the clock would name other tests in every process.
         ("a.jsonl", " \n\n", "FILE is empty"),
-        ("a.csv.gz", gzip.compress(b""), "FILE is empty"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "FILE is empty"),
         ("a.csv", HEADER, "FILE has a header and no facts"),
         (
             "a.csv",
@@ -164,9 +165,9 @@ def test_kinds_of_file(write: Write, name: str) -> None:
         ("a.jsonl", GOOD.replace("Norway", "Oslo"), "FILE: no fact is left (left out: 1 value_in_subject)"),
         ("a.jsonl", GOOD.encode() + b'\r\n{"s": "\xe9"}', "FILE, line 3: byte 0xe9 is not UTF-8"),
         ("a.csv", GOOD.encode("utf-16"), "FILE, line 1: byte 0xff is not UTF-8"),
-        ("a.jsonl.gz", gzip.compress(GOOD.encode())[:-9], "FILE is a damaged or truncated gzip file"),
-        ("a.jsonl.gz", gzip.compress(GOOD.encode() * 9)[:15], "FILE is a damaged or truncated gzip file"),
-        ("a.jsonl.gz", gzip.compress(GOOD.encode()) + b"tail", "FILE is a damaged or truncated gzip file"),
+        ("a.jsonl.gz", gzip.compress(GOOD.encode(), mtime=0)[:-9], "FILE is a damaged or truncated gzip file"),
+        ("a.jsonl.gz", gzip.compress(GOOD.encode() * 9, mtime=0)[:15], "FILE is a damaged or truncated gzip file"),
+        ("a.jsonl.gz", gzip.compress(GOOD.encode(), mtime=0) + b"tail", "FILE is a damaged or truncated gzip file"),
         ("a.jsonl.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 40, "FILE is a damaged or truncated gzip file"),
     ],
 )
