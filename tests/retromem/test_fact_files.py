@@ -127,8 +127,8 @@ def test_kinds_of_file(write: Write, name: str) -> None:
     ("name", "content", "expected"),
     [
         ("a.jsonl", "", "FILE is empty"),
-        # mtime=0: bytes that change with the clock would name other tests in every process.
         ("a.jsonl", " \n\n", "FILE is empty"),
+        # mtime=0: bytes that change with the clock would name other tests in every process.
         ("a.csv.gz", gzip.compress(b"", mtime=0), "FILE is empty"),
         ("a.csv", HEADER, "FILE has a header and no facts"),
         (
