@@ -1,6 +1,7 @@
 """How the report writes numbers: one place, so that sentence, table and axis agree."""
 
 import math
+from collections.abc import Sequence
 
 _UNITS = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"))
 
@@ -47,6 +48,6 @@ def seconds_text(seconds: float | int) -> str:
     return f"{significant_text(seconds)} s"
 
 
-def list_text(parts: list[str]) -> str:
+def list_text(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -4,9 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
-from models.ffn_kinds import DenseConfig, GatedConfig
+from models.any_ffn import AnyFFNConfig, sized
+from models.expert_kinds import ExpertsConfig
+from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
+from models.memory_kinds import ProductKeysConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
 from retromem.points import Point
@@ -14,18 +17,56 @@ from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.table_text import Cell, Table
 
-KINDS: Mapping[str, DenseConfig | GatedConfig] = {
+Kind = Literal[
+    "ReLU",
+    "GELU",
+    "SiLU",
+    "SwiGLU",
+    "GeGLU",
+    "ReGLU",
+    "GLU",
+    "bilinear",
+    "k winners",
+    "4 experts",
+    "product keys",
+]
+KINDS: Mapping[Kind, AnyFFNConfig] = {
     "ReLU": DenseConfig(kind="relu"),
     "GELU": DenseConfig(kind="gelu"),
+    "SiLU": DenseConfig(kind="silu"),
     "SwiGLU": GatedConfig(kind="swiglu"),
+    "GeGLU": GatedConfig(kind="geglu"),
+    "ReGLU": GatedConfig(kind="reglu"),
+    "GLU": GatedConfig(kind="glu"),
     "bilinear": GatedConfig(kind="bilinear"),
+    "k winners": TopKConfig(active_share=0.25),
+    "4 experts": ExpertsConfig(experts=4, top_k=1),
+    "product keys": ProductKeysConfig(heads=4),
 }
+_DRAWN = ("ReLU", "SwiGLU", "bilinear", "k winners", "4 experts", "product keys")
+"""in the charts, where eleven curves would hide each other; the table has all"""
 
 
-def units_of(kind: str, width: int, dim: int) -> int:
-    """Hidden units of a kind where a dense one has `width`."""
-    ffn = KINDS[kind].resized(width)
-    return ffn.units(dim) if isinstance(ffn, DenseConfig) else ffn.units(dim, dim)
+def ffn_of(kind: Kind, width: int, dim: int) -> AnyFFNConfig | None:
+    """The largest of this kind with no more parameters than a dense FFN of this width; None where none is so small."""
+    try:
+        return sized(KINDS[kind], width * 2 * dim, dim, dim)
+    except ValueError:
+        return None
+
+
+def units_of(ffn: AnyFFNConfig, dim: int) -> int:
+    """Hidden units of all experts together; of product keys, the slots."""
+    match ffn:
+        case GatedConfig():
+            return ffn.units(dim, dim)
+        case ExpertsConfig():
+            return ffn.experts * ffn.units(dim)
+        case ProductKeysConfig():
+            return ffn.num_slots
+        case DenseConfig() | TopKConfig():
+            return ffn.units(dim)
+    raise AssertionError(f"{ffn} has no hidden units to count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +111,9 @@ class CapacitySlopeConfig(PanelConfig):
     num_values: int = 16
     """drawn uniformly"""
     widths: tuple[int, ...] = (8, 16, 32, 64)
-    """hidden units of dense kinds; gated kinds get as many as the same parameters allow"""
+    """hidden units of dense kinds; the others get as many as the same parameters allow"""
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    """each with a slope of its own"""
     resolution: float = 0.03
     """of the search for the capacity, relative"""
     steps: int = 3000
@@ -87,8 +130,9 @@ class CapacitySlopeConfig(PanelConfig):
         return capacity_slope_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        kinds = series_of(points, "bits_per_param")
-        slopes = {}
+        kinds = [kind for kind in self.kinds if kind in series_of(points, "bits_per_param")]
+        drawn = [kind for kind in kinds if kind in _DRAWN]
+        slopes: dict[Kind, Slope] = {}
         for kind in kinds:
             slope = slope_of(points, kind, from_units=self._narrowest_fitted(kind))
             if slope is not None:
@@ -100,12 +144,14 @@ class CapacitySlopeConfig(PanelConfig):
             explained=[
                 f"The most facts answered with accuracy .99, keys random in d = {self.dim}, {self.num_values} values "
                 f"drawn uniformly, {count_text(self.steps)} full-batch steps of Adam, searched "
-                f"to {100 * self.resolution:g} %. Hidden units are d_ff; gated kinds have the parameters of the dense "
-                "ones and therefore two thirds of their units.",
+                f"to {100 * self.resolution:g} %. Hidden units are d_ff; every kind has the parameters of the dense "
+                "ones at most, so gated kinds have two thirds of their units. Units of experts are counted over all "
+                "of them; for product keys the slots are counted, whose queries and sub-keys cost parameters before "
+                "the first slot: too many for the narrowest sizes.",
                 "If every unit holds its share of facts whatever stands beside it, capacity is proportional to d_ff: "
-                "slope 1 on logarithmic axes. One dashed line goes with slope 1 through ReLU at "
-                "d_ff = d (first seed), the other is the published 2.08 bits a parameter (ReLU, 32 classes, Nichani et "
-                "al. 2025).",
+                "slope 1 on logarithmic axes. The charts show six of the kinds, the table all. One dashed line goes "
+                "with slope 1 through ReLU at d_ff = d (first seed), the other is the published 2.08 bits a parameter "
+                "(ReLU, 32 classes, Nichani et al. 2025).",
                 "The slope is one least-squares line through the points of all seeds and of the widths from "
                 f"{self.dim} on, its 95 % interval that of the residuals (t distribution). Narrower layers are shown "
                 "and left out: where units are few, some keys excite hardly any unit of ReLU and cannot be told apart. "
@@ -123,6 +169,7 @@ class CapacitySlopeConfig(PanelConfig):
                     y_label="facts at accuracy .99",
                     x_scale="log",
                     y_scale="log",
+                    series=[*drawn, *(series for series in series_of(points, "facts") if series not in self.kinds)],
                 ),
                 Chart(
                     title="Bits a parameter: flat where the slope is 1",
@@ -130,23 +177,23 @@ class CapacitySlopeConfig(PanelConfig):
                     x_label="hidden units (d_ff)",
                     y_label="bits a parameter",
                     x_scale="log",
-                    series=kinds,
+                    series=drawn,
                 ),
             ],
             tables=[self._table(points, slopes)] if slopes else [],
         )
 
-    def _narrowest_fitted(self, kind: str) -> float:
+    def _narrowest_fitted(self, kind: Kind) -> float:
         """Units of the first width that is not below d; gated kinds have fewer of them at that width."""
         wide_enough = [width for width in self.widths if width >= self.dim]
-        return float(units_of(kind, min(wide_enough), self.dim)) if wide_enough else math.inf
+        return min((units for width in wide_enough if (units := self._units(kind, width))), default=math.inf)
 
-    def _answer(self, slopes: dict[str, Slope]) -> str:
+    def _answer(self, slopes: dict[Kind, Slope]) -> str:
         words = {"proportional": "in proportion to", "less": "more slowly than", "more": "faster than"}
         said = [f"{words[how]} hidden units for {list_text(kinds)}" for how, kinds in _beside_1(slopes).items()]
         return f"The facts that an FFN holds grow {', '.join(said)}." if said else "Too few points for a slope."
 
-    def _finding(self, points: Sequence[Point], slopes: dict[str, Slope]) -> str:
+    def _finding(self, points: Sequence[Point], slopes: dict[Kind, Slope]) -> str:
         if not slopes:
             return "Too few points for a slope."
         words = {"proportional": "holds 1", "less": "lies below 1", "more": "lies above 1"}
@@ -159,17 +206,25 @@ class CapacitySlopeConfig(PanelConfig):
             f"to {max(steps):.2f} ({steps[max(steps)]})."
         )
 
-    def _steps(self, points: Sequence[Point], kind: str) -> list[tuple[str, float | None]]:
-        """Slope of the medians between one width and the next, with its name; None where nothing was stored."""
-        return [
-            (
-                f"{kind}, {x:g} to {next_x:g} units",
-                math.log(next_y.median / y.median) / math.log(next_x / x) if y.median and next_y.median else None,
-            )
-            for (x, y), (next_x, next_y) in pairwise(curve(points, "facts", kind).items())
-        ]
+    def _steps(self, points: Sequence[Point], kind: Kind) -> list[tuple[str, float | None]]:
+        """Slope of the medians between one width and the next, with its name; None where nothing was stored, or where
+        the kind has no FFN that small."""
+        facts, steps = curve(points, "facts", kind), []
+        for low, high in pairwise(sorted(self.widths)):
+            x, next_x = self._units(kind, low), self._units(kind, high)
+            y, next_y = facts.get(x), facts.get(next_x)
+            slope = None
+            if y is not None and next_y is not None and y.median and next_y.median and x < next_x:
+                slope = math.log(next_y.median / y.median) / math.log(next_x / x)
+            steps.append((f"{kind}, {x:g} to {next_x:g} units", slope))
+        return steps
 
-    def _table(self, points: Sequence[Point], slopes: dict[str, Slope]) -> Table:
+    def _units(self, kind: Kind, width: int) -> float:
+        """Units of the kind where a dense one has this width; 0 where it has no FFN that small."""
+        ffn = ffn_of(kind, width, self.dim)
+        return 0.0 if ffn is None else float(units_of(ffn, self.dim))
+
+    def _table(self, points: Sequence[Point], slopes: dict[Kind, Slope]) -> Table:
         steps = [f"width {low} to {high}" for low, high in pairwise(sorted(self.widths))]
         lines = []
         for kind, slope in slopes.items():
@@ -190,9 +245,9 @@ class CapacitySlopeConfig(PanelConfig):
         )
 
 
-def _beside_1(slopes: dict[str, Slope]) -> dict[str, list[str]]:
+def _beside_1(slopes: dict[Kind, Slope]) -> dict[str, list[Kind]]:
     """Kinds by where their interval lies; nothing where no kind does."""
-    found: dict[str, list[str]] = {"proportional": [], "less": [], "more": []}
+    found: dict[str, list[Kind]] = {"proportional": [], "less": [], "more": []}
     for kind, slope in slopes.items():
         how = "less" if slope.high < 1 else "more" if slope.low > 1 else "proportional"
         found[how].append(kind)

@@ -5,24 +5,38 @@ from typing import TYPE_CHECKING
 
 from models.training_budget import TrainingBudget
 from retromem.panels.facts_stored import facts_stored
-from retromem.panels.theory.capacity_slope import KINDS, units_of
+from retromem.panels.theory.capacity_slope import ffn_of, units_of
 from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory_of_32_classes
 
 if TYPE_CHECKING:
     from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 
-_EXPECTED_BITS = {"ReLU": 2.03, "GELU": 2.24, "SwiGLU": 2.64, "bilinear": 2.17}
+_EXPECTED_BITS = {
+    "ReLU": 2.03,
+    "GELU": 2.24,
+    "SiLU": 2.24,
+    "SwiGLU": 2.64,
+    "GeGLU": 2.64,
+    "ReGLU": 2.5,
+    "GLU": 2.6,
+    "bilinear": 2.17,
+    "k winners": 1.4,
+    "4 experts": 2.3,
+    "product keys": 2.5,
+}
 """a parameter, around which the capacity is searched for"""
 
 
 def capacity_slope_points(config: "CapacitySlopeConfig", seed: int) -> list[Point]:
     """Facts and bits a parameter of every kind at every width; the lines at all widths of the dense kinds."""
     points, bits_per_fact = [], math.log2(config.num_values)
-    for kind, open_config in KINDS.items():
+    for kind in config.kinds:
         for width in config.widths:
-            ffn = open_config.resized(width)
-            units = units_of(kind, width, config.dim)
+            ffn = ffn_of(kind, width, config.dim)
+            if ffn is None:
+                continue
+            units = units_of(ffn, config.dim)
             facts = facts_stored(
                 ffn,
                 config.dim,

@@ -4,9 +4,10 @@ import statistics
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import t
 
-from retromem.panels.theory.capacity_slope import CapacitySlopeConfig, slope_of
+from retromem.panels.theory.capacity_slope import CapacitySlopeConfig, ffn_of, slope_of, units_of
 from retromem.points import Point
 
 CONFIG = CapacitySlopeConfig(dim=16, widths=(8, 16, 32, 64), seeds=(0, 1))
@@ -69,13 +70,22 @@ def test_the_narrowest_layers_are_shown_and_not_fitted():
     assert "ReLU, 8 to 16 units" in CONFIG.page(points).finding
 
 
-def test_a_tiny_measurement_has_every_kind_and_lines_of_slope_one():
-    tiny = CapacitySlopeConfig(dim=4, num_values=4, widths=(4, 8), resolution=0.3, steps=40, seeds=(0, 1))
+def test_a_tiny_measurement_has_its_kinds_and_lines_of_slope_one():
+    tiny = CapacitySlopeConfig(
+        dim=4,
+        num_values=4,
+        widths=(4, 8),
+        kinds=("ReLU", "SwiGLU", "k winners", "4 experts", "product keys"),
+        resolution=0.3,
+        steps=40,
+        seeds=(0, 1),
+    )
     points = tiny.measure(0, lambda texts: texts)
     units = {(p.series, p.x) for p in points if p.quantity == "bits_per_param"}
-    assert units == {(k, float(u)) for k in ("ReLU", "GELU") for u in (4, 8)} | {
-        (k, float(u)) for k in ("SwiGLU", "bilinear") for u in (2, 5)
-    }
+    # 32 and 64 parameters: a unit of a dense kind has 8, of a gated one 12; 4 experts of one unit have 48 beside the 16
+    # of their router. No product keys are so small.
+    dense = {(kind, units) for kind in ("ReLU", "k winners") for units in (4.0, 8.0)}
+    assert units == dense | {("SwiGLU", 2.0), ("SwiGLU", 5.0), ("4 experts", 4.0)}
     lines = {(p.series, p.x): p.y for p in points if p.seed is None}
     for line in ("slope 1 from ReLU at d", "published 2.08 bits a parameter"):
         assert lines[line, 8.0] == pytest.approx(2 * lines[line, 4.0])
@@ -83,6 +93,19 @@ def test_a_tiny_measurement_has_every_kind_and_lines_of_slope_one():
     assert lines["published 2.08 bits a parameter", 4.0] * 2 / (4 * 8) == pytest.approx(5 / 2.4)
     assert statistics.fmean(p.y for p in points if p.quantity == "facts") > 1
     assert tiny.page(points).finding == "Too few points for a slope."
+
+
+@pytest.mark.parametrize("kind", CONFIG.kinds)
+def test_every_kind_has_the_parameters_of_the_dense_one_at_most(kind):
+    # 4 x 16 dense units are 2,048 parameters; one unit, or one slot, more would be too many.
+    ffn = ffn_of(kind, 64, 16)
+    assert ffn is not None
+    params, units = ffn.num_params(16, 16), units_of(ffn, 16)
+    assert params <= 2048 and ffn.resized(ffn.size + 1).num_params(16, 16) > 2048
+    built = dict(ffn.build(16, 16, generator=torch.Generator().manual_seed(0)).named_parameters())
+    assert sum(weights.numel() for weights in built.values()) == params
+    (out,) = [weights for name, weights in built.items() if name in ("w_out_FE", "w_out_SFE", "values_SE")]
+    assert out.numel() == 16 * units
 
 
 def test_where_nothing_was_stored_there_is_no_slope():
