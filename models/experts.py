@@ -122,6 +122,13 @@ class ExpertsFFN(FFN):
             # At a constant rate the choice of some keys would change with every step to the last.
             self.bias_S -= self._config.bias_rate * (1 - progress) * self._excess_S.sign()
 
+    def input_matrices(self) -> list[Tensor]:
+        every = (self.w_in_SDF, self.w_gate_SDF, self.shared_in_DF, self.shared_gate_DF)
+        return [matrix for matrix in every if matrix is not None]
+
+    def read_outs(self) -> list[Tensor]:
+        return [matrix for matrix in (self.w_out_SFE, self.shared_out_FE) if matrix is not None]
+
     def learning_rate_factors(self) -> Mapping[str, float]:
         return {"w_router_DS": self._config.router_rate_factor}
 

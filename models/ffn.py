@@ -25,6 +25,18 @@ class FFN(nn.Module, ABC):
         """Parameters, by name, that learn at another rate than the rest: times so much."""
         return {}
 
+    def input_matrices(self) -> list[Tensor]:
+        """Those that turn the input into hidden units, each (..., D, F); routers and queries are none of them."""
+        return []
+
+    def read_outs(self) -> list[Tensor]:
+        """What the output is a weighted sum of: rows of these."""
+        return []
+
+    def drawn_for_unit_inputs(self) -> list[Tensor]:
+        """First weights that suit inputs of length 1; longer inputs want them smaller by their length."""
+        return []
+
     def auxiliary_loss(self) -> Tensor | None:
         """What the last forward pass asks of the training beside right answers (load balancing), in nats."""
         return None
@@ -71,6 +83,9 @@ class LinearMap(FFN):
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
         return x_BD @ self.w_DE
 
+    def read_outs(self) -> list[Tensor]:
+        return [self.w_DE]
+
 
 class HiddenLayerFFN(FFN):
     """Hidden units and a read-out: what dense and gated kinds have in common."""
@@ -88,6 +103,12 @@ class HiddenLayerFFN(FFN):
 
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
         return _affine(self.hidden(x_BD), self.w_out_FE, self.b_out_E)
+
+    def input_matrices(self) -> list[Tensor]:
+        return [self.w_in_DF]
+
+    def read_outs(self) -> list[Tensor]:
+        return [self.w_out_FE]
 
 
 class DenseFFN(HiddenLayerFFN):
@@ -114,6 +135,9 @@ class GatedFFN(HiddenLayerFFN):
     def hidden(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B F"]:
         gate_BF = self._activation(_affine(x_BD, self.w_gate_DF, self.b_gate_F))
         return gate_BF * _affine(x_BD, self.w_in_DF, self.b_in_F)
+
+    def input_matrices(self) -> list[Tensor]:
+        return [self.w_in_DF, self.w_gate_DF]
 
 
 def _affine(x_BI: Tensor, w_IO: Tensor, b_O: Tensor | None) -> Tensor:

@@ -56,5 +56,11 @@ class HashedLookup(FFN):
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
         return read(self.rows_SE, self._gates(x_BD), self.row_ids(x_BD))
 
+    def read_outs(self) -> list[Tensor]:
+        return [self.rows_SE]
+
+    def drawn_for_unit_inputs(self) -> list[Tensor]:
+        return [] if self._gate == "none" else [self.w_gate_DT]
+
     def slot_counts(self, x_BD: Float[Tensor, "B D"]) -> Int64[Tensor, " S"] | None:
         return self.row_ids(x_BD).flatten().bincount(minlength=len(self.rows_SE))

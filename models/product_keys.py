@@ -101,6 +101,9 @@ class ProductKeyFFN(FFN):
         of_slots = [name for name, _ in self.named_parameters(recurse=False)]
         return dict.fromkeys(of_slots, self._slot_rate_factor)
 
+    def drawn_for_unit_inputs(self) -> list[Tensor]:
+        return [self.retrieval.w_query_DQ]
+
     def slot_counts(self, x_BD: Float[Tensor, "B D"]) -> Int64[Tensor, " S"] | None:
         _, slots_BJ = self.retrieval(x_BD)
         counts_S: Tensor = slots_BJ.flatten().bincount(minlength=self._num_slots)
@@ -116,6 +119,9 @@ class ProductKeyMemory(ProductKeyFFN):
 
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
         return read(self.values_SE, *self.retrieval(x_BD))
+
+    def read_outs(self) -> list[Tensor]:
+        return [self.values_SE]
 
 
 class OneNeuronExperts(ProductKeyFFN):
@@ -137,3 +143,9 @@ class OneNeuronExperts(ProductKeyFFN):
         u_BJD = functional.embedding(slots_BJ, self.u_SD)
         hidden_BJ = self._activation(torch.einsum("bjd,bd->bj", u_BJD, x_BD))
         return read(self.v_SE, weights_BJ * hidden_BJ, slots_BJ)
+
+    def read_outs(self) -> list[Tensor]:
+        return [self.v_SE]
+
+    def drawn_for_unit_inputs(self) -> list[Tensor]:
+        return [*super().drawn_for_unit_inputs(), self.u_SD]

@@ -40,24 +40,35 @@ class StackFFN(FFN):
         elif config.residual == "rezero":
             self.scale_L1 = nn.Parameter(torch.zeros(depth, 1))
         self.read_out = LinearMap(dim_in, dim_out, generator=generator) if dim_out != dim_in else None
-        self._shrink()
+        self._draw_for_depth(dim_in, generator)
 
     @torch.no_grad()
-    def _shrink(self) -> None:
-        """Smaller first weights, where the scheme asks for them.
+    def _draw_for_depth(self, dim_in: int, generator: torch.Generator) -> None:
+        """First weights as scheme and norm ask for them.
 
-        DeepNorm: all weights of a branch times (8 M)^(-1/4). Plain pre-norm: read-outs times 1 / sqrt(branches), so
-        that the stream does not grow with depth (Radford et al. 2019).
+        DeepNorm: the matrices of a branch normal with Xavier's variance times beta, (8 M)^(-1/4); of a table of slots,
+        which has no fan, the rows times beta. Plain pre-norm: read-outs times 1 / sqrt(branches), so that the stream
+        does not grow with depth (Radford et al. 2019). What is normalised has the length sqrt(D) and not 1.
         """
         config, depth = self.config, self.config.depth
+        for layer, block in enumerate(self._ffns()):
+            if config.norm == "pre" or (config.norm == "post" and layer > 0):
+                for weight in block.drawn_for_unit_inputs():
+                    weight.div_(math.sqrt(dim_in))
+        branches = [*self._ffns(), *self._linear_branches()]
         if config.residual == "deepnorm":
-            for weight in (*self.blocks.parameters(), *self.branches.parameters()):
-                weight.mul_((8 * depth) ** -0.25)
+            beta = (8 * depth) ** -0.25
+            for branch in branches:
+                has_fan = bool(branch.input_matrices()) or isinstance(branch, LinearMap)
+                for weight in (*branch.input_matrices(), *branch.read_outs()):
+                    if has_fan:
+                        weight.normal_(std=beta * math.sqrt(2 / sum(weight.shape[-2:])), generator=generator)
+                    else:
+                        weight.mul_(beta)
         elif config.residual == "plain" and config.norm == "pre":
-            factor = 1 / math.sqrt(depth * (1 + config.parallel))
-            for name, weight in (*self.blocks.named_parameters(), *self.branches.named_parameters()):
-                if name.endswith(("w_out_FE", "w_DE")):
-                    weight.mul_(factor)
+            for branch in branches:
+                for weight in branch.read_outs():
+                    weight.div_(math.sqrt(len(branches)))
 
     def states(self, x_BD: Float[Tensor, "B D"]) -> list[Float[Tensor, "B D"]]:
         """The stream before the first block and after each."""
@@ -100,6 +111,9 @@ class StackFFN(FFN):
 
     def _ffns(self) -> list[FFN]:
         return [block for block in self.blocks if isinstance(block, FFN)]
+
+    def _linear_branches(self) -> list[FFN]:
+        return [branch for branch in self.branches if isinstance(branch, FFN)]
 
     def learning_rate_factors(self) -> Mapping[str, float]:
         return {

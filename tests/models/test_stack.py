@@ -9,7 +9,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.any_ffn import sized
+from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
+from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
 from models.stack import layerscale_start
 from models.stack_kinds import StackConfig
 
@@ -28,6 +30,16 @@ CONFIGS = [
     StackConfig(depth=2, block=RELU, parallel=True, norm="post", residual="deepnorm"),
     StackConfig(depth=2, block=RELU, parallel=True, residual="layerscale", normaliser="rms"),
 ]
+BLOCKS = [
+    GatedConfig(kind="geglu", width=9),
+    TopKConfig(width=12),
+    ExpertsConfig(experts=3, top_k=2, width=2, shared=1),
+    ExpertsConfig(experts=3, top_k=1, width=2, activation="gelu"),
+    ProductKeysConfig(sub_keys=3, heads=2),
+    OneNeuronExpertsConfig(sub_keys=3, heads=2),
+    LookupConfig(rows=5, tables=2),
+]
+"""whose outputs the tests of each compare with a reference"""
 
 
 def name(config):
@@ -56,7 +68,11 @@ def reference(config, ffn, x):
     w = {name: weight.detach().numpy() for name, weight in ffn.named_parameters()}
     for layer in range(config.depth):
         h = normalised(config, x, w[f"norms.{layer}.weight"]) if config.norm == "pre" else x
-        update = np.maximum(h @ w[f"blocks.{layer}.w_in_DF"], 0) @ w[f"blocks.{layer}.w_out_FE"]
+        if isinstance(config.block, DenseConfig):
+            update = np.maximum(h @ w[f"blocks.{layer}.w_in_DF"], 0) @ w[f"blocks.{layer}.w_out_FE"]
+        else:
+            with torch.no_grad():
+                update = ffn.blocks[layer](torch.from_numpy(h)).numpy()
         if config.parallel:
             update = update + h @ w[f"branches.{layer}.w_DE"]
         scale = {"layerscale": "scale_LD", "rezero": "scale_L1"}.get(config.residual)
@@ -71,7 +87,7 @@ def reference(config, ffn, x):
     return x @ w["read_out.w_DE"] if "read_out.w_DE" in w else x
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=name)
+@pytest.mark.parametrize("config", CONFIGS + [StackConfig(depth=2, block=block) for block in BLOCKS], ids=name)
 @pytest.mark.parametrize("dim_out", [6, 4])
 def test_the_stream_is_the_formula(config, dim_out):
     ffn = built(config, dim_out)
@@ -130,7 +146,53 @@ def test_first_weights_shrink_where_the_scheme_asks_for_it():
     assert first_weights(parallel=True) == [1, 1 / math.sqrt(16)]
     assert first_weights(norm="post") == [1, 1]
     assert first_weights(residual="layerscale") == [1, 1]
-    assert first_weights(residual="deepnorm", norm="post") == [64**-0.25, 64**-0.25]
+
+
+def weights_beside_lone_ones(block, **settings):
+    """For each parameter of the first block of four: its length over that of the same in a block that stands alone."""
+    config = StackConfig(depth=4, block=block, **settings)
+    stack = config.build(64, 64, generator=torch.Generator().manual_seed(0))
+    lone = block.build(64, 64, generator=torch.Generator().manual_seed(0))
+    return {
+        name: (weight.norm() / beside.norm()).item()
+        for (name, weight), beside in zip(stack.blocks[0].named_parameters(), lone.parameters(), strict=True)
+    }
+
+
+READ_OUTS = {"w_out_FE", "w_out_SFE", "shared_out_FE", "values_SE", "v_SE", "rows_SE"}
+FOR_UNIT_INPUTS = {"retrieval.w_query_DQ", "u_SD", "w_gate_DT"}
+WIDE = [block.resized(400) if hasattr(block, "width") else block.resized(60) for block in BLOCKS]
+
+
+@pytest.mark.parametrize("block", WIDE, ids=name)
+def test_read_outs_of_every_kind_shrink_with_depth_before_a_norm(block):
+    ratios = weights_beside_lone_ones(block)
+    assert ratios.keys() & READ_OUTS
+    for weight, ratio in ratios.items():
+        # A normalised stream of 64 dimensions has length 8.
+        assert ratio == pytest.approx(
+            0.5 if weight in READ_OUTS else 1 / 8 if weight in FOR_UNIT_INPUTS else 1, rel=1e-5
+        )
+
+
+@pytest.mark.parametrize("block", WIDE, ids=name)
+def test_without_a_norm_every_first_weight_is_that_of_a_lone_block(block):
+    ratios = weights_beside_lone_ones(block, norm="none")
+    assert list(ratios.values()) == pytest.approx([1] * len(ratios))
+
+
+@pytest.mark.parametrize("block", [DenseConfig(width=300), *WIDE], ids=name)
+def test_deepnorm_draws_the_matrices_of_its_branches_as_xavier_times_beta(block):
+    config = StackConfig(depth=4, block=block, residual="deepnorm", norm="post", parallel=True)
+    stack = config.build(64, 64, generator=torch.Generator().manual_seed(0))
+    beta = 32**-0.25
+    assert stack.branches[2].w_DE.std().item() == pytest.approx(beta / math.sqrt(64), rel=0.05)
+    for weight_name, weight in stack.blocks[2].named_parameters():
+        if weight_name in {"w_in_DF", "w_out_FE", "w_in_SDF", "w_out_SFE", "shared_in_DF", "shared_out_FE"}:
+            fan_in, fan_out = weight.shape[-2:]
+            assert weight.std().item() == pytest.approx(beta * math.sqrt(2 / (fan_in + fan_out)), rel=0.1)
+        elif weight_name in {"values_SE", "v_SE", "rows_SE"}:
+            assert weight.std().item() == pytest.approx(beta / math.sqrt(64), rel=0.1)
 
 
 def test_training_flops_are_those_of_the_matrices_where_every_input_wants_a_gradient():
