@@ -160,11 +160,13 @@ class KeyValueModule(lightning.LightningModule):
         """STEPS_A_CALL optimisation steps; ends the fit at the goal or at the deadline."""
         schedules: Any = self.lr_schedulers()
         schedules = schedules if isinstance(schedules, list) else [schedules]
-        total = torch.zeros((), device=self.device)
+        losses: list[Tensor] = []
+        rates: list[float] = []
         num_steps = min(STEPS_A_CALL, self.budget.steps - self.steps_done)
         for _ in range(num_steps):
             loss = self.loss(next(self._batches))
-            total += loss.detach()
+            losses.append(loss.detach())
+            rates.append(self._rate())
             auxiliary = self.backbone.auxiliary_loss()
             for optimizer in self._optimizers:
                 optimizer.zero_grad()
@@ -174,16 +176,28 @@ class KeyValueModule(lightning.LightningModule):
                 schedule.step()
             self.steps_done += 1
             self.backbone.step_done(self.steps_done / self.budget.steps)
-        if not math.isfinite(float(total)):
-            raise TrainingDiverged(
-                f"the loss is {float(total) / num_steps} after {self.steps_done} steps at learning_rate "
-                f"{self.budget.learning_rate:g} of {self.budget.optimizer}: lower training.learning_rate"
-            )
-        if float(total) / num_steps <= self.budget.goal_nats and self.backbone.is_settled():
+        losses_S = torch.stack(losses)
+        if not losses_S.isfinite().all():
+            first = int((~losses_S.isfinite()).nonzero()[0])
+            self._say_diverged(f"loss is {losses_S[first].item()}", self.steps_done - num_steps + first, rates[first])
+        if not all(weight.isfinite().all() for weight in self.backbone.parameters()):
+            self._say_diverged("weights are not finite", self.steps_done, rates[-1])
+        if float(losses_S.mean()) <= self.budget.goal_nats and self.backbone.is_settled():
             self.trainer.should_stop = True
         elif time.monotonic() > self._deadline and self.steps_done < self.budget.steps:
             self.succeeded = False
             self.trainer.should_stop = True
+
+    def _rate(self) -> float:
+        """What the schedule has left of the budget's learning rate."""
+        group = self._optimizers[0].param_groups[0]
+        return float(self.budget.learning_rate * group["lr"] / group["initial_lr"])
+
+    def _say_diverged(self, what: str, steps: int, rate: float) -> None:
+        raise TrainingDiverged(
+            f"the {what} after {steps} steps of {self.budget.optimizer}, at learning_rate {rate:.3g} "
+            f"({self.budget.learning_rate:g} at first): lower training.learning_rate"
+        )
 
 
 def fit(module: KeyValueModule, *, accelerator: str) -> str:

@@ -45,6 +45,8 @@ AUXILIARY_WEIGHT = 1 / 32
 """of the auxiliary loss of topk (Gao et al. 2024, appendix A)"""
 DECAY_FROM = 0.8
 """share of the steps after which the learning rate falls linearly to 0"""
+CHECKED_EVERY = 100
+"""steps between two looks at whether the training has diverged"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +206,7 @@ def train(h_NF: Float[Tensor, "N F"], config: SparseAutoencoderConfig) -> Sparse
         optimizer, lambda done: min(1.0, (1 - done / config.steps) / (1 - DECAY_FROM))
     )
     penalty = _Penalty(autoencoder)
-    for _ in range(config.steps):
+    for step in range(config.steps):
         h_BF = h_NF[torch.randint(len(h_NF), (config.batch_size,), generator=generator)]
         a_BL = autoencoder.pre_activations(h_BF)
         f_BL = autoencoder.latents(a_BL)
@@ -217,10 +219,10 @@ def train(h_NF: Float[Tensor, "N F"], config: SparseAutoencoderConfig) -> Sparse
         with torch.no_grad():
             # Longer rows would let relu_l1 shrink its latents, and with them its penalty, for nothing.
             autoencoder.w_dec_LF.copy_(functional.normalize(autoencoder.w_dec_LF, dim=1))
-    if not loss.isfinite():
-        raise TrainingDiverged(
-            f"the loss is {loss.item()} after {config.steps} steps at learning_rate {config.learning_rate:g}: lower it"
-        )
+        if (step % CHECKED_EVERY == 0 or step == config.steps - 1) and not loss.isfinite():
+            raise TrainingDiverged(
+                f"the loss is {loss.item()} after {step} steps at learning_rate {config.learning_rate:g}: lower it"
+            )
     return autoencoder
 
 

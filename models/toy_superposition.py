@@ -15,10 +15,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from models.training_budget import TrainingDiverged
+
 DENSE_FROM = 0.75
 """Dimensions per feature, midway between the two published plateaus: 1 (no superposition) and 1/2 (antipodal pairs)."""
 FLAT_WITHIN = 1.1
 """Largest over smallest number of dimensions per feature on one plateau."""
+CHECKED_EVERY = 100
+"""Steps between two looks at whether the training has diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +114,7 @@ def train(config: ToySuperpositionConfig) -> ToyModels:
     """Train one instance for each feature probability.
 
     Raises:
-        FloatingPointError: the weights are no numbers any more.
+        TrainingDiverged: the weights are no numbers any more.
     """
     generator = torch.Generator().manual_seed(config.seed)
     exponents_I = torch.linspace(0, 1, config.num_instances)
@@ -121,17 +125,18 @@ def train(config: ToySuperpositionConfig) -> ToyModels:
     w_IMN.requires_grad_()
     b_I1N = torch.zeros(config.num_instances, 1, config.num_features, requires_grad=True)
     optimizer = torch.optim.AdamW([w_IMN, b_I1N], lr=config.learning_rate, fused=True)
-    for _ in range(config.steps):
+    for step in range(config.steps):
         x_IBN = sparse_features(probabilities_I, config.batch_size, config.num_features, generator)
         out_IBN = torch.baddbmm(b_I1N, x_IBN @ w_IMN.transpose(1, 2), w_IMN).relu()
         loss = (importance_N * (x_IBN - out_IBN).square()).mean((1, 2)).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    if not (w_IMN.isfinite().all() and b_I1N.isfinite().all()):
-        raise FloatingPointError(
-            f"no finite weights after {config.steps} steps at learning_rate {config.learning_rate}: lower it"
-        )
+        last = step == config.steps - 1
+        if (step % CHECKED_EVERY == 0 or last) and not (w_IMN.isfinite().all() and b_I1N.isfinite().all()):
+            raise TrainingDiverged(
+                f"the weights are not finite after {step + 1} steps at learning_rate {config.learning_rate:g}: lower it"
+            )
     return ToyModels(probabilities_I=probabilities_I, w_IMN=w_IMN.detach(), b_IN=b_I1N.detach().squeeze(1))
 
 

@@ -5,7 +5,11 @@ from typing import Literal
 
 
 class TrainingDiverged(ArithmeticError):
-    """The loss is no number any more; says by which step and at which learning rate."""
+    """Loss or weights are no numbers any more; says at which step and learning rate."""
+
+
+class TrainingCutShort(TimeoutError):
+    """The clock ended a training whose result would pass for a lack of capacity."""
 
 
 @dataclass(frozen=True, kw_only=True)

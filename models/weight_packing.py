@@ -41,7 +41,8 @@ def pack(weights: Mapping[str, Tensor], precision: Precision) -> bytes:
             codes_XIO = np.floor(w_XIO / step_X11.astype(np.float32)).clip(-half, half - 1).astype(np.int8)
             parts += [step_X11.astype("<f2").tobytes(), _pack_codes(codes_XIO, bits)]
         else:
-            parts.append(w_XIO.astype("<f4" if precision == "float32" else "<f2").tobytes())
+            with np.errstate(over="ignore"):  # whoever stores weights asks whether they are finite still
+                parts.append(w_XIO.astype("<f4" if precision == "float32" else "<f2").tobytes())
     return b"".join(parts)
 
 
@@ -91,14 +92,16 @@ def column_scales(w_XIO: ndarray, bits: int) -> ndarray:
     """float16 (..., 1, O): the step between two codes, such that the largest weight of a column is the largest code."""
     scale_X1O = np.abs(w_XIO).max(axis=-2, keepdims=True) / (2 ** (bits - 1) - 1)
     # Rounded up, so that the largest weight still fits.
-    rounded_up: ndarray = np.nextafter(scale_X1O.astype(np.float16), np.float16(np.inf))
+    with np.errstate(over="ignore"):
+        rounded_up: ndarray = np.nextafter(scale_X1O.astype(np.float16), np.float16(np.inf))
     return rounded_up
 
 
 def matrix_steps(w_XIO: ndarray, bits: int) -> ndarray:
     """float16 (..., 1, 1): the step between two of 2^bits levels, in proportion to the matrix's RMS."""
     rms_X11 = np.sqrt(np.square(w_XIO, dtype=np.float64).mean(axis=(-2, -1), keepdims=True))
-    steps: ndarray = np.maximum(BEST_STEP[bits] * rms_X11, LEAST_STEP).astype(np.float16)
+    with np.errstate(over="ignore"):
+        steps: ndarray = np.maximum(BEST_STEP[bits] * rms_X11, LEAST_STEP).astype(np.float16)
     return steps
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models.training_budget import TrainingDiverged
+from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import Refused
@@ -139,7 +139,13 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
             tau=search.accuracy,
         ).rows
         seen[num_facts] = row
-        return row.accuracy is not None and row.accuracy >= search.accuracy
+        reached = row.accuracy is not None and row.accuracy >= search.accuracy
+        if not reached and not row.succeeded:
+            raise TrainingCutShort(
+                f"{num_facts:,} facts were not learnt within training.max_seconds, which says nothing of the capacity: "
+                "raise it"
+            )
+        return reached
 
     found = search_capacity(reaches, search, num_available=knowledge.num_facts)
     at = seen.get(found.num_facts)
@@ -193,8 +199,8 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
     except Refused as refusal:
         record |= {"status": "refused", "reason": str(refusal)}
     except Exception as error:
-        # A diverged training is a setting to change, and one line says which.
-        told = f"{error}\n" if isinstance(error, TrainingDiverged) else traceback.format_exc()
+        # A training that failed is a setting to change, and one line says which.
+        told = f"{error}\n" if isinstance(error, TrainingDiverged | TrainingCutShort) else traceback.format_exc()
         write_text(folder / ERROR, told)
         (folder / RUNNING).unlink(missing_ok=True)
         return "failed"

@@ -29,7 +29,8 @@ class SlotUse:
     share_used: float
     """of the slots"""
     kl_bits: float
-    """KL(use || uniform): 0 where every slot is used alike, log2 S where one is used alone (Lample et al. 2019, 4.3)"""
+    """KL(use || uniform), use being the number of reads: 0 where every slot is read alike, log2 S where one is read
+    alone. After Lample et al. 2019, 4.3"""
 
 
 def slot_use(memory: Memory, queries: Queries) -> SlotUse | None:

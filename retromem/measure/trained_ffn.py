@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -20,6 +21,7 @@ from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from models.weight_packing import add_noise, load_packed, pack
 from retromem.experiment import CapacitySearch
+from retromem.measure.bits import CalibrationFit, bits_ce, log2_calibrated, true_probability
 from retromem.measure.capacity import search_capacity
 
 
@@ -80,6 +82,20 @@ def accuracy(ffn: FFN, table: KeyTable) -> float:
     with torch.inference_mode():
         answers_N = (ffn(table.keys_ND) @ table.codes_VE.T).argmax(1)
     return float((answers_N == table.value_ids_N).double().mean())
+
+
+def stored_bits(ffn: FFN, table: KeyTable) -> float:
+    """Bits of the table that the answers are worth, by cross-entropy, after (T, eps) were fitted on the same facts."""
+    with torch.inference_mode():
+        log_probs_NV = torch.log_softmax((ffn(table.keys_ND) @ table.codes_VE.T).double(), dim=1).numpy()
+    true_N, prior_N = table.value_ids_N.numpy(), np.full(len(table.value_ids_N), 1 / len(table.codes_VE))
+    fitted = CalibrationFit(num_facts=len(true_N))
+    for _ in range(fitted.num_passes):
+        fitted.add(log_probs_NV, true_N, prior_N)
+        fitted.end_pass()
+    probability_N = true_probability(log_probs_NV, true_N, np.array([fitted.result.temperature]))[:, 0]
+    demand_bits = len(true_N) * math.log2(len(table.codes_VE))
+    return bits_ce(demand_bits, log2_calibrated(probability_N, prior_N, fitted.result.epsilon), len(true_N))
 
 
 def rounded(ffn: FFN, precision: Precision) -> FFN:

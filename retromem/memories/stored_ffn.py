@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.precisions import Precision
-from models.training_budget import TrainingBudget
+from models.training_budget import TrainingBudget, TrainingDiverged
 from retromem.memories.value_codes import value_codes
 from retromem.seam import ValueTable, WriteCost
 
@@ -99,7 +99,7 @@ class StoredFFN:
             module = ReadingModule(ffn, data, codes_VE, budget, neighbours, generator=generator)
         if budget.steps:
             self.trained_on = fit(module, accelerator=accelerator)
-        self.use(pack(ffn.state_dict(), self.settings.precision))
+        self._use_finite(pack(ffn.state_dict(), self.settings.precision))
         shown = module.steps_done * module.batch_facts
         # The frozen codes get no gradient: 4 FLOPs a number of theirs.
         a_fact = self.settings.ffn.training_flops(self.dim_in, self.code_dim) + 4 * self.codes_VE.size
@@ -121,7 +121,16 @@ class StoredFFN:
 
         ffn = self._new(torch.Generator())
         ffn.load_state_dict(dict(weights))
-        self.use(pack(ffn.state_dict(), self.settings.precision))
+        self._use_finite(pack(ffn.state_dict(), self.settings.precision))
+
+    def _use_finite(self, packed: bytes) -> None:
+        """TrainingDiverged where the weights do not survive their rounding: that is no lack of capacity."""
+        self.use(packed)
+        if not all(weight.isfinite().all() for weight in self.ffn.state_dict().values()):
+            raise TrainingDiverged(
+                f"the weights are not finite once they are stored in {self.settings.precision}: lower "
+                "training.learning_rate, or store them in float32"
+            )
 
     def use(self, packed: bytes) -> None:
         """Answer from these stored weights."""

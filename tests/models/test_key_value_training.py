@@ -234,5 +234,20 @@ def test_noise_on_keys_has_the_length_asked_for_and_is_another_at_each_step():
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_loss_that_is_no_number_ends_with_step_and_learning_rate():
     *_, module = make(budget=TrainingBudget(steps=300, learning_rate=1e30, optimizer="sgd"))
-    with pytest.raises(TrainingDiverged, match="after 100 steps at learning_rate 1e[+]30 of sgd: lower"):
+    with pytest.raises(TrainingDiverged, match=r"the loss is nan after \d steps of sgd, at learning_rate 1e[+]30 \(1e"):
+        fit(module, accelerator="cpu")
+
+
+def test_the_step_of_a_divergence_is_that_of_the_first_loss_that_is_no_number():
+    *_, module = make(budget=TrainingBudget(steps=300, learning_rate=0.01, goal_nats=0.0))
+    sound, calls = module.loss, iter(range(1000))
+    module.loss = lambda rows: sound(rows) * (math.nan if next(calls) >= 137 else 1.0)
+    with pytest.raises(TrainingDiverged, match=r"after 137 steps of adam, at learning_rate 0[.]00568 \(0[.]01 a"):
+        fit(module, accelerator="cpu")  # .01 (1 + cos(137 pi / 300)) / 2 = .00568
+
+
+def test_weights_that_a_last_step_has_broken_are_no_result():
+    ffn, _, _, module = make(budget=TrainingBudget(steps=120, goal_nats=0.0))
+    ffn.step_done = lambda progress: ffn.w_out_FE.data.fill_(math.inf) if progress == 1 else None
+    with pytest.raises(TrainingDiverged, match="the weights are not finite after 120 steps of adam, at learning_rate"):
         fit(module, accelerator="cpu")

@@ -173,5 +173,5 @@ def test_activations_without_variance_are_refused():
 
 def test_a_diverged_training_says_so():
     h, _ = sparse_sums(num_facts=32)
-    with pytest.raises(TrainingDiverged, match=r"after 5 steps at learning_rate 1e\+30: lower it"):
+    with pytest.raises(TrainingDiverged, match=r"after 4 steps at learning_rate 1e\+30: lower it"):
         train(h, SparseAutoencoderConfig(kind="relu_l1", learning_rate=1e30, steps=5))

@@ -153,6 +153,25 @@ def test_a_diverged_training_is_an_error_of_one_line_and_no_result(tmp_path: Pat
     assert error.endswith("lower training.learning_rate\n") and error.count("\n") == 1
 
 
+def capacity_error(memory: FFNMemoryConfig, folder: Path) -> str:
+    (cell,) = cells_of(memory, num_facts=(), capacity=CapacitySearch(low=32, high=64))
+    assert run_cell(cell, workplace(folder)) == "failed"
+    error = (folder_of(cell, folder) / "error.txt").read_text()
+    assert error.count("\n") == 1
+    return error
+
+
+def test_weights_that_overflow_their_precision_are_no_capacity_of_0(tmp_path: Path) -> None:
+    training = TrainingBudget(steps=1, learning_rate=1e6)
+    memory = FFNMemoryConfig(ffn=DenseConfig(width=8), precision="float16", training=training)
+    assert "not finite once they are stored in float16" in capacity_error(memory, tmp_path)
+
+
+def test_a_training_that_the_clock_ended_is_no_capacity_of_0(tmp_path: Path) -> None:
+    memory = FFNMemoryConfig(ffn=DenseConfig(width=8), training=TrainingBudget(max_seconds=1e-3))
+    assert "32 facts were not learnt within training.max_seconds" in capacity_error(memory, tmp_path)
+
+
 def test_a_result_holds_its_identity_rows_and_seconds(
     finished: tuple[list[Cell], Path, dict[str, list[str]]],
 ) -> None:

@@ -9,7 +9,7 @@ from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig
 from models.stack_kinds import StackConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.point_spread import spread_at
+from retromem.panels.point_spread import curve, spread_at
 from retromem.panels.spread_text import known, spread_cell
 from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, significant_text
@@ -58,11 +58,17 @@ _COLUMNS: Mapping[str, tuple[str, bool]] = {
     "last_rank_untrained": ("rank after the last block, untrained", False),
     "last_rank_trained": ("trained", False),
     "mean_update": ("update, of the stream", False),
-    "dead_units": ("dead units", True),
-    "mean_accuracy_lost": ("accuracy lost without one block: mean", True),
-    "least_accuracy_lost": ("without the idlest", True),
+    "mean_dead_units": ("dead units", True),
+    "mean_bits_lost": ("bits a fact lost without one block: mean", False),
+    "least_bits_lost": ("without the idlest", False),
 }
 """quantity -> its column, and whether it is a share"""
+_OF_BLOCKS: Mapping[str, tuple[str, bool]] = {
+    "bits_lost_of_block": ("bits a fact lost without the block", False),
+    "update_of_block": ("update of the block, of the stream", False),
+    "dead_units_of_block": ("dead units of the block", True),
+}
+"""the same for every block of the deepest stacks"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +133,8 @@ class DepthAtWorkConfig(PanelConfig):
                 "on one line (rank collapse).",
                 "Update is the length of what a block adds, over the length of the stream it is added to (DeepNorm: to "
                 "the enlarged stream). A dead unit is 0 for every fact. A block is ablated by adding nothing in its "
-                "place (with its matrix, where one stands beside it); without a stream that leaves nothing.",
+                "place (with its matrix, where one stands beside it), and what is stored is counted in bits by cross-"
+                f"entropy, of {significant_text(math.log2(self.num_values))} a fact; without a stream nothing is left.",
                 "Learning rate and steps are the same for all schemes, none was tuned. The load is below what the best "
                 "can hold, so this shows who still trains, not who holds most: that is the panel on architecture.",
             ],
@@ -156,7 +163,7 @@ class DepthAtWorkConfig(PanelConfig):
                     series=[*_CHARTED, UNCORRELATED],
                 ),
             ],
-            tables=[self._table(points)],
+            tables=[self._table(points), self._blocks_table(points)],
         )
 
     def _answer(self, points: Sequence[Point]) -> str:
@@ -212,6 +219,23 @@ class DepthAtWorkConfig(PanelConfig):
         return Table(
             caption="Stacks of equal parameters, the most accurate first.",
             header=["", *(title for title, _ in _COLUMNS.values())],
+            blocks=blocks,
+        )
+
+    def _blocks_table(self, points: Sequence[Point]) -> Table:
+        blocks = []
+        for quantity, (heading, is_share) in _OF_BLOCKS.items():
+            text = percent_text if is_share else significant_text
+            lines = []
+            for scheme in SCHEMES:
+                by_block = curve(points, quantity, scheme)
+                if by_block:
+                    lines.append([Cell(text=scheme), *(Cell(text=text(spread.median)) for spread in by_block.values())])
+            blocks.append((heading, lines))
+        return Table(
+            caption=f"Every block of the stacks of {count_text(max(self.depths))}, from the input on; medians over "
+            "seeds. A block whose loss costs nothing is not at work.",
+            header=["", *(f"block {block}" for block in range(1, max(self.depths) + 1))],
             blocks=blocks,
         )
 

@@ -19,7 +19,7 @@ from models.diagnostics.matrix_rank import activation_ranks
 from models.ffn import HiddenLayerFFN
 from models.stack import StackFFN
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, random_table
+from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, stored_bits
 from retromem.panels.built_training import train_built, weight_generator
 from retromem.panels.limits.depth_at_work import CHANCE, OTHERS, SCHEMES, UNCORRELATED
 from retromem.points import Point
@@ -68,18 +68,21 @@ def _one_stack(config: "DepthAtWorkConfig", scheme: str, depth: int, table: KeyT
     add_ranks("untrained")
     train_built(stack, table, TrainingBudget(steps=config.steps, goal_nats=0.0), generator=generator)
     add_ranks("trained")
-    lost = accuracy_lost(stack, table)
+    of_blocks = {"bits_lost": bits_lost(stack, table), "dead_units": dead_shares(stack, table.keys_ND)}
+    if stack.config.residual != "none":
+        of_blocks["update"] = update_ratios(stack, table.keys_ND)
     measured = {
         "accuracy": accuracy(stack, table),
         "loss": final_loss(stack, table),
-        "dead_units": dead_share(stack, table.keys_ND),
-        "mean_accuracy_lost": fmean(lost),
-        "least_accuracy_lost": min(lost),
+        "least_bits_lost": min(of_blocks["bits_lost"]),
+        **{f"mean_{quantity}": fmean(ys) for quantity, ys in of_blocks.items()},
     }
-    if stack.config.residual != "none":
-        measured["mean_update"] = fmean(update_ratios(stack, table.keys_ND))
     for quantity, y in measured.items():
         add(quantity, y, float(depth))
+    if depth == max(config.depths):
+        for quantity, ys in of_blocks.items():
+            for block, y in enumerate(ys, start=1):
+                add(f"{quantity}_of_block", y, float(block))
     return points
 
 
@@ -121,27 +124,27 @@ def update_ratios(stack: StackFFN, keys_ND: Float[Tensor, "N D"]) -> list[float]
 
 
 @torch.no_grad()
-def dead_share(stack: StackFFN, keys_ND: Float[Tensor, "N D"]) -> float:
-    """Share of the hidden units of all blocks that are 0 for every fact."""
-    alive: list[Tensor] = []
+def dead_shares(stack: StackFFN, keys_ND: Float[Tensor, "N D"]) -> list[float]:
+    """Of each block: the share of its hidden units that are 0 for every fact."""
+    dead: list[float] = []
 
     def look(block: HiddenLayerFFN, inputs: tuple[Tensor]) -> None:
-        alive.append((block.hidden(inputs[0]) != 0).any(0))
+        dead.append(1 - float((block.hidden(inputs[0]) != 0).any(0).double().mean()))
 
     hooks = [block.register_forward_pre_hook(look) for block in stack.blocks]
     stack(keys_ND)
     for hook in hooks:
         hook.remove()
-    return 1 - float(torch.cat(alive).double().mean())
+    return dead
 
 
-def accuracy_lost(stack: StackFFN, table: KeyTable) -> list[float]:
-    """Of each block: how much lower the accuracy is when it, and the matrix beside it, give zeros."""
-    whole = accuracy(stack, table)
+def bits_lost(stack: StackFFN, table: KeyTable) -> list[float]:
+    """Of each block: how many bits a fact fewer are stored when it, and the matrix beside it, give zeros."""
+    whole = stored_bits(stack, table)
     lost = []
     for layer in range(stack.config.depth):
         with silenced(stack, layer):
-            lost.append(whole - accuracy(stack, table))
+            lost.append((whole - stored_bits(stack, table)) / len(table.keys_ND))
     return lost
 
 

@@ -8,7 +8,6 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
@@ -21,8 +20,7 @@ from models.ffn_kinds import DenseConfig, GatedConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.memory_kinds import ProductKeysConfig
 from models.training_budget import TrainingBudget
-from retromem.measure.bits import CalibrationFit, bits_ce, log2_calibrated, true_probability
-from retromem.measure.trained_ffn import KeyTable, accuracy, unit_rows
+from retromem.measure.trained_ffn import KeyTable, accuracy, stored_bits, unit_rows
 from retromem.panels.limits.interference import CHANCE, INDEX
 from retromem.points import Point
 
@@ -61,6 +59,15 @@ def part(table: KeyTable, chosen_N: Bool[Tensor, " N"]) -> KeyTable:
     return replace(table, keys_ND=table.keys_ND[chosen_N], value_ids_N=table.value_ids_N[chosen_N])
 
 
+def joined(first: KeyTable, then: KeyTable) -> KeyTable:
+    """The facts of the first, then those of the other; the codes are the same."""
+    return replace(
+        first,
+        keys_ND=torch.cat([first.keys_ND, then.keys_ND]),
+        value_ids_N=torch.cat([first.value_ids_N, then.value_ids_N]),
+    )
+
+
 class WatchedModule(KeyValueModule):
     """Also notes, every hundred steps, the cosine between the gradients of the losses on two parts of the facts."""
 
@@ -78,20 +85,6 @@ class WatchedModule(KeyValueModule):
     def _gradient_P(self, rows: Tensor) -> Tensor:
         gradients = torch.autograd.grad(self.loss(rows), list(self.backbone.parameters()))
         return torch.cat([gradient.flatten() for gradient in gradients])
-
-
-def stored_bits(ffn: FFN, table: KeyTable) -> float:
-    """Bits of the table that the answers are worth, by cross-entropy, after (T, eps) were fitted on the same facts."""
-    with torch.inference_mode():
-        log_probs_NV = torch.log_softmax((ffn(table.keys_ND) @ table.codes_VE.T).double(), dim=1).numpy()
-    true_N, prior_N = table.value_ids_N.numpy(), np.full(len(table.value_ids_N), 1 / len(table.codes_VE))
-    fitted = CalibrationFit(num_facts=len(true_N))
-    for _ in range(fitted.num_passes):
-        fitted.add(log_probs_NV, true_N, prior_N)
-        fitted.end_pass()
-    probability_N = true_probability(log_probs_NV, true_N, np.array([fitted.result.temperature]))[:, 0]
-    demand_bits = len(true_N) * math.log2(len(table.codes_VE))
-    return bits_ce(demand_bits, log2_calibrated(probability_N, prior_N, fitted.result.epsilon), len(true_N))
 
 
 def purity(counts_A: Int64[Tensor, " S"], counts_B: Int64[Tensor, " S"]) -> float:
@@ -117,7 +110,7 @@ def interference_points(config: "InterferenceConfig", seed: int) -> list[Point]:
             num_bits = config.load * bits_a_param * ffn.num_params(_DIM, _DIM)
             table, in_a_N = two_groups(int(num_bits / math.log2(_NUM_VALUES) / 2), offset, seed=seed)
             if not number:
-                points += _as_points(INDEX, offset, _of_index(table, in_a_N), seed)
+                points += _as_points(INDEX, offset, _of_index(table, in_a_N, seed), seed)
             points += _as_points(name, offset, _measured(ffn, table, in_a_N, budget, seed=seed), seed)
     return points
 
@@ -126,13 +119,20 @@ def _as_points(series: str, offset: float, found: dict[str, float], seed: int) -
     return [Point(quantity=name, series=series, x=offset, y=y, seed=seed) for name, y in found.items()]
 
 
-def _of_index(table: KeyTable, in_a_N: Tensor) -> dict[str, float]:
-    of_a = part(table, in_a_N)
-    alone, both = nearest_key_accuracy(of_a, of_a), nearest_key_accuracy(table, of_a)
-    found = {"facts_a_group": float(len(of_a.keys_ND)), "accuracy_alone": alone}
-    # To an index it is all one whether B comes beside A, after it or anew: its entries are its own.
-    found |= dict.fromkeys(("accuracy_beside", "accuracy_after", "accuracy_rewritten"), both)
-    return {**found, "bits_lost": math.log2(_NUM_VALUES) * (alone - both)}
+def _of_index(table: KeyTable, in_a_N: Tensor, seed: int) -> dict[str, float]:
+    """Entries of A alone; with those of B among them, behind them, and with new values for those of B."""
+    of_a, of_b = part(table, in_a_N), part(table, ~in_a_N)
+    generator = torch.Generator().manual_seed(30_000 + seed)
+    new_ids_B = torch.randint(_NUM_VALUES, of_b.value_ids_N.shape, generator=generator)
+    after, alone = joined(of_a, of_b), nearest_key_accuracy(of_a, of_a)
+    found = {
+        "facts_a_group": float(len(of_a.keys_ND)),
+        "accuracy_alone": alone,
+        "accuracy_beside": nearest_key_accuracy(table, of_a),
+        "accuracy_after": nearest_key_accuracy(after, of_a),
+        "accuracy_rewritten": nearest_key_accuracy(joined(of_a, replace(of_b, value_ids_N=new_ids_B)), of_a),
+    }
+    return {**found, "bits_lost": math.log2(_NUM_VALUES) * (alone - found["accuracy_after"])}
 
 
 def _measured(

@@ -16,6 +16,9 @@ from retromem.theory.pattern_bounds import affine_regions, central_regions
 STATES = ("initial", "trained")
 KEYS = {"stored": "between stored keys", "same_value": "between two of the same value", "fresh": "between fresh keys"}
 """where segments run"""
+TWO_LAYERS = "two layers, random, counted"
+BIAS_DEVIATION = 0.5
+"""standard deviation of the biases of those"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class ActivationPatternsConfig(PanelConfig):
         return PanelPage(
             title="Activation patterns: what 2^(d_ff) counts",
             answer=self._answer(points),
-            finding=f"{self._counted(points)} {self._steered(points)}",
+            finding=f"{self._counted(points)} {self._folded(points)}{self._steered(points)}",
             explained=[
                 "2^(d_ff), 2^(4 n_embd) at the usual width, counts the ways in which the units of a layer could be on "
                 "or off. It is an upper bound that no layer reaches once d_ff > d: its boundaries are d_ff hyperplanes "
@@ -73,7 +76,10 @@ class ActivationPatternsConfig(PanelConfig):
                 "half of the pairs of random keys apart: 1 + d_ff / 2 regions on a segment.",
                 "Grey lines: the bounds of one layer, and of two layers of d_ff / 2 with biases: the most that any can "
                 "have (layerwise), and what some network has by folding (Montufar). Hanin and Rolnick: the order of "
-                "what is expected of random weights in a unit cube, constant 1, whatever the depth.",
+                "what is expected of random weights in a unit cube, constant 1, whatever the depth. Two inputs are a "
+                "plane, where the regions of a whole network can be counted: those of two random layers of d_ff / 2 "
+                f"(He-normal weights, biases of deviation {BIAS_DEVIATION:g}, in a square of side 2) stand beside the "
+                "bounds of two layers at d = 2.",
                 "The gate of a ReGLU is what switches: its sign pattern is counted. At equal parameters it has 2/3 as "
                 "many units, and so 2/3 as many boundaries. Were the gate to steer its regions, training would change "
                 "how many boundaries lie between stored keys, or between facts of one value, and not between fresh "
@@ -87,6 +93,20 @@ class ActivationPatternsConfig(PanelConfig):
                     y_label="log2 of the count",
                     x_scale="log",
                     y_scale="log",
+                ),
+                *(
+                    [
+                        Chart(
+                            title="Two layers at d = 2",
+                            quantities=["log2_count_d2"],
+                            x_label="d_ff, in two layers of half",
+                            y_label="log2 of the regions",
+                            x_scale="log",
+                            series=[TWO_LAYERS, "Montufar, two layers", "layerwise, two layers", "Hanin and Rolnick"],
+                        )
+                    ]
+                    if 2 in self.dims
+                    else []
                 ),
                 Chart(
                     title="Regions between stored keys",
@@ -126,6 +146,19 @@ class ActivationPatternsConfig(PanelConfig):
             f"Of the 2^{width} on/off patterns of {width} ReLU units, {dim} inputs can reach 2^{bound:.0f} at most "
             f"(Zaslavsky); {count_text(facts)} written facts show {count_text(distinct)} of them once trained, and a "
             f"plane through three of them {count_text(in_plane)} regions."
+        )
+
+    def _folded(self, points: Sequence[Point]) -> str:
+        """Random layers beside what folding could do; nothing where no plane is a whole input space."""
+        if 2 not in self.dims or max(self.widths) < 4:
+            return ""
+        found, folded, most = (
+            self._at(points, "log2_count_d2", series).median
+            for series in (TWO_LAYERS, "Montufar, two layers", "layerwise, two layers")
+        )
+        return (
+            f"Two random layers of {max(self.widths) // 2} units have {count_text(2**found)} regions in a plane; some "
+            f"network of this shape has {count_text(2**folded)} (Montufar), none more than {count_text(2**most)}. "
         )
 
     def _steered(self, points: Sequence[Point]) -> str:

@@ -20,7 +20,7 @@ from models.ffn import FFN, DenseFFN, GatedFFN
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
-from retromem.panels.theory.pattern_counts import STATES
+from retromem.panels.theory.pattern_counts import BIAS_DEVIATION, STATES, TWO_LAYERS
 from retromem.points import Point
 from retromem.theory.pattern_bounds import (
     affine_regions,
@@ -51,7 +51,17 @@ class Counts:
 
 def activation_patterns_points(config: "ActivationPatternsConfig", seed: int) -> list[Point]:
     """Bounds and counts over the width, for each dimension; ReGLU and ReLU side by side at the largest."""
-    points = []
+    points = [
+        Point(
+            quantity="log2_count_d2",
+            series=TWO_LAYERS,
+            x=float(width),
+            y=math.log2(regions_of_two_layers(width // 2, seed=seed)),
+            seed=seed,
+        )
+        for width in config.widths
+        if 2 in config.dims
+    ]
     for dim, bits_per_param in zip(config.dims, config.bits_per_param, strict=True):
         for width in config.widths:
             points += _bounds(dim, width)
@@ -155,6 +165,19 @@ def same_value_pairs(value_ids_N: ndarray, num_pairs: int, rng: np.random.Genera
     starts_P, ends_P = np.nonzero(np.triu(value_ids_N[:, None] == value_ids_N[None], k=1))
     chosen_S = rng.permutation(len(starts_P))[:num_pairs]
     return np.stack([starts_P[chosen_S], ends_P[chosen_S]], axis=1)
+
+
+def regions_of_two_layers(units_a_layer: int, *, seed: int) -> int:
+    """Exact regions of a random network 2 -> n -> n in a square of side 2 around 0: He-normal weights, normal biases.
+
+    Two inputs are a whole plane, so this is the network's own count beside the bounds of two layers, not a cut of it.
+    """
+    rng, layers, fan_in = np.random.default_rng([seed, 0x2A7E]), [], 2
+    for _ in range(2):
+        w_DF = rng.standard_normal((fan_in, units_a_layer)) * math.sqrt(2 / fan_in)
+        layers.append(ReLULayer(w_DF=w_DF, b_F=rng.standard_normal(units_a_layer) * BIAS_DEVIATION))
+        fan_in = units_a_layer
+    return regions_in_polygon(layers, np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]))
 
 
 def regions_in_plane(layers: Sequence[ReLULayer], keys_3D: ndarray) -> int:

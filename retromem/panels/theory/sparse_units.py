@@ -13,7 +13,10 @@ from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.table_text import Cell, Table
 
 RELU_UNITS = "ReLU units"
-WINNERS, ANNEALED, WIDE = "k winners", "k winners, annealed", "k winners, more units"
+WINNERS, ANNEALED = "k winners", "k winners, annealed"
+WIDE, WIDE_ANNEALED = "k winners, more units", "k winners, more units, annealed"
+WIDE_THROUGH = "k winners, more units, straight-through"
+WIDE_SERIES = (WIDE, WIDE_ANNEALED, WIDE_THROUGH)
 SMALLEST_SHARE = 0.01
 """of active units that a config allows"""
 BY_CHANCE = "by chance, at most"
@@ -45,7 +48,8 @@ class SparseUnitsConfig(PanelConfig):
     annealed_shares: tuple[float, ...] = (0.03,)
     """those that are also trained with all units active at first"""
     wide_width: int = 200
-    """hidden units of one more FFN, of which the smallest share that a config allows, 1 %, is active"""
+    """hidden units of three more FFNs, of which the smallest share that a config allows, 1 %, is active: as they are,
+    annealed, and with straight-through gradients"""
     load: float = 0.6
     """facts written to read the units, as a share of the capacity of their FFN"""
     read_shares: tuple[float, ...] = (0.25, 0.1)
@@ -88,13 +92,14 @@ class SparseUnitsConfig(PanelConfig):
             finding=f"{self._of_capacity(points)} {_of_purity(points)}",
             explained=[
                 f"Capacity: the most facts (random keys, d = {self.dim}, one of {self.num_values} values) answered "
-                f"with accuracy .99, searched to {100 * self.resolution:g} %, {count_text(self.steps)} full-batch "
+                f"with accuracy .99, searched to {100 * self.resolution:g} % ({400 * self.resolution:g} % for the FFNs "
+                f"of {self.wide_width} units), {count_text(self.steps)} full-batch "
                 f"steps of Adam. Of {self.width} units only the most active ones speak for each key; with all of them "
                 "the FFN is the ReLU FFN. Annealed: all units speak at first, and their number falls over the first "
-                "half of the training. With one unit active, whatever it adds is in one direction: each unit answers "
-                f"one value. The share of 1 % needs {self.wide_width} units, and more parameters: its bits are a "
-                "parameter's all the same. The dashed line is the published ReLU FFN (32 classes, Nichani et al. "
-                "2025).",
+                "half of the training. Straight-through: those that are silenced learn as if they spoke. With one unit "
+                "active, whatever it adds is in one direction: each unit answers one value. The share of 1 % needs "
+                f"{self.wide_width} units, and more parameters: its bits are a parameter's all the same. The dashed "
+                "line is the published ReLU FFN (32 classes, Nichani et al. 2025).",
                 f"Meaning: FFNs were written to {percent_text(self.load)} of their own capacity. A unit is active for "
                 "a fact where its activation is positive; purity is the share of the most common value among those "
                 "facts, mean over units. A unit of few facts is pure by chance, so the reference is the same with "
@@ -132,13 +137,13 @@ class SparseUnitsConfig(PanelConfig):
 
     def _answer(self, points: Sequence[Point]) -> str:
         bits = curve(points, "bits_per_param", WINNERS)
-        ((_, of_wide),) = curve(points, "bits_per_param", WIDE).items()
+        of_wide = max(_of_wide(points).values())
         said = [
             f"{significant_text(bits[percent].median)} with {percent:g} %" for percent in sorted(bits, reverse=True)
         ]
         return (
             f"A parameter holds, in bits, {list_text(said)} of {self.width} units active, and "
-            f"{significant_text(of_wide.median)} with 1 % of {self.wide_width}."
+            f"{significant_text(of_wide)} with 1 % of {self.wide_width}."
         )
 
     def _of_capacity(self, points: Sequence[Point]) -> str:
@@ -156,12 +161,23 @@ class SparseUnitsConfig(PanelConfig):
             words[word].append(f"{significant_text(best.median)} with {percent:g} % active")
         said = [f"{word}: {list_text(found)}" for word, found in words.items() if found]
         wide = TopKConfig(width=self.wide_width, active_share=SMALLEST_SHARE)
-        ((_, of_wide),) = curve(points, "bits_per_param", WIDE).items()
+        of_wide = _of_wide(points)
         return (
             f"With all {self.width} units active an FFN holds {significant_text(dense.median)} bits a parameter; "
             f"forced sparsity, the better of annealed or not, makes it hold {'; '.join(said)}. At 99 % sparsity "
-            f"({wide.active_units(self.dim)} of {self.wide_width} units) it is {significant_text(of_wide.median)}."
+            f"({wide.active_units(self.dim)} of {self.wide_width} units) it is {significant_text(of_wide[WIDE])}, "
+            f"{significant_text(of_wide[WIDE_ANNEALED])} annealed and {significant_text(of_wide[WIDE_THROUGH])} with "
+            "straight-through gradients."
         )
+
+
+def _of_wide(points: Sequence[Point]) -> dict[str, float]:
+    """Bits a parameter at the smallest share of many units, by how they were trained."""
+    medians = {}
+    for series in WIDE_SERIES:
+        (spread,) = curve(points, "bits_per_param", series).values()
+        medians[series] = spread.median
+    return medians
 
 
 def _of_purity(points: Sequence[Point]) -> str:

@@ -4,6 +4,7 @@ Shape legend: N facts, F hidden units, L units or latents.
 """
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,9 @@ from retromem.panels.theory.sparse_units import (
     RELU_UNITS,
     SMALLEST_SHARE,
     WIDE,
+    WIDE_ANNEALED,
+    WIDE_SERIES,
+    WIDE_THROUGH,
     WINNERS,
     latents,
     winner_units,
@@ -38,13 +42,19 @@ def sparse_units_points(config: "SparseUnitsConfig", seed: int) -> list[Point]:
     """Capacity at every share, at some with annealing too; then the units of the shares that are read."""
     points, capacities = [], {}
     published = relu_memory_of_32_classes(config.dim, config.width).bits_per_param
+    wide = TopKConfig(width=config.wide_width, active_share=SMALLEST_SHARE)
     trained = [
-        *((WINNERS, config.width, share, False) for share in config.active_shares),
-        *((ANNEALED, config.width, share, True) for share in config.annealed_shares),
-        (WIDE, config.wide_width, SMALLEST_SHARE, False),
+        *((WINNERS, TopKConfig(width=config.width, active_share=share)) for share in config.active_shares),
+        *(
+            (ANNEALED, TopKConfig(width=config.width, active_share=share, annealed=True))
+            for share in config.annealed_shares
+        ),
+        (WIDE, wide),
+        (WIDE_ANNEALED, replace(wide, annealed=True)),
+        (WIDE_THROUGH, replace(wide, gradient="straight_through")),
     ]
-    for series, width, share, annealed in trained:
-        ffn = TopKConfig(width=width, active_share=share, annealed=annealed)
+    for series, ffn in trained:
+        share = ffn.active_share
         facts = facts_stored(
             ffn,
             config.dim,
@@ -53,7 +63,7 @@ def sparse_units_points(config: "SparseUnitsConfig", seed: int) -> list[Point]:
             # Fewer active units hold less; this is near enough for a search.
             expected_bits_per_param=2 * share**0.3,
             seed=seed,
-            resolution=4 * config.resolution if series == WIDE else config.resolution,
+            resolution=4 * config.resolution if series in WIDE_SERIES else config.resolution,
         )
         capacities[series, share] = facts
         bits = facts * math.log2(config.num_values) / ffn.num_params(config.dim, config.dim)

@@ -61,7 +61,9 @@ class SuperposedFactsConfig(PanelConfig):
                 "If nearly orthogonal directions were what keeps facts apart, the sum of outer products of each fact's "
                 "direction with its code would read them: it sees no fact but its own. Least squares on the same "
                 "activations knows all of them. The packing columns say how many directions of the largest |cosine| "
-                "found there surely are (Gilbert and Varshamov) and can be at most (caps that do not overlap).",
+                "found there surely are (Gilbert and Varshamov) and can be at most (caps that do not overlap). "
+                "Johnson and Lindenstrauss say how many dimensions are enough for a random projection to keep as many "
+                "facts apart to within that |cosine| (4 ln N / (eps^2 / 2 - eps^3 / 3), Dasgupta and Gupta 2003).",
                 "Pairwise cosines do not say what an argmax over the codes can still tell apart; accuracy does.",
             ],
             charts=[
@@ -120,7 +122,9 @@ class SuperposedFactsConfig(PanelConfig):
             f"{significant_text(mean)} in the mean and {significant_text(largest)} at most, where random directions "
             f"have {significant_text(_median(points, 'mean_cosine', RANDOM, at))} and "
             f"{significant_text(_median(points, 'largest_cosine', RANDOM, at))} and no arrangement less than "
-            f"{significant_text(_median(points, 'largest_cosine', 'Welch bound', at))}. The FFN answers "
+            f"{significant_text(_median(points, 'largest_cosine', 'Welch bound', at))}; for a random projection that "
+            f"overlaps no more {count_text(_median(points, 'enough_dimensions', TRAINED, at))} dimensions are enough "
+            "(Johnson and Lindenstrauss). The FFN answers "
             f"{percent_text(own[at].median)}; {verdict} ({percent_text(read[at].median)} at {count_text(at)}; of "
             f"random directions {percent_text(_median(points, 'accuracy', RANDOM_READ, at))}): "
             + (
@@ -150,7 +154,13 @@ def _table(points: Sequence[Point]) -> Table:
             _median(points, "mean_cosine", OUTPUTS, num_facts),
         ]
         packing = [_median(points, f"log2_directions_{side}", TRAINED, num_facts) for side in ("surely", "at_most")]
-        texts = [count_text(num_facts), *map(significant_text, numbers), *(f"2^{power:.1f}" for power in packing)]
+        enough = count_text(_median(points, "enough_dimensions", TRAINED, num_facts))
+        texts = [
+            count_text(num_facts),
+            *map(significant_text, numbers),
+            enough,
+            *(f"2^{power:.1f}" for power in packing),
+        ]
         lines.append([Cell(text=text) for text in texts])
     return Table(
         caption="Mean |cosine| of two facts, and how many directions fit at the largest |cosine| of the trained ones. "
@@ -162,6 +172,7 @@ def _table(points: Sequence[Point]) -> Table:
             UNTRAINED,
             RANDOM,
             OUTPUTS,
+            "dimensions enough for that largest overlap",
             "directions, surely",
             "directions, at most",
         ],

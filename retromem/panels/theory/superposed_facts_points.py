@@ -32,6 +32,7 @@ from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory
 from retromem.theory.superposition_bounds import (
     expected_max_coherence,
+    johnson_lindenstrauss_dim,
     log2_greedy_code,
     log2_packing_upper,
     welch_bound,
@@ -79,6 +80,7 @@ def _measured(config: "SuperposedFactsConfig", table: KeyTable, seed: int) -> di
                 share_N = feature_dimensionality(directions_NM.T)
                 measured["fact_dimensionality", name] = float(share_N.median())
         largest = measured["largest_cosine", TRAINED]
+        measured["enough_dimensions", TRAINED] = johnson_lindenstrauss_dim(len(h_NF), largest)
         measured["log2_directions_surely", TRAINED] = log2_greedy_code(config.hidden, largest)
         measured["log2_directions_at_most", TRAINED] = log2_packing_upper(config.hidden, largest)
     directions_NF = unit_rows(len(h_NF), config.hidden, torch.Generator().manual_seed(20_000 + seed))

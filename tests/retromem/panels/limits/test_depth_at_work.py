@@ -10,11 +10,11 @@ from torch.nn import functional
 from models.ffn_kinds import DenseConfig
 from models.stack import StackFFN
 from models.stack_kinds import StackConfig
-from retromem.measure.trained_ffn import accuracy, random_table
+from retromem.measure.trained_ffn import random_table, stored_bits
 from retromem.panels.limits.depth_at_work import NO_STREAM, OTHERS, SCHEMES, UNCORRELATED, DepthAtWorkConfig
 from retromem.panels.limits.depth_at_work_points import (
-    accuracy_lost,
-    dead_share,
+    bits_lost,
+    dead_shares,
     depth_at_work_points,
     final_loss,
     silenced,
@@ -71,7 +71,7 @@ def test_ranks_are_those_of_the_centred_states() -> None:
         assert rank == pytest.approx((s**2).sum() ** 2 / (s**4).sum(), rel=1e-5)
 
 
-def test_dead_units_are_counted_over_all_blocks() -> None:
+def test_dead_units_are_counted_block_by_block() -> None:
     stack = stack_of(SCHEMES["plain"])
     keys_ND = TABLE.keys_ND.abs()
     with torch.no_grad():
@@ -81,14 +81,14 @@ def test_dead_units_are_counted_over_all_blocks() -> None:
             stack.blocks[layer].w_in_DF.copy_(torch.tensor([1.0, -1.0] * 12).reshape(4, 6))
         stack.blocks[0].w_out_FE.fill_(1.0)
         stack.blocks[1].w_out_FE.fill_(1.0)
-    assert dead_share(stack, keys_ND) == pytest.approx((2 + 3 + 3) / 18)
+    assert dead_shares(stack, keys_ND) == pytest.approx([2 / 6, 3 / 6, 3 / 6])
 
 
 @pytest.mark.parametrize("scheme", ["plain, pre-norm", "DeepNorm, parallel"])
 def test_a_silenced_block_adds_nothing_and_is_given_back(scheme: str) -> None:
     stack = stack_of(OTHERS.get(scheme, SCHEMES.get(scheme, StackConfig())))
     whole = stack(TABLE.keys_ND)
-    lost = accuracy_lost(stack, TABLE)
+    lost = bits_lost(stack, TABLE)
     for layer in range(3):
         removed = stack_of(stack.config)
         with torch.no_grad():
@@ -97,7 +97,7 @@ def test_a_silenced_block_adds_nothing_and_is_given_back(scheme: str) -> None:
                 removed.branches[layer].w_DE.zero_()
         with silenced(stack, layer):
             assert torch.allclose(stack(TABLE.keys_ND), removed(TABLE.keys_ND), atol=1e-6)
-        assert lost[layer] == pytest.approx(accuracy(stack, TABLE) - accuracy(removed, TABLE))
+        assert lost[layer] == pytest.approx((stored_bits(stack, TABLE) - stored_bits(removed, TABLE)) / 40)
     assert torch.equal(stack(TABLE.keys_ND), whole)
 
 
@@ -127,6 +127,7 @@ def test_every_scheme_that_is_allowed_is_measured(points: list[Point]) -> None:
     for scheme in SCHEMES:
         assert list(curve(points, "accuracy", scheme)) == [1.0, 2.0]
         assert list(curve(points, "rank_trained", scheme)) == [0.0, 1.0, 2.0]
+        assert list(curve(points, "bits_lost_of_block", scheme)) == [1.0, 2.0]
     for scheme in OTHERS:
         assert list(curve(points, "accuracy", scheme)) == [2.0]
     assert curve(points, "rank_trained", UNCORRELATED)[0.0].median == pytest.approx(1 / (1 / 96 + 1 / 4), rel=0.01)
@@ -165,7 +166,8 @@ def test_the_finding_follows_the_points(points: list[Point]) -> None:
 
 def test_the_page_is_drawn(points: list[Point]) -> None:
     page = TINY.page(points)
-    assert all(len(cells) == len(page.tables[0].header) for _, block in page.tables[0].blocks for cells in block)
+    for table in page.tables:
+        assert all(len(cells) == len(table.header) for _, block in table.blocks for cells in block)
     assert [heading for heading, _ in page.tables[0].blocks] == ["1 block", "2 blocks, serial", "2 blocks, parallel"]
     assert ">DeepNorm<" in draw_panel(Panel(name="depth", page=page, points=points)).svg
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from models.ffn_kinds import DenseConfig, LinearConfig
 from models.key_value_training import KeyValueData, fit
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train
+from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, stored_bits, train
 from retromem.panels.limits.interference import CHANCE, INDEX, InterferenceConfig
 from retromem.panels.limits.interference_points import (
     WatchedModule,
@@ -19,7 +19,6 @@ from retromem.panels.limits.interference_points import (
     nearest_key_accuracy,
     part,
     purity,
-    stored_bits,
     two_groups,
 )
 from retromem.points import Point

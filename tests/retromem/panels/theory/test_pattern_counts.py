@@ -1,5 +1,6 @@
 """Counts of patterns and regions against sets, sign changes and grids; the page whichever way training moves them."""
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -10,8 +11,14 @@ from models.diagnostics.linear_regions import ReLULayer
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.measure.trained_ffn import random_table
 from retromem.panels.point_spread import curve, spread_at
-from retromem.panels.theory.pattern_counts import KEYS, ActivationPatternsConfig
-from retromem.panels.theory.pattern_counts_points import counted, regions_in_plane, same_value_pairs, switching_weights
+from retromem.panels.theory.pattern_counts import KEYS, TWO_LAYERS, ActivationPatternsConfig
+from retromem.panels.theory.pattern_counts_points import (
+    counted,
+    regions_in_plane,
+    regions_of_two_layers,
+    same_value_pairs,
+    switching_weights,
+)
 from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
@@ -91,9 +98,16 @@ def test_measured_counts_stay_below_their_bounds() -> None:
         assert list(patterns) == [4.0, 8.0] and all(patterns[x].median <= at_most[x].median for x in patterns)
     assert spread_at(points, "units", "ReGLU", 8.0).median == 5  # 48 parameters of 9 a unit
     assert spread_at(points, "plane_regions_d2", "ReLU, initial", 8.0).median == 16
+    of_two = {
+        series: spread_at(points, "log2_count_d2", series, 8.0).median
+        for series in (TWO_LAYERS, "layerwise, two layers")
+    }
+    assert 2 ** of_two[TWO_LAYERS] == regions_of_two_layers(4, seed=0) > regions_of_two_layers(1, seed=0)
+    assert of_two[TWO_LAYERS] <= of_two["layerwise, two layers"] == pytest.approx(2 * math.log2(11))  # 1 + 4 + 6 cells
     page = TINY.page(points)
+    assert "Two random layers of 4 units have" in page.finding and "none more than 121." in page.finding
     assert "Of the 2^8 on/off patterns of 8 ReLU units, 3 inputs can reach 2^6 at most" in page.finding  # 58 regions
-    assert len(page.charts) == 2 and len(page.tables) == 2
+    assert len(page.charts) == 3 and len(page.tables) == 2
     assert draw_panel(Panel(name="p", page=page, points=points)).alt.startswith("Activation patterns")
 
 

@@ -10,6 +10,7 @@ from retromem.panels.theory.sparse_units import (
     BY_CHANCE,
     RELU_UNITS,
     WIDE,
+    WIDE_SERIES,
     WINNERS,
     SparseUnitsConfig,
     latents,
@@ -53,7 +54,7 @@ def test_all_units_active_are_the_relu_ffn(points):
     )
     bits = {(p.series, p.x): p.y for p in points if p.quantity == "bits_per_param" and p.seed == 0}
     assert bits[WINNERS, 100.0] == pytest.approx(facts * 2 / (8 * 12))
-    assert set(bits) == {(WINNERS, 100.0), (WINNERS, 25.0), (ANNEALED, 25.0), (WIDE, 1.0)}
+    assert set(bits) == {(WINNERS, 100.0), (WINNERS, 25.0), (ANNEALED, 25.0)} | {(wide, 1.0) for wide in WIDE_SERIES}
 
 
 def test_units_and_latents_are_read_with_their_null(points):
@@ -73,6 +74,8 @@ def synthetic(sparse_bits, winner_purity):
     for seed in (0, 1):
         for percent, bits in ((100.0, 2.0), (25.0, sparse_bits), (1.0, 0.1)):
             series = WIDE if percent == 1 else WINNERS
+            for other in WIDE_SERIES[1:] if percent == 1 else ():
+                points.append(Point(quantity="bits_per_param", series=other, x=percent, y=0.2, seed=seed))
             points.append(Point(quantity="bits_per_param", series=series, x=percent, y=bits + 0.01 * seed, seed=seed))
         for series, purity in ((RELU_UNITS, 0.2), (winner_units(0.25), winner_purity), (latents("topk"), 0.3)):
             read = {

@@ -72,6 +72,7 @@ def synthetic(own, outer):
             ("accuracy", NEAR_ORTHOGONAL): outer,
             ("accuracy", RANDOM_READ): 0.1,
             ("accuracy", LEAST_SQUARES): 0.9,
+            ("enough_dimensions", TRAINED): 123.0,
             ("log2_directions_surely", TRAINED): 12.0,
             ("log2_directions_at_most", TRAINED): 20.0,
         }
@@ -91,6 +92,7 @@ def synthetic(own, outer):
 def test_the_verdict_follows_the_outer_products():
     page = TINY.page(synthetic(1.0, 0.3))
     assert "40 facts are stored in 8 hidden dimensions, 0.200 dimensions a fact" in page.finding
+    assert "for a random projection that overlaps no more 123 dimensions are enough" in page.finding
     assert "does so at no load tried (30 % at 40; of random directions 10 %)" in page.finding
     assert page.finding.endswith(
         "more is stored than almost orthogonal directions would keep apart, though 2^12 directions would fit at that "
