@@ -20,7 +20,7 @@ from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.memory_configs import AnyMemoryConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """raised by hand when the same config gives other numbers"""
 
 Sizable = FFNMemoryConfig | ClosedFormMemoryConfig
