@@ -21,6 +21,8 @@ class Claim:
     """in which ours passes, in the unit"""
     measure: Callable[[], float]
     """runs the setting; a function of a module with arguments bound, so that it can be sent to another process"""
+    resolution: float | None = None
+    """relative step of the search that finds the number, at most a quarter of the tolerance; None: nothing is searched"""
     tier: Tier = "quick"
     seconds_expected: float
     """on one core; long rows start first"""

@@ -25,6 +25,9 @@ _SOURCE = "Linsefors and Bushnaq 2026"
 _PAIRS_SEED = 42
 _BUDGET = TrainingBudget(steps=5000, learning_rate=1e-2, goal_nats=2e-4, max_seconds=600.0)
 _RESOLUTION = 0.0125
+_LEVELS_A_DECADE = 20
+_LONG_FROM_DIM = 128
+_SIGMA_RESOLUTION = 10 ** (1 / _LEVELS_A_DECADE) - 1
 
 
 def pairs(dim: int, num_facts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -58,7 +61,16 @@ def trained_facts(dim: int, published: int) -> float:
         table, config = pair_table(dim, num_facts), DenseConfig(kind="relu", width=dim)
         return any(accuracy(train(config, table, _BUDGET, seed=seed), table) == 1 for seed in range(3))
 
-    return _most_facts(reaches, published)
+    # One training of 25,088 facts takes an hour: the published number is asked first, and fewer only where it fails.
+    return _most_facts(reaches, published) if dim < _LONG_FROM_DIM else _most_facts_downwards(reaches, published)
+
+
+def _most_facts_downwards(reaches: Callable[[int], bool], published: int) -> float:
+    """The published number where it is stored, or the first of those below it, down to a twentieth; else 0."""
+    for share in np.arange(1.0, 0.95 - 1e-9, -_RESOLUTION).tolist():
+        if reaches(math.ceil(share * published)):
+            return float(math.ceil(share * published))
+    return 0.0
 
 
 def solved(dim: int, num_facts: int, *, seed: int) -> FFN:
@@ -83,11 +95,17 @@ def solved_facts(dim: int, published: int) -> float:
 
 
 def sigma90(ffn: FFN, table: KeyTable) -> float:
-    """Relative weight noise at which the accuracy falls below .9, mean of 20 trials at each of 12 levels a decade."""
-    for level in np.geomspace(1e-6, 1, 73).tolist():
-        if perturbed_accuracy(ffn, table, level, trials=20, seed=0) < 0.9:
-            return float(level)
-    return math.inf
+    """Relative weight noise at which the accuracy falls below .9, mean of 20 trials a level, 20 levels a decade.
+
+    Bisected over the levels: the same draws of noise, only longer, at each. inf where the last level is borne.
+    """
+    levels = np.geomspace(1e-6, 1, 6 * _LEVELS_A_DECADE + 1)
+    low, high = -1, len(levels)
+    while high - low > 1:
+        middle = (low + high) // 2
+        borne = perturbed_accuracy(ffn, table, float(levels[middle]), trials=20, seed=0) >= 0.9
+        low, high = (middle, high) if borne else (low, middle)
+    return float(levels[high]) if high < len(levels) else math.inf
 
 
 def trained_sigma90(dim: int, num_facts: int) -> float:
@@ -105,11 +123,13 @@ def _counted(
     how: str, measure: Callable[[int, int], float], dim: int, published: int, *, seconds_expected: float, tier: Tier
 ) -> Claim:
     """Facts at accuracy 1."""
+    downwards = measure is trained_facts and dim >= _LONG_FROM_DIM
     return Claim(
         source=_SOURCE,
         setting=f"{how}, d = {dim}, {5 * dim**2:,} parameters, accuracy 1, best of 3 seeds; "
-        "searched up to a twentieth more",
+        + ("the published number first, then fewer" if downwards else "searched up to a twentieth more"),
         unit="facts",
+        resolution=_RESOLUTION,
         published=float(published),
         band=(0.95 * published, math.inf),
         measure=partial(measure, dim, published),
@@ -130,6 +150,7 @@ CLAIMS = [
         source=_SOURCE,
         setting="sigma90 of the trained network, d = 32, 2,080 facts",
         unit="relative weight noise",
+        resolution=_SIGMA_RESOLUTION,
         published=2.0e-2,
         band=(1.0e-2, 4.0e-2),
         measure=partial(trained_sigma90, 32, 2080),
@@ -143,6 +164,7 @@ CLAIMS = [
         source=_SOURCE,
         setting="sigma90 of the two-sided construction, d = 32, 2,080 facts",
         unit="relative weight noise",
+        resolution=_SIGMA_RESOLUTION,
         published=1.5e-5,
         band=(0.75e-5, 3.0e-5),
         measure=partial(solved_sigma90, 32, 2080),

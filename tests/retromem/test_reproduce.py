@@ -78,6 +78,9 @@ def test_every_claim_holds_its_own_published_number(tier):
     assert len({(claim.source, claim.setting) for claim in claims}) == len(claims) > 15
     for one in claims:
         assert one.band[0] <= one.published <= one.band[1]
+        if one.resolution is not None:
+            tolerance = min(one.published - one.band[0], one.band[1] - one.published) / one.published
+            assert one.resolution <= tolerance / 4 + 1e-9, one.setting
     assert set(claims_of("quick")) <= set(claims)
 
 
