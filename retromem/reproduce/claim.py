@@ -22,7 +22,7 @@ class Claim:
     measure: Callable[[], float]
     """runs the setting; a function of a module with arguments bound, so that it can be sent to another process"""
     resolution: float | None = None
-    """relative step of the search that finds the number, at most a quarter of the tolerance; None: nothing is searched"""
+    """relative step of the search for the number, at most a quarter of the tolerance; None: nothing is searched"""
     tier: Tier = "quick"
     seconds_expected: float
     """on one core; long rows start first"""
