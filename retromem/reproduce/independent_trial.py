@@ -127,8 +127,8 @@ CLAIMS = [
     ),
     Claim(
         source=_SOURCE,
-        setting="ReLU rounded to int4 after training: capacity over that of float32, 3 seeds (published decoders: .35); "
-        f"{_SETTING}",
+        setting="ReLU rounded to int4 after training: capacity over that of float32, 3 seeds (published decoders: "
+        f".35); {_SETTING}",
         unit="ratio",
         resolution=2 * _RESOLUTION,  # of both capacities
         published=0.5,

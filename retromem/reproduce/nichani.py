@@ -68,8 +68,8 @@ def _facts_of_bits(bits: float) -> int:
 _LINEAR = TrainingBudget(steps=4096, learning_rate=1000.0, schedule="constant", goal_nats=0.0, max_seconds=600.0)
 _RELU = TrainingBudget(steps=3000, learning_rate=1e-2)
 _RELU_SETTING = (
-    "no biases, 3,000 full-batch steps of Adam at .01 with a cosine (published: a bias on the first layer, AdamW at .03, "
-    "32,768 steps)"
+    "no biases, 3,000 full-batch steps of Adam at .01 with a cosine (published: a bias on the first layer, AdamW at "
+    ".03, 32,768 steps)"
 )
 
 CLAIMS = [
