@@ -16,15 +16,14 @@ from retrieval.errors import UserError
 from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
-from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
-from retromem.memories.ffn_memory import FFNMemoryConfig
-from retromem.memories.memory_configs import AnyMemoryConfig
+from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 
 SCHEMA_VERSION = 2
 """raised by hand when the same config gives other numbers"""
 
-Sizable = FFNMemoryConfig | ClosedFormMemoryConfig
-"""memories whose FFN a block can make larger or smaller"""
+MOST_PARAMS = 10**9
+"""of an FFN, as float32 with gradients and Adam's two moments"""
+_TOO_MANY = f"{MOST_PARAMS:,} parameters, which take 16 GB to train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +85,14 @@ def readable_hash(readable: str, identity: Mapping[str, Any]) -> str:
 def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
     """Every cell of the studies of an experiment.
 
-    UserError where a size is larger than its set, or where two memories of a study could not be told apart.
+    UserError where a size is larger than its set, where a set cannot be asked or read as it says, or where two
+    memories of a study could not be told apart.
     """
     cells: list[Cell] = []
     for study_name, study in config.studies.items():
         whole = build_knowledge(study.knowledge)
         for number, arms in enumerate(study.arms):
+            _refuse_other_sets(arms, whole, path=f"studies.{study_name}.arms.{number}")
             try:
                 for num_facts in _sizes(arms, whole, config, trained=False):  # those of all memories
                     whole.prefix(num_facts)
@@ -122,6 +123,19 @@ def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
                         ]
     _refuse_namesakes(cells)
     return list({cell.folder_name: cell for cell in cells}.values())
+
+
+def _refuse_other_sets(arms: ArmsConfig, whole: KnowledgeSet, *, path: str) -> None:
+    """What is asked or read must be there."""
+    asked = whole.phrasings()
+    if arms.capacity and arms.capacity.phrasing not in asked:
+        raise UserError(
+            f"{path}.capacity.phrasing: {whole.name} has no {arms.capacity.phrasing} questions; it is asked in "
+            f"{', '.join(asked)} ones"
+        )
+    for number, memory in enumerate(arms.memories):
+        if memory.reads_statements and whole.text is None:
+            raise UserError(f"{path}.memories.{number}: {memory.name} reads statements, and {whole.name} has no text")
 
 
 def _refuse_namesakes(cells: Sequence[Cell]) -> None:
@@ -168,15 +182,35 @@ def _sizes_of(
     dim = key_dim(whole)
     dims = dim, memory.code_dim or dim
     if not (arms.num_params or arms.num_active_params or arms.widths_from_demand):
+        _check_most(memory.ffn, *dims)
         yield memory
     for num_params in arms.num_params:
-        yield memory.with_ffn(sized(memory.ffn, num_params, *dims))
+        yield memory.with_ffn(_check_most(sized(memory.ffn, num_params, *dims), *dims))
     for num_params in arms.num_active_params:
-        yield memory.with_ffn(sized(memory.ffn, num_params, *dims, active=True))
+        yield memory.with_ffn(_check_most(sized(memory.ffn, num_params, *dims, active=True), *dims))
     if arms.widths_from_demand:
         demand_bits = whole.prefix(max(_sizes(arms, whole, config, trained=True))).demand_bits()
         for bits_per_param in arms.widths_from_demand:
+            if demand_bits / bits_per_param > MOST_PARAMS:
+                raise ValueError(
+                    f"widths_from_demand of {bits_per_param:g} would give {demand_bits:,.0f} bits more than "
+                    f"{_TOO_MANY}: name {_rounded_up(demand_bits / MOST_PARAMS)} or more"
+                )
             yield memory.with_ffn(_holding(memory.ffn, math.ceil(demand_bits / bits_per_param), *dims))
+
+
+def _check_most(ffn: AnyFFNConfig, dim_in: int, dim_out: int) -> AnyFFNConfig:
+    """The same; ValueError where it is too large to be trained."""
+    num_params = ffn.num_params(dim_in, dim_out)
+    if num_params > MOST_PARAMS:
+        raise ValueError(f"{ffn.label} has {num_params:,} parameters; none may have more than {_TOO_MANY}")
+    return ffn
+
+
+def _rounded_up(number: float) -> str:
+    """To two digits."""
+    step = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return f"{math.ceil(number / step) * step:.2g}"
 
 
 def _holding(ffn: AnyFFNConfig, num_params: int, dim_in: int, dim_out: int) -> AnyFFNConfig:

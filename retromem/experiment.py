@@ -3,13 +3,14 @@
 Every field is overlaid by a YAML file and by dotted overrides (`--studies.cities.knowledge.num_written 2`).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from retrieval.encoder import EncoderConfig
 from retromem.knowledge.sources import KnowledgeConfig
-from retromem.memories.memory_configs import AnyMemoryConfig
+from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.panels.any_panel import AnyPanelConfig
 from retromem.seam import Phrasing
 
@@ -58,6 +59,10 @@ class CapacitySearch:
     def __post_init__(self) -> None:
         if not 1 <= self.low <= self.high:
             raise ValueError("low must be 1 or more, and high no less")
+        if not 0 < self.accuracy <= 1:
+            raise ValueError(f"accuracy must be more than 0 and at most 1, not {self.accuracy:g}")
+        if not 0 < self.resolution < math.inf:
+            raise ValueError(f"resolution must be more than 0, not {self.resolution:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +95,30 @@ class ArmsConfig:
     """the same, by the parameters that one answer is computed from"""
 
     def __post_init__(self) -> None:
-        if bool(self.widths_from_demand) + bool(self.num_params) + bool(self.num_active_params) > 1:
+        for name in ("memories", "seeds", "twins"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must name one or more")
+        sizes = ("widths_from_demand", "num_params", "num_active_params")
+        for name in ("seeds", "twins", "num_facts", *sizes):
+            if len(set(named := getattr(self, name))) < len(named):
+                raise ValueError(f"{name} must name each once, not {list(named)}")
+        given = [name for name in sizes if getattr(self, name)]
+        if len(given) > 1:
             raise ValueError("give one of widths_from_demand, num_params and num_active_params")
+        for memory in self.memories:
+            if given and not isinstance(memory, Sizable):
+                raise ValueError(
+                    f"{given[0]} sizes the FFN of ffn and closed_form memories, not {memory.memory}: give it another "
+                    "block of arms"
+                )
+        if not all(0 < bits_per_param < math.inf for bits_per_param in self.widths_from_demand):
+            raise ValueError(f"widths_from_demand must be more than 0 and finite, not {list(self.widths_from_demand)}")
+        if self.capacity and self.capacity.phrasing != "identical":
+            for memory in self.memories:
+                if getattr(memory, "exact_keys_only", False):
+                    raise ValueError(
+                        f"{memory.memory} answers the written wording alone: search its capacity in identical ones"
+                    )
         if any(memory.memory == "paired" for memory in self.memories) and not self.halves:
             raise ValueError("a paired memory is taught on other facts than it is asked for: add `halves: true`")
         if self.halves and self.capacity:
@@ -108,6 +135,10 @@ class StudyConfig:
     """the facts"""
     arms: tuple[ArmsConfig, ...]
     """who answers"""
+
+    def __post_init__(self) -> None:
+        if not self.arms:
+            raise ValueError("arms must name one or more blocks of memories")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,3 +161,7 @@ class ExperimentConfig:
     """sizes chosen by themselves stop here for memories that are trained"""
     seconds_expected: float | None = None
     """of the whole run on two cores, as measured; shown before it starts. A rough guess where empty"""
+
+    def __post_init__(self) -> None:
+        if self.max_weight_facts < 1:
+            raise ValueError(f"max_weight_facts must be 1 or more, not {self.max_weight_facts}")

@@ -32,7 +32,8 @@ Attribute = Literal["birth_date", "birth_city", "university", "major", "employer
 ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
 NUM_NAMES = 409_600
 """full names that can be drawn: naming a person takes log2 of it"""
-_NUM_WRITTEN = min(len(wordings.written) for wordings in BIOGRAPHY_WORDINGS.values())
+NUM_WRITTEN = min(len(wordings.written) for wordings in BIOGRAPHY_WORDINGS.values())
+"""wordings that a fact can be written in"""
 
 _ONSETS = ("B", "C", "D", "F", "G", "H", "J", "K", "L", "M", "N", "P", "R", "S", "T", "V")
 _FIRST_ENDS = ("drin", "lessa", "mund", "rik", "vanne")
@@ -99,9 +100,9 @@ class BiographiesConfig:
             raise ValueError(f"attributes should be one or more of {', '.join(ATTRIBUTES)}, each once")
         if not 1 <= self.num_birth_years <= _MOST_YEARS:
             raise ValueError(f"num_birth_years should be 1 to {_MOST_YEARS}")
-        most = _NUM_WRITTEN if self.pool is None else min(self.pool, _NUM_WRITTEN)
+        most = NUM_WRITTEN if self.pool is None else min(self.pool, NUM_WRITTEN)
         if not 1 <= self.num_written <= most:
-            raise ValueError(f"num_written should be 1 to {_NUM_WRITTEN}, and no more than pool")
+            raise ValueError(f"num_written should be 1 to {NUM_WRITTEN}, and no more than pool")
 
 
 def biographies_set(config: BiographiesConfig) -> KnowledgeSet:

@@ -8,6 +8,9 @@ from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.sign_memory import SignMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
 
+Sizable = FFNMemoryConfig | ClosedFormMemoryConfig
+"""memories whose FFN a block can make larger or smaller"""
+
 AnyMemoryConfig = (
     FFNMemoryConfig
     | ClosedFormMemoryConfig

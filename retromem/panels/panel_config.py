@@ -1,5 +1,6 @@
 """What every panel can do: be measured, seed by seed, and say what came out."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -24,9 +25,13 @@ class PanelConfig(ABC):
     """of one seed at its defaults on one core, as measured"""
     may_be_empty: ClassVar[frozenset[str]] = frozenset()
     """lists that need to name nothing"""
+    may_repeat: ClassVar[frozenset[str]] = frozenset()
+    """lists that may name a number twice"""
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds"})
+    """numbers, and those of lists; untrained FFNs are a fair question"""
 
     def __post_init__(self) -> None:
-        """Sizes and counts are 1 or more (steps may be 0), and lists name something.
+        """Counts are 1 or more, other numbers more than 0, and lists name something, each once.
 
         Panels with more to ask for call this first.
 
@@ -35,11 +40,23 @@ class PanelConfig(ABC):
         """
         for field in fields(self):  # type: ignore[arg-type]  # every panel is a dataclass
             value = getattr(self, field.name)
-            least = {"num_values": 2, "steps": 0}.get(field.name, 1)  # untrained FFNs are a fair question
-            if type(value) is int and value < least:
-                raise ValueError(f"{field.name} must be {least} or more, not {value}")
             if value == () and field.name not in self.may_be_empty:
                 raise ValueError(f"{field.name} must name one or more")
+            named = value if isinstance(value, tuple) else (value,)
+            if len(set(named)) < len(named) and field.name not in self.may_repeat:
+                raise ValueError(f"{field.name} must name each once, not {list(named)}")
+            for number in named:
+                self._check_number(field.name, number)
+
+    def _check_number(self, name: str, number: object) -> None:
+        may_be_zero = name in self.may_be_zero
+        if type(number) is int:
+            least = 0 if may_be_zero else 2 if name == "num_values" else 1
+            if number < least:
+                raise ValueError(f"{name} must be {least} or more, not {number}")
+        if isinstance(number, float) and not (0 < number < math.inf or (may_be_zero and number == 0)):
+            wanted = "0 or more" if may_be_zero else "more than 0"
+            raise ValueError(f"{name} must be {wanted} and finite, not {number}")
 
     @abstractmethod
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
@@ -52,3 +69,9 @@ class PanelConfig(ABC):
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         """Sets, without keys, that `measure` will ask to be encoded; none where keys are drawn at random."""
         return ()
+
+
+def check_facts(num_facts: int, least: int, remedy: str) -> None:
+    """ValueError where a load comes to fewer facts than can be measured."""
+    if num_facts < least:
+        raise ValueError(f"the lowest load comes to {num_facts} facts, and {least} or more are needed: {remedy}")

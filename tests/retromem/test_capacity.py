@@ -35,7 +35,7 @@ class Asked:
     low=st.integers(1, 600),
     high=st.integers(1, 2500),
     num_available=st.integers(1, 2500),
-    resolution=st.sampled_from([0.0, 0.02, 0.3]),
+    resolution=st.sampled_from([1e-9, 0.02, 0.3]),
 )
 @example(capacity=512, low=16, high=2048, num_available=512, resolution=0.02)
 @example(capacity=0, low=16, high=2048, num_available=2048, resolution=0.02)
@@ -64,7 +64,7 @@ def test_the_search_finds_the_boundary_of_a_step(
 
 def test_without_tolerance_the_boundary_is_exact() -> None:
     for capacity in range(16, 200):
-        found = search_capacity(Asked(capacity), CapacitySearch(low=16, high=300, resolution=0.0), num_available=500)
+        found = search_capacity(Asked(capacity), CapacitySearch(low=16, high=300, resolution=1e-9), num_available=500)
         assert found == Capacity(num_facts=capacity, censored=False)
 
 

@@ -168,16 +168,16 @@ def test_widths_from_demand_store_it_at_the_bits_a_parameter_asked_for(
     ffn: DenseConfig | GatedConfig, code_dim: int | None
 ) -> None:
     block = ArmsConfig(
-        memories=(FFNMemoryConfig(ffn=ffn, code_dim=code_dim), FrequencyConfig()),
+        memories=(FFNMemoryConfig(ffn=ffn, code_dim=code_dim),),
         num_facts=(200, 50),  # the largest counts, wherever it stands
         seeds=(0,),
         widths_from_demand=(0.5, 2.0),
     )
     cells = cells_of(block)
-    assert len(cells) == 2 * 2 + 2
+    assert len(cells) == 2 * 2
     demand_bits = 200 * 3
     for bits_per_param, width in zip(
-        (0.5, 2.0), sorted({c.memory.ffn.width for c in cells[:-2]}, reverse=True), strict=True
+        (0.5, 2.0), sorted({c.memory.ffn.width for c in cells}, reverse=True), strict=True
     ):
         fitting = replace(ffn, width=width).num_params(KEYS.dim, code_dim or KEYS.dim)
         assert demand_bits / bits_per_param == pytest.approx(fitting, rel=0.25)
@@ -187,22 +187,23 @@ def test_widths_from_demand_store_it_at_the_bits_a_parameter_asked_for(
 def test_every_ffn_is_made_as_large_as_its_parameters_allow(dial: str) -> None:
     kinds = (LinearConfig(), DenseConfig(kind="relu"), GatedConfig(), TopKConfig())
     memories = tuple(FFNMemoryConfig(ffn=kind, code_dim=5) for kind in kinds)
-    block = ArmsConfig(memories=(*memories, FrequencyConfig()), num_facts=(50,), seeds=(0,), **{dial: (400, 900)})
+    block = ArmsConfig(memories=memories, num_facts=(50,), seeds=(0,), **{dial: (400, 900)})
     cells = cells_of(block)
-    assert len(cells) == 1 + 2 * 3 + 1  # there is one linear map alone
-    for cell in cells[1:-1]:
+    assert len(cells) == 1 + 2 * 3  # there is one linear map alone
+    for cell in cells[1:]:
         ffn, dims = cell.memory.ffn, (KEYS.dim, 5)
         assert getattr(ffn, dial)(*dims) <= 900 < getattr(ffn.resized(3 * ffn.size), dial)(*dims)
     assert cells[0].memory.ffn == LinearConfig()
 
 
 def test_parameters_that_are_too_few_are_refused_with_the_fewest() -> None:
-    block = ArmsConfig(memories=(FrequencyConfig(), FFNMemoryConfig(ffn=GatedConfig())), seeds=(0,), num_params=(5,))
+    memories = (FFNMemoryConfig(ffn=DenseConfig(kind="relu", width=1), code_dim=1), FFNMemoryConfig(ffn=GatedConfig()))
+    block = ArmsConfig(memories=memories, seeds=(0,), num_params=(15,))
     with pytest.raises(UserError) as refusal:
         cells_of(block)
     fewest = 3 * KEYS.dim
     assert str(refusal.value) == (
-        f"studies.keys.arms.0.memories.1.ffn: swiglu has {fewest} parameters at least, more than 5"
+        f"studies.keys.arms.0.memories.1.ffn: swiglu has {fewest} parameters at least, more than 15"
     )
     with pytest.raises(ValueError, match="give one of"):
         replace(block, num_active_params=(5,))

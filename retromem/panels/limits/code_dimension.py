@@ -1,10 +1,13 @@
 """Panel: how many dimensions the codes of values should have."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from retromem.panels.panel_config import Encoded, PanelConfig
+from models.any_ffn import sized
+from models.ffn_kinds import GatedConfig
+from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve
 from retromem.points import Point
 from retromem.report.numerals import percent_text, significant_text
@@ -38,6 +41,15 @@ class CodeDimensionConfig(PanelConfig):
     """of keys, values, codes and first weights"""
 
     seconds_expected: ClassVar[float] = 160.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for code_dim in sorted({*self.code_dims, self.long_dim}, reverse=True):
+            # Says the smallest size where it does not fit, that of the most dimensions first.
+            ffn = sized(GatedConfig(), self.num_params, self.dim, code_dim)
+            lowest_load = min(self.long_bits_per_param, self.noisy_bits_per_param)
+            num_facts = int(lowest_load * ffn.num_params(self.dim, code_dim) / math.log2(self.num_values))
+            check_facts(num_facts, 2, "raise long_bits_per_param and noisy_bits_per_param, or num_params")
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.code_dimension_points import code_dimension_points

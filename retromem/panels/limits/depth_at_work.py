@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig
 from models.stack_kinds import StackConfig
-from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve, spread_at
 from retromem.panels.spread_text import known, spread_cell
 from retromem.points import Point
@@ -95,10 +95,9 @@ class DepthAtWorkConfig(PanelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bits_per_param <= 0:
-            raise ValueError(f"bits_per_param must be more than 0, not {self.bits_per_param}")
-        if min(self.depths, default=0) < 1:
-            raise ValueError(f"depths must be 1 or more, not {self.depths}")
+        if self.dim < 2:
+            raise ValueError(f"dim must be 2 or more, as a norm leaves nothing of one number, not {self.dim}")
+        check_facts(self.num_facts, 2, "raise bits_per_param or num_params")
         for scheme in (*SCHEMES, *OTHERS):
             # Says which scheme does not fit, and its smallest size.
             sized(self.stack(scheme, max(self.depths)), self.num_params, self.dim, self.dim)

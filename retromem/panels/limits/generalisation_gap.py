@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from retromem.knowledge.biographies import Attribute, BiographiesConfig
+from retromem.knowledge.biographies import NUM_WRITTEN, Attribute, BiographiesConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
@@ -45,6 +45,13 @@ class GeneralisationConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 47.0
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds", "written_noises", "query_noises"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if max(self.wordings) > NUM_WRITTEN:
+            raise ValueError(f"wordings must be 1 to {NUM_WRITTEN}, which there are, not {list(self.wordings)}")
+        BiographiesConfig(num_people=self.num_people, attributes=self.attributes)  # says what does not fit
 
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         """The same people and wordings for every seed, which deals the values anew."""

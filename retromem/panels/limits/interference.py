@@ -46,11 +46,14 @@ class InterferenceConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 60.0
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds", "offsets"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_params < 512:
             raise ValueError(f"num_params must be 512 or more, not {self.num_params}")
+        if self.load < 0.05:
+            raise ValueError(f"load must be .05 or more, so that a group has a few facts, not {self.load:g}")
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.interference_points import interference_points

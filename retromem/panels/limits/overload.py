@@ -1,10 +1,12 @@
 """Panel: more facts than fit, and whether generalisation dips where the FFN is just full."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from retromem.panels.panel_config import Encoded, PanelConfig
+from models.ffn_kinds import DenseConfig, GatedConfig
+from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve, series_of
 from retromem.points import Point
 from retromem.report.numerals import list_text, percent_text, significant_text
@@ -12,6 +14,9 @@ from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread
 
 _X = "facts, times the capacity"
+DIM, NUM_VALUES = 16, 16
+PUBLISHED_CAPACITY = {"ReLU": 2.03, "SwiGLU": 2.64}
+"""bits a parameter at accuracy .99"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,24 @@ class OverloadConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 20.0
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds", "query_noise"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fewest = min(self.num_facts(name, load) for name in self.kinds for load in self.loads)
+        check_facts(fewest, 2, "raise loads or width")
+
+    @property
+    def kinds(self) -> Mapping[str, DenseConfig | GatedConfig]:
+        return {
+            "ReLU": DenseConfig(kind="relu", width=self.width),
+            "SwiGLU": GatedConfig(kind="swiglu", width=self.width),
+        }
+
+    def num_facts(self, name: str, load: float) -> int:
+        """Of a kind at a load."""
+        capacity_bits = PUBLISHED_CAPACITY[name] * self.kinds[name].num_params(DIM, DIM)
+        return round(load * capacity_bits / math.log2(NUM_VALUES))
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.overload_points import overload_points

@@ -1,9 +1,9 @@
 """Points of the overload: the same FFN written with ever more random keys."""
 
+import math
 from typing import TYPE_CHECKING
 
 from models.any_ffn import AnyFFNConfig
-from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.experiment import MeasureConfig
 from retromem.knowledge.random_keys import KeysConfig, keys_set
@@ -13,14 +13,13 @@ from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
 from retromem.memories.ffn_memory import FFNMemoryConfig
+from retromem.panels.limits.overload import DIM, NUM_VALUES
 from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.overload import OverloadConfig
 
-_DIM, _NUM_VALUES, _BITS_A_FACT = 16, 16, 4.0
-_PUBLISHED_CAPACITY = {"ReLU": 2.03, "SwiGLU": 2.64}
-"""bits a parameter at accuracy .99"""
+_BITS_A_FACT = math.log2(NUM_VALUES)
 _PUBLISHED_BITS = {
     "ReLU": {0.5: 1.02, 1.0: 2.02, 1.5: 1.56, 2.0: 1.45, 4.0: 1.38, 8.0: 1.37},
     "SwiGLU": {0.5: 1.32, 1.0: 2.63, 1.5: 2.00, 2.0: 2.01, 4.0: 1.62, 8.0: 1.57},
@@ -30,15 +29,10 @@ _AS_TRAINED = Calibration(temperature=1.0, epsilon=0.0)
 
 def overload_points(config: "OverloadConfig", seed: int) -> list[Point]:
     """Both kinds at every load."""
-    kinds: dict[str, AnyFFNConfig] = {
-        "ReLU": DenseConfig(kind="relu", width=config.width),
-        "SwiGLU": GatedConfig(kind="swiglu", width=config.width),
-    }
     points = []
-    for name, ffn in kinds.items():
-        capacity = _PUBLISHED_CAPACITY[name] * ffn.num_params(_DIM, _DIM) / _BITS_A_FACT
+    for name, ffn in config.kinds.items():
         for load in config.loads:
-            found = _measured(config, ffn, round(load * capacity), seed)
+            found = _measured(config, ffn, config.num_facts(name, load), seed)
             points += [Point(quantity=what, series=name, x=load, y=y, seed=seed) for what, y in found.items()]
             if load in _PUBLISHED_BITS[name]:
                 y = _PUBLISHED_BITS[name][load]
@@ -50,7 +44,7 @@ def overload_points(config: "OverloadConfig", seed: int) -> list[Point]:
 
 
 def _measured(config: "OverloadConfig", ffn: AnyFFNConfig, num_facts: int, seed: int) -> dict[str, float]:
-    knowledge = keys_set(KeysConfig(dim=_DIM, num_values=_NUM_VALUES, num_facts=num_facts, seed=seed))
+    knowledge = keys_set(KeysConfig(dim=DIM, num_values=NUM_VALUES, num_facts=num_facts, seed=seed))
     memory_config = FFNMemoryConfig(ffn=ffn, training=TrainingBudget(steps=config.steps, full_batch_up_to=num_facts))
     judged = judge(
         memory_config,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
@@ -51,12 +52,14 @@ class RankLimitsConfig(PanelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.ranks or not 1 <= min(self.ranks) <= max(self.ranks) <= self.dim:
+        if max(self.ranks) > self.dim:
             raise ValueError(f"ranks must lie between 1 and dim, which is {self.dim}, not {self.ranks}")
         # One hidden unit between two products.
         smallest = 2 * max(self.ranks) * (self.dim + 1)
         if smallest > self.num_params:
             raise ValueError(f"num_params must be {smallest:,} or more for rank {max(self.ranks)}")
+        # A gated unit is the largest; this says the smallest size where it does not fit.
+        sized(self.cut_kinds["swiglu"], self.num_params, self.dim, self.dim)
 
     @property
     def cut_kinds(self) -> dict[str, DenseConfig | GatedConfig]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig, GatedConfig
-from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import series_of
 from retromem.panels.spread_text import known, spread_cell
 from retromem.points import Point
@@ -55,13 +56,17 @@ class RanksInTrainingConfig(PanelConfig):
     """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 20.0
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds", "at_steps"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.load <= 1:
+        if self.load > 1:
             raise ValueError(f"load must be more than 0 and at most 1, not {self.load}")
-        if not self.at_steps or min(self.at_steps) < 0 or max(self.at_steps) < 1:
+        if max(self.at_steps) < 1:
             raise ValueError(f"at_steps must be 0 or more and end a training of 1 step or more, not {self.at_steps}")
+        # A gated unit is the largest of all kinds; this says the smallest size where it does not fit.
+        sized(KINDS["swiglu"], self.num_params, self.dim, self.dim)
+        check_facts(min(self.num_facts.values()), 2, "raise load or num_params")
 
     @property
     def num_facts(self) -> Mapping[str, int]:

@@ -6,7 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from retromem.knowledge.biographies import Attribute, BiographiesConfig
+from retrieval.errors import UserError
+from retromem.knowledge.biographies import NUM_WRITTEN, Attribute, BiographiesConfig
+from retromem.knowledge.cities import CITY_WORDINGS
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
@@ -57,6 +59,13 @@ class RewordedCapacityConfig(PanelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, wordings, most in (
+            ("wordings", self.wordings, NUM_WRITTEN - 1),  # one is left that is written for other facts alone
+            ("city_wordings", self.city_wordings, len(CITY_WORDINGS["country"].written)),
+        ):
+            if max(wordings) > most:
+                raise ValueError(f"{name} must be 1 to {most}, not {list(wordings)}")
+        BiographiesConfig(num_people=self.num_people, attributes=self.attributes)  # says what does not fit
         if self.num_facts < 40:
             raise ValueError(f"num_people must give 40 facts or more, not {self.num_facts}")
 
@@ -185,7 +194,11 @@ class RewordedCapacityConfig(PanelConfig):
 
 
 def _with_other_names(knowledge: KnowledgeSet, num_facts: int) -> KnowledgeSet:
-    """The first facts of the set whose subject has another name."""
+    """The first facts of the set whose subject has another name. UserError where there are not so many."""
     assert knowledge.text is not None
     rows = [row for row in knowledge.rows_N.tolist() if knowledge.text.aliases[row]]
+    if len(rows) < num_facts:
+        raise UserError(
+            f"reworded_capacity: num_cities must be {len(rows):,} or less, which have another name, not {num_facts:,}"
+        )
     return replace(knowledge, rows_N=np.array(rows[:num_facts], dtype=np.int64))

@@ -124,6 +124,13 @@ class CapacitySlopeConfig(PanelConfig):
     seconds_expected: ClassVar[float] = 100.0
     """of one seed"""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        widest = max(self.widths)
+        if all(ffn_of(kind, widest, self.dim) is None for kind in self.kinds):
+            for kind in self.kinds:
+                sized(KINDS[kind], widest * 2 * self.dim, self.dim, self.dim)  # says its smallest size
+
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.capacity_slope_points import capacity_slope_points
 

@@ -1,9 +1,12 @@
 """Panel: hidden units read as key-value memories. Is a neuron a fact, and are its axes better than any others?"""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from models.any_ffn import sized
+from models.ffn_kinds import GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.points import Point
@@ -11,6 +14,8 @@ from retromem.report.numerals import count_text, list_text, percent_text, signif
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.table_text import Cell, Table
 
+_LEAST_BITS = 1.1
+"""a parameter, of k winners: the others hold more"""
 _IN_GROUPS = ", keys in groups"
 _READ_FROM = {"own": "units", "rotated": "rotated units", "permuted": "permuted labels"}
 
@@ -51,6 +56,18 @@ class NeuronsConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 31.0
     """of one seed"""
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # A gated unit is the largest of all kinds; this says the smallest size where it does not fit.
+        sized(GatedConfig(kind="swiglu"), self.num_params, self.dim, self.dim)
+        facts = int(min(self.loads) * _LEAST_BITS * self.num_params / math.log2(self.num_values))
+        if self.triggers > facts:
+            raise ValueError(
+                f"triggers must be no more than the facts written at the lowest load, about {facts}, not "
+                f"{self.triggers}; more num_params or a higher load give more"
+            )
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.neurons_points import neurons_points

@@ -1,5 +1,6 @@
 """Panel: what 2^(d_ff) counts, the bounds below it, and the regions and patterns that are there."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -41,11 +42,24 @@ class ActivationPatternsConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 40.0
+    may_repeat: ClassVar[frozenset[str]] = frozenset({"bits_per_param"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.bits_per_param) != len(self.dims):
             raise ValueError(f"bits_per_param needs a load for each of dims, {self.dims}, not {self.bits_per_param}")
+        if min(self.dims) < 2:
+            raise ValueError(f"dims must be 2 or more, as regions are counted in a plane, not {list(self.dims)}")
+        if min(self.widths) < 2:
+            raise ValueError(f"widths must be 2 or more, the parameters of one ReGLU unit, not {list(self.widths)}")
+        dim, bits_per_param = max(zip(self.dims, self.bits_per_param, strict=True))
+        facts = max(3, int(bits_per_param * 2 * dim * max(self.widths) / math.log2(self.num_values)))
+        # Two facts of one value are compared; where fewer than four such pairs are expected, there may be none.
+        most = facts * (facts - 1) // 8
+        if self.num_values > most:
+            raise ValueError(
+                f"num_values must be {most:,} or less, so that facts share values, not {self.num_values:,}"
+            )
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.pattern_counts_points import activation_patterns_points

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
@@ -43,10 +44,11 @@ class PatternUseConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 20.0
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds", "noises"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.loads) <= 0 or max(self.loads) > 1:
+        if max(self.loads) > 1:
             raise ValueError(f"loads must be more than 0 and at most 1, not {self.loads}")
         if self.num_cities < 50:
             raise ValueError(f"num_cities must be 50 or more, not {self.num_cities}")
@@ -55,6 +57,11 @@ class PatternUseConfig(PanelConfig):
         from retromem.knowledge.sources import TextConfig, build_knowledge
 
         cities = build_knowledge(TextConfig(source="cities"))
+        if 2 * self.num_cities > cities.num_facts:
+            raise UserError(
+                f"pattern_use: num_cities must be {cities.num_facts // 2:,} or less, so that each seed has cities of "
+                f"its own, not {self.num_cities:,}"
+            )
         return [cities.folds(cities.num_facts // self.num_cities, seed=seed)[0].twin(seed=seed)]
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import spread_at
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
@@ -44,6 +44,12 @@ class ClassicalBoundsConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 40.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if list(self.loads) != sorted(self.loads):
+            raise ValueError(f"loads must rise, not {list(self.loads)}: where half is realised is read between two")
+        check_facts(round(min(self.loads) * min(self.inputs)), 1, "raise loads or inputs")
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.perceptron_limits_points import classical_bounds_points

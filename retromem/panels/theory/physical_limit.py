@@ -39,6 +39,11 @@ class PhysicalCapacityConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 45.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.5 <= self.accuracy <= 1:
+            raise ValueError(f"accuracy must lie between .5 and 1, so that a search for it ends, not {self.accuracy:g}")
+
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.physical_limit_points import physical_capacity_points
 

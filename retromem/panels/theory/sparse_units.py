@@ -1,11 +1,12 @@
 """Panel: does forcing sparsity raise or lower capacity, and does it make units that mean something?"""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from models.ffn_kinds import TopKConfig
-from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve, series_of, spread_at
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
@@ -72,6 +73,7 @@ class SparseUnitsConfig(PanelConfig):
     seconds_expected: ClassVar[float] = 69.0
     """of one seed"""
     may_be_empty: ClassVar[frozenset[str]] = frozenset({"annealed_shares"})
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +81,18 @@ class SparseUnitsConfig(PanelConfig):
             raise ValueError(f"active_shares must name 1.0, the ReLU FFN, not {self.active_shares}")
         if not {*self.annealed_shares, *self.read_shares} < {*self.active_shares}:
             raise ValueError(f"annealed_shares and read_shares must be among active_shares, {self.active_shares}")
+        for share in self.active_shares:
+            TopKConfig(active_share=share)  # says what it allows
+            if round(share * self.width) < 1:
+                smallest = math.floor(0.5 / share) + 1
+                raise ValueError(f"width must be {smallest} or more for a share of {share:g}, not {self.width}")
+        if self.active_latents > self.expansion * self.width:
+            raise ValueError(
+                f"active_latents must be at most the latents, {self.expansion * self.width}, not {self.active_latents}"
+            )
+        # About so many facts are held with the smallest share of the units active.
+        held = 2 * min(self.read_shares) ** 0.3 * 2 * self.dim * self.width / math.log2(self.num_values)
+        check_facts(round(self.load * held), 2, "raise load or width")
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.sparse_units_points import sparse_units_points

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve, spread_at
 from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, significant_text
@@ -36,6 +36,17 @@ class SuperposedFactsConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 5.0
     """of one seed"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.dim, self.hidden) < 2:
+            raise ValueError(
+                f"dim and hidden must be 2 or more, as one has no angles, not {self.dim} and {self.hidden}"
+            )
+        from retromem.theory.memory_formulas import relu_memory  # scipy takes its time
+
+        fewest = round(min(self.loads) * relu_memory(self.dim, self.hidden).num_facts)
+        check_facts(fewest, 3, "raise loads, dim or hidden")
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.theory.superposed_facts_points import superposed_facts_points

@@ -27,6 +27,7 @@ class ToyFeaturesConfig(PanelConfig):
     """of first weights and of inputs"""
 
     seconds_expected: ClassVar[float] = 30.0
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -271,13 +271,14 @@ def test_a_config_that_cannot_be_built_says_what_could(options: dict[str, object
 
 def test_a_study_takes_biographies_from_its_file() -> None:
     content = {"source": "biographies", "num_people": 30, "attributes": ["major", "employer"], "num_written": 8}
-    study = build(StudyConfig, {"knowledge": content, "arms": []}, source="here")
+    arms = [{"memories": [{"memory": "frequency"}]}]
+    study = build(StudyConfig, {"knowledge": content, "arms": arms}, source="here")
     assert study.knowledge == BiographiesConfig(num_people=30, attributes=("major", "employer"), num_written=8)
     assert build_knowledge(study.knowledge).num_facts == 60
     assert build_knowledge(study.knowledge) is build_knowledge(study.knowledge)
     content["attributes"] = ["major", "hobby"]
     with pytest.raises(UserError, match="knowledge.attributes.1: 'hobby' is none of birth_date"):
-        build(StudyConfig, {"knowledge": content, "arms": []}, source="here")
+        build(StudyConfig, {"knowledge": content, "arms": arms}, source="here")
 
 
 # ---- judged --------------------------------------------------------------------------------------------------------

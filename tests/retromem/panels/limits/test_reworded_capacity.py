@@ -1,10 +1,12 @@
 """Capacity by what is asked: searches over one FFN, an index beside them, cities asked by another name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.panels.limits.reworded_capacity import ASKED, FFN, INDEX, RewordedCapacityConfig
 from retromem.points import Point
@@ -64,3 +66,8 @@ def test_the_finding_follows_the_points(heldout: tuple[float, float], said: str)
     assert (
         "by the FFN in 20 % with 1 and 20 % with 6 wordings written, by the index in 50 %, by chance in 10 %" in finding
     )
+
+
+def test_more_cities_than_have_another_name_are_refused() -> None:
+    with pytest.raises(UserError, match="or less, which have another name, not 90,000"):
+        replace(TINY, num_cities=90_000).text_sets(0)

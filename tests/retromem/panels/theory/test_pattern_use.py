@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from models.ffn import DenseFFN
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
+from retrieval.errors import UserError
 from retromem.knowledge.text_keys import Template
 from retromem.measure.trained_ffn import KeyTable
 from retromem.panels.point_spread import spread_at
@@ -131,6 +133,11 @@ def test_random_facts_and_cities_are_measured_and_drawn() -> None:
         assert found is not None and 0 < found.median <= 1
     page = TINY.page(points)
     assert draw_panel(Panel(name="p", page=page, points=points)).alt.startswith("Activation patterns")
+
+
+def test_more_cities_than_two_seeds_can_have_of_their_own_are_refused() -> None:
+    with pytest.raises(UserError, match="num_cities must be 15,408 or less"):
+        replace(TINY, num_cities=15_409).text_sets(0)
 
 
 def test_each_seed_has_cities_of_its_own_and_its_own_labels() -> None:
