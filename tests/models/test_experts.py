@@ -121,7 +121,7 @@ def test_gradients_are_those_of_every_expert_computed_and_masked(config):
     assert of_grouped[0].abs().max() > 1e-3
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(config=st.sampled_from(CONFIGS), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6))
 def test_answers_do_not_depend_on_the_batches(config, sizes):
     ffn, x = config.build(6, 4, generator=torch.Generator().manual_seed(2)).eval(), keys(sum(sizes), seed=len(sizes))
@@ -130,7 +130,7 @@ def test_answers_do_not_depend_on_the_batches(config, sizes):
     assert (at_once - in_parts).abs().max() < 1e-5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(config=st.sampled_from(CONFIGS), dim_in=st.integers(1, 40), dim_out=st.integers(1, 40), width=st.integers(1, 9))
 def test_counted_parameters_are_the_stored_numbers(config, dim_in, dim_out, width):
     config = config.resized(width)

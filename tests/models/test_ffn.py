@@ -76,7 +76,7 @@ def test_forward_is_the_formula(config, batch):
         assert ffn(torch.from_numpy(x).float()).numpy() == pytest.approx(reference(config, ffn, x), abs=1e-3, rel=1e-4)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(config=st.sampled_from(SIZABLE), dim_in=st.integers(1, 40), dim_out=st.integers(1, 40), width=st.integers(1, 60))
 def test_counted_parameters_are_the_modules(config, dim_in, dim_out, width):
     config = config.resized(width)
@@ -86,7 +86,7 @@ def test_counted_parameters_are_the_modules(config, dim_in, dim_out, width):
     assert 0 < config.num_active_params(dim_in, dim_out) <= counted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     config=st.sampled_from(SIZABLE),
     dim_in=st.integers(1, 40),

@@ -110,7 +110,7 @@ def test_noise_in_the_key_destroys_the_hash():
     assert kept < 0.05
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.integers(1, 50),
     tables=st.sampled_from([1, 2, 4]),

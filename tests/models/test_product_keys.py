@@ -77,7 +77,7 @@ def trained_a_little(ffn):
     return ffn.eval()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sub_keys=st.integers(1, 7),
     heads=st.integers(1, 3),
@@ -143,7 +143,7 @@ def test_small_and_large_tables_are_read_alike_and_learn_alike():
         assert torch.allclose(small, large, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(BOTH),
     sub_keys=st.integers(2, 9),

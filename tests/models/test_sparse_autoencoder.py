@@ -106,7 +106,7 @@ def test_jumprelu_opens_above_its_threshold_and_does_not_shrink():
     assert step(a, threshold).tolist() == [[0.0, 0.0, 0.0, 1.0, 1.0]]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     a=st.floats(-2, 2, width=32),
     threshold=st.floats(0.125, 1.5, width=32),

@@ -16,7 +16,7 @@ def build(config, dim_in=6, dim_out=4):
     return config.build(dim_in, dim_out, generator=torch.Generator().manual_seed(0))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(width=st.integers(1, 40), share=st.floats(0.01, 1.0), seed=st.integers(0, 99))
 def test_the_most_active_units_speak(width, share, seed):
     ffn = build(TopKConfig(width=width, active_share=share))

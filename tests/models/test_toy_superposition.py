@@ -22,7 +22,7 @@ from models.toy_superposition import (
 from models.training_budget import TrainingDiverged
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), features=st.integers(1, 12), dim=st.integers(1, 5))
 def test_read_outs_are_their_formulas(seed, features, dim):
     w = np.random.default_rng(seed).standard_normal((dim, features))

@@ -133,7 +133,7 @@ def test_ridge_corrections_give_facts_what_they_miss_where_units_are_enough():
     assert float((gained - missing).abs().max()) < 1e-2
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 1000), facts=st.integers(1, 40), units=st.integers(1, 30), size=st.floats(1e-3, 1e3))
 def test_longest_step_lets_the_share_cross_and_no_more(seed, facts, units, size):
     generator = torch.Generator().manual_seed(seed)
@@ -153,7 +153,6 @@ def test_longest_step_lets_the_share_cross_and_no_more(seed, facts, units, size)
         assert step == 1
 
 
-@settings(deadline=None)
 @given(label=st.integers(0, 39), error=st.floats(-0.49, 0.49), seed=st.integers(0, 100))
 def test_read_out_names_the_label_nearest_to_the_sum(label, error, seed):
     offset, height, units = 640.0, 70.0, 12

@@ -16,7 +16,7 @@ from models.weight_packing import BEST_STEP, flip_bits, pack, unpack
 BITS = {"float32": 32, "float16": 16, "int8": 8, "int6": 6, "int4": 4, "int3": 3}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     precision=st.sampled_from([name for name in PRECISIONS if name not in MIDRISE_BITS]),
     shapes=st.lists(st.lists(st.integers(1, 7), min_size=1, max_size=3).map(tuple), min_size=1, max_size=3),
@@ -45,7 +45,7 @@ def test_what_comes_back_is_what_is_stored(precision, shapes, scale, seed):
     assert unpack(again, {name: tuple(w.shape) for name, w in weights.items()}, precision).keys() == back.keys()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     precision=st.sampled_from(list(MIDRISE_BITS)),
     shape=st.lists(st.integers(1, 7), min_size=2, max_size=3).map(tuple),

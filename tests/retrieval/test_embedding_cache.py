@@ -47,7 +47,7 @@ def test_round_trip_is_direct_encoding_and_survives_reopening(encoder: Encoder, 
     assert reopened.vectors(encoder.content_hash, []).shape == (0, 384)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(texts=st.lists(st.sampled_from([*TEXTS, "a", "é", "", LONG_TEXT]), min_size=1))
 @example(texts=[LONG_TEXT, "a", "oslo", "Paris is in France."])  # padded as far as the long text, "a" is 2e-3 elsewhere
 def test_order_and_duplicates_of_texts_do_not_matter(encoder: Encoder, texts: list[str]) -> None:

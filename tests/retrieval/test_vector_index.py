@@ -50,7 +50,7 @@ def oracle(factory: str, queries: ndarray, vectors: ndarray) -> ndarray:
     return np.array([[1 - 2 * np.mean((q >= 0) != (v >= 0)) for v in vectors] for q in queries], dtype=np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     factory=st.sampled_from(["Flat", "LSH"]),
     num_groups=st.integers(1, 4),

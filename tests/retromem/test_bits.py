@@ -135,7 +135,7 @@ def test_calibration_is_four_bytes_and_comes_back():
     assert bits.Calibration.from_bytes(calibration.to_bytes()) == calibration
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6), num_facts=st.integers(1, 60), num_values=st.integers(2, 9), sharp=st.floats(0.01, 30)
 )

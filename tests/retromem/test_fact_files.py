@@ -73,7 +73,7 @@ def test_json_numbers_are_taken_as_they_are_spelled(write: Write, number: str) -
 _CELL = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(lambda text: text.strip())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.lists(st.tuples(_CELL, _CELL), min_size=1, max_size=4))
 def test_what_was_written_is_read_or_counted(write: Write, pairs: list[tuple[str, str]]) -> None:
     rows = [("Anna", "first"), *pairs]

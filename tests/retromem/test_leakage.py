@@ -149,7 +149,7 @@ def questions(asked: Asked) -> list[tuple[int, str]]:
     return list(zip(asked.fact_ids_Q.tolist(), asked.queries.texts, strict=True))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(recipes())
 def test_no_memory_sees_a_test_wording_of_a_fact_it_is_tested_on(recipe: Recipe) -> None:
     drawn = make(recipe)
@@ -171,7 +171,7 @@ def test_no_memory_sees_a_test_wording_of_a_fact_it_is_tested_on(recipe: Recipe)
     assert len([fact for fact in kept_back if drawn.own(fact).heldout]) <= len(drawn.facts) / 10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(recipes())
 def test_what_calibrates_is_decided_for_each_relation(recipe: Recipe) -> None:
     drawn = make(recipe)
@@ -196,7 +196,7 @@ def test_what_calibrates_is_decided_for_each_relation(recipe: Recipe) -> None:
         wanting = False
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(recipes())
 def test_seen_wordings_are_of_the_pool_but_not_of_the_fact(recipe: Recipe) -> None:
     drawn = make(recipe)
@@ -230,7 +230,7 @@ def test_wordings_are_dealt_by_the_seed_so_that_every_seen_one_was_written_for_o
     assert dealt[0] != dealt[1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipes())
 def test_aliases_are_asked_in_the_wording_written_for_their_fact(recipe: Recipe) -> None:
     drawn = make(recipe)
@@ -248,7 +248,7 @@ def test_aliases_are_asked_in_the_wording_written_for_their_fact(recipe: Recipe)
         assert about.subject not in text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipes(), st.integers(0, 50))
 def test_every_question_comes_with_its_own_answer_and_fewer_are_the_first_of_them(recipe: Recipe, num: int) -> None:
     drawn = make(recipe)

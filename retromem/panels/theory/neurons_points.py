@@ -55,9 +55,11 @@ def neurons_points(config: "NeuronsConfig", seed: int) -> list[Point]:
         )
         written = []
         for load in config.loads:
-            table = random_table(round(load * capacity), config.dim, config.num_values, seed=seed)
+            table = random_table(max(2, round(load * capacity)), config.dim, config.num_values, seed=seed)
             written.append((series_name(kind, load), table, table.value_ids_N))
-        in_groups, groups_N = grouped_table(round(config.loads[0] * capacity), config.dim, config.num_values, seed=seed)
+        in_groups, groups_N = grouped_table(
+            max(2, round(config.loads[0] * capacity)), config.dim, config.num_values, seed=seed
+        )
         written.append((grouped_name(kind), in_groups, groups_N))
         for series, table, labels_N in written:
             ffn = train(ffn_config, table, budget, seed=seed)

@@ -70,7 +70,7 @@ def sparse_units_points(config: "SparseUnitsConfig", seed: int) -> list[Point]:
         points.append(Point(quantity="bits_per_param", series=series, x=100 * share, y=bits, seed=seed))
         points.append(Point(quantity="bits_per_param", series="ReLU, published", x=100 * share, y=published))
     for share in (1.0, *config.read_shares):
-        facts = round(config.load * capacities[WINNERS, share])
+        facts = max(2, round(config.load * capacities[WINNERS, share]))
         points += _of_units(config, share, facts, seed)
     return [*points, Point(quantity="above_null", series=BY_CHANCE, y=0.05)]
 

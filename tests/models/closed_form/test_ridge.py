@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.closed_form.ridge import ridge_solution
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     facts=st.integers(1, 30),
     features=st.integers(1, 30),

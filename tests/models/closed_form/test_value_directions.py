@@ -36,7 +36,7 @@ def test_in_the_plane_no_angle_has_a_larger_margin():
         )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(num_values=st.integers(2, 12), dim=st.integers(2, 6), seed=st.integers(0, 1000))
 def test_margin_is_that_of_the_direction_and_no_other_search_finds_more(num_values, dim, seed):
     codes = codes_of(num_values, dim, seed)

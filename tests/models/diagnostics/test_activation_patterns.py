@@ -22,7 +22,7 @@ def tuples(h_NF):
     return [tuple(row) for row in (h_NF > 0).tolist()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     facts=st.integers(1, 60),

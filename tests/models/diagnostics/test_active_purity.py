@@ -31,7 +31,7 @@ def example(seed, num_facts, units, num_labels):
     return activations, rng.integers(0, num_labels, num_facts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     num_facts=st.integers(1, 20),

@@ -27,7 +27,7 @@ def everywhere(facts, values):
     return torch.zeros(facts, dtype=torch.int64), torch.full((facts,), values)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     facts=st.integers(1, 60),
@@ -53,7 +53,7 @@ def brute_purity(triggers, labels):
     return np.mean(shares)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), values=st.integers(2, 6))
 def test_purity_is_the_share_of_the_most_common_value(seed, values):
     generator = seeded(seed)
@@ -82,7 +82,7 @@ def brute_agreement(triggers, scores, values, first, end):
     return np.mean(agree), np.mean(reciprocal)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
 def test_agreement_ranks_the_value_among_the_candidates_of_its_fact(seed):
     generator = seeded(seed)

@@ -95,7 +95,7 @@ def test_counts_equal_the_patterns_that_linear_programmes_find(widths, seed):
     assert regions_on_segment(layers, start, end) == feasible_patterns(layers, middle, 5 * sides[:1])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), widths=st.lists(st.integers(1, 8), min_size=1, max_size=3))
 def test_dense_sampling_never_finds_more(seed, widths):
     rng = np.random.default_rng(seed)

@@ -73,7 +73,7 @@ def test_a_stack_is_ranked_matrix_by_matrix():
             assert alone == pytest.approx(reference(stack[i, j]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
     rows=st.integers(2, 9),
@@ -92,7 +92,7 @@ def test_rotations_and_scale_change_nothing(seed, rows, columns, decay, scale):
     assert 1 <= stable <= participation * (1 + 1e-9) <= effective * (1 + 1e-8) <= min(rows, columns) * (1 + 1e-7)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), facts=st.integers(2, 30), units=st.integers(1, 8), block=st.sampled_from([1, 3, 99]))
 def test_activations_in_blocks_rank_as_the_centred_whole(seed, facts, units, block):
     h = gaussian(facts, units, seed=seed) * 3.0 ** -torch.arange(units) + 50.0

@@ -29,7 +29,7 @@ def answer(h_F, scores, bias, first, end):
     return int((h_F @ scores + bias)[int(first) : int(end)].argmax()) + int(first)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), block_rows=st.sampled_from([1, 5, 99]))
 def test_deciding_units_are_those_that_change_the_answer_alone(seed, block_rows):
     h, scores, bias, _, first, end = layer(seed)
@@ -50,7 +50,7 @@ def test_deciding_units_are_the_same_however_few_pairs_are_tried_at_once(monkeyp
     assert deciding_units([h], scores, first, end).tolist() == at_once.tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), num_ablated=st.integers(0, 7), block_rows=st.sampled_from([1, 5, 99]))
 def test_answers_without_the_units_that_speak_most_for_the_value(seed, num_ablated, block_rows):
     h, scores, bias, ids, first, end = layer(seed)
