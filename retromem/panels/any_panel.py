@@ -3,6 +3,7 @@
 from retromem.panels.limits.architecture import ArchitectureConfig
 from retromem.panels.limits.code_dimension import CodeDimensionConfig
 from retromem.panels.limits.depth_at_work import DepthAtWorkConfig
+from retromem.panels.limits.encoder_keys import EncoderKeysConfig
 from retromem.panels.limits.generalisation_gap import GeneralisationConfig
 from retromem.panels.limits.interference import InterferenceConfig
 from retromem.panels.limits.optimisation_gap import OptimisationConfig
@@ -42,4 +43,5 @@ AnyPanelConfig = (
     | DepthAtWorkConfig
     | ArchitectureConfig
     | CodeDimensionConfig
+    | EncoderKeysConfig
 )
