@@ -41,8 +41,7 @@ from retromem.panels.limits.ranks_in_training_points import gaussian_ranks
 from retromem.points import Point
 
 if TYPE_CHECKING:
-    from retromem.panels.limits.encoder_facts import LimitFacts, beside, limit_facts
-from retromem.panels.limits.encoder_keys import EncoderKeysConfig
+    from retromem.panels.limits.encoder_keys import EncoderKeysConfig
 
 _ACCURACY = 0.99
 _TRAINED_BITS = 2.0
