@@ -66,15 +66,15 @@ class EncoderKeysConfig(PanelConfig):
     depths: tuple[int, ...] = (2, 4)
     """blocks of the residual stacks"""
     loads: tuple[float, ...] = (1.0, 2.0, 4.0)
-    """facts under overload, times those of 2 bits a parameter"""
+    """facts under overload, times those of 1.1 bits a parameter, about what is stored of random keys"""
     steps: int = 600
-    """of every other training, at most; half as many where A and B are written"""
+    """of every other training, at most"""
     resolution: float = 0.06
     """of the searches for the capacity, relative"""
     seeds: tuple[int, ...] = (0, 1, 2)
     """of the values' dealing, of random keys, of the turn and of first weights"""
 
-    seconds_expected: ClassVar[float] = 150.0
+    seconds_expected: ClassVar[float] = 180.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,11 +126,11 @@ class EncoderKeysConfig(PanelConfig):
                 "random. Number, values and how often each comes are the same, so whatever differs is the keys'.",
                 f"Every FFN and stack has at most {self.num_params:,} parameters, {self.num_params // 2:,} under "
                 f"optimisation and overload, and at most {self.steps:,} full-batch steps where no other number is "
-                f"said, {self.steps // 2:,} where A and B are written. Stored is what "
-                f"is 99 % right, searched to {100 * self.resolution:g} %. Groups and relations are of 1 bit a "
-                "parameter together; those of relations are the country and the time zone of the same cities, whose "
-                "questions have keys near each other, and values of their own. Loads are multiples of 2 bits a "
-                "parameter; a fact is worth the log2 multinomial of the values' counts.",
+                f"said. Stored is what is 99 % right, searched to {100 * self.resolution:g} %. Groups and relations "
+                "are of .7 bits a parameter together; those of relations are the country and the time zone of the same "
+                "cities, whose questions have keys near each other, and values of their own. Loads are multiples of "
+                "1.1 bits a parameter, about what is stored of random keys in these steps; a fact is worth the log2 "
+                "multinomial of the values' counts.",
                 "References: the index answers by the nearest key, computed here; chance names the commonest value; "
                 "the construction places the values on a line, in SwiGLU's own parameters, from the best of 3 draws; "
                 "Gaussian numbers of one shape have no correlation at all. A third table tells rank from the rest: "

@@ -45,15 +45,17 @@ if TYPE_CHECKING:
 
 _ACCURACY = 0.99
 _TRAINED_BITS = 2.0
-"""a parameter, around which capacities are searched, and which loads are multiples of"""
+"""a parameter, around which capacities are searched"""
+_LOAD_BITS = 1.1
+"""a parameter, of which loads are multiples: about what the small SwiGLU stores of random keys in these steps"""
 _SMALL = 0.5
 """of the parameters, where long trainings and solves are compared, and under overload"""
 _FIRST_BITS, _DRAWS = 1.5, 3
 """a parameter, where the construction starts; and its first weights, of which unlucky ones get stuck"""
-_INTERFERENCE_BITS = 1.0
-"""a parameter, of both groups together: every kind holds as many"""
-_SHARE_RANKED = 0.8
-"""of the facts that loads are multiples of, in the FFN whose hidden activations are read"""
+_INTERFERENCE_BITS = 0.7
+"""a parameter, of both groups together"""
+_RANKED_BITS = 1.2
+"""a parameter, of the facts whose hidden activations are read"""
 
 
 def encoder_keys_points(config: "EncoderKeysConfig", seed: int, encoded: Sequence[KnowledgeSet]) -> list[Point]:
@@ -160,7 +162,7 @@ class _Measured:
 
     def _write(self, ffn: FFN, table: KeyTable) -> FFN:
         ffn.train()  # experts balance their load only in training
-        train_built(ffn, table, TrainingBudget(steps=self._config.steps // 2), generator=torch.Generator())
+        train_built(ffn, table, TrainingBudget(steps=self._config.steps), generator=torch.Generator())
         return ffn
 
     # ---- capacities ---------------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ class _Measured:
         kind = self._sized(KINDS[SWIGLU], _SMALL)
         num_params = kind.num_params(self._config.dim, self._config.dim)
         for load in self._config.loads:
-            table = self._first(int(load * self._num_facts(_TRAINED_BITS, _SMALL)))
+            table = self._first(int(load * self._num_facts(_LOAD_BITS, _SMALL)))
             ffn = train(kind, table, TrainingBudget(steps=self._config.steps), seed=self._seed)
             bits[load] = stored_bits(ffn, table, uniform=False) / num_params
             self._add("overload", SWIGLU, bits[load], load)
@@ -239,7 +241,7 @@ class _Measured:
         return _share(bits[max(bits)], bits[min(bits)])
 
     def _ranks(self) -> float:
-        table = self._first(self._num_facts(_SHARE_RANKED * _TRAINED_BITS))
+        table = self._first(self._num_facts(_RANKED_BITS))
         ffn = train(self._sized(KINDS[SWIGLU]), table, TrainingBudget(steps=self._config.steps), seed=self._seed)
         assert isinstance(ffn, HiddenLayerFFN)
         with torch.no_grad():

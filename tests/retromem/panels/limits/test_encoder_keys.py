@@ -139,6 +139,7 @@ def test_texts_are_the_same_for_every_seed_and_values_are_dealt_anew() -> None:
     assert {zones.text.subjects[row] for row in zones.rows_N.tolist()} <= named and zones.num_facts > 280
 
 
+@pytest.mark.slow
 def test_a_tiny_measurement_has_all_that_the_page_needs(encoded_names: Encoded) -> None:
     points = TINY.measure(0, encoded_names)
     for keys in KEYS:
