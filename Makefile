@@ -93,7 +93,7 @@ test: .venv/.dev ## the suite that is not slow
 
 .PHONY: test-slow
 test-slow: .venv/.dev ## the long forms
-	$(BIN)/python -m pytest -q -m "slow and not gpu"
+	$(BIN)/python -m pytest -q -n auto -m "slow and not gpu"
 
 .PHONY: test-gpu
 test-gpu: ## tests that need a CUDA device, in the Python given

@@ -130,7 +130,7 @@ def test_an_index_without_a_folder_is_left_to_the_command_to_refuse(checkout: Pa
     [
         ("doctor", ["-m", "retromem", "doctor"]),
         ("test", ["-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile", "-m", "not slow and not gpu"]),
-        ("test-slow", ["-m", "pytest", "-q", "-m", "slow and not gpu"]),
+        ("test-slow", ["-m", "pytest", "-q", "-n", "auto", "-m", "slow and not gpu"]),
     ],
 )
 def test_other_targets_are_one_call(checkout: Path, target: str, arguments: list[str]) -> None:

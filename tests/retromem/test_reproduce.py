@@ -193,6 +193,7 @@ def test_a_capacity_at_the_end_of_its_range_is_no_number():
         most_facts(lambda n: True, low=16, high=128, resolution=0.01)
 
 
+@pytest.mark.slow
 def test_the_better_budget_counts():
     idle, busy = TrainingBudget(steps=1, learning_rate=1e-9), TrainingBudget(steps=600, learning_rate=0.03)
     config = DenseConfig(kind="relu", width=8)

@@ -16,7 +16,7 @@ from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 
-TINY = ArchitectureConfig(dim=4, num_params=560, num_values=4, depths=(1, 2), steps=60, resolution=0.5)
+TINY = ArchitectureConfig(dim=4, num_params=560, num_values=4, depths=(1, 2), steps=20, resolution=0.5)
 
 
 @pytest.fixture(scope="module")
