@@ -112,7 +112,9 @@ def _parser() -> "ArgumentParser":
         "such as --studies.cities.knowledge.num_written 2; numbers select an element of a list."
     )
     compare.add_argument("config", nargs="?", type=str, help="YAML file; configs/quickstart.yaml where empty")
-    compare.add_argument("--facts", type=str, help="your facts: JSONL or CSV, gzipped or not")
+    compare.add_argument(
+        "--facts", type=str, help="your facts: JSONL or CSV, gzipped or not, Parquet, or hf:org/name[:config][@split]"
+    )
     compare.add_argument("--phrasings", type=str, help="wordings of their relations: YAML or JSON")
     compare.add_argument("--columns", type=str, help="ours=theirs,... where columns have other names")
     compare.add_argument("--max-facts", type=_count, help="facts that memories with weights are trained on, at most")
@@ -224,6 +226,10 @@ def _settings(text: str | None) -> list[tuple[str, str]]:
 
 
 def _stem(facts: str) -> str:
+    from retromem.knowledge.fact_datasets import HUB, dataset_name
+
+    if facts.startswith(HUB):
+        return dataset_name(facts)
     name = Path(facts).name
     return Path(name[:-3] if name.lower().endswith(".gz") else name).stem
 
@@ -258,7 +264,7 @@ def _index(chosen: Any) -> None:
         print(stores.search(store, chosen.query, top=chosen.top))
     else:
         if not chosen.facts:
-            raise UserError("index build needs --facts FILE, a JSONL or CSV of subject, relation, value")
+            raise UserError("index build needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value")
         print(
             stores.build(
                 store,

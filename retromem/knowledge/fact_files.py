@@ -1,6 +1,6 @@
-"""Facts from the user's own file: JSONL or CSV, gzipped or not.
+"""Facts from the user's own file: JSONL or CSV, gzipped or not, or Parquet; or from a data set of the hub.
 
-Everything a user can get wrong in such a file ends in one line that names the file and the 1-based line of it.
+Everything a user can get wrong there ends in one line that names the file and the 1-based line of it.
 """
 
 import csv
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from retrieval.errors import UserError
+from retromem.knowledge.fact_datasets import HUB, Row, dataset_name, dataset_rows, parquet_rows
 from retromem.knowledge.fact_table import FactRow, FactTable, clean
 
 REQUIRED = ("subject", "relation", "value")
@@ -57,9 +58,9 @@ def did_you_mean(name: str, known: list[str]) -> str:
     return f"; did you mean '{by_fold[nearest[0]]}'?" if nearest else ""
 
 
-def read_facts(path: Path, *, columns: Mapping[str, str] | None = None) -> FactTable:
-    """The facts of a `.jsonl` or `.csv` file (`.gz` or not) with columns subject, relation, value and, where wanted,
-    popularity and aliases (a list, or names separated by `|`).
+def read_facts(source: Path | str, *, columns: Mapping[str, str] | None = None) -> FactTable:
+    """The facts of a `.jsonl` or `.csv` file (`.gz` or not), of a `.parquet` file or of `hf:org/name[:config][@split]`,
+    with columns subject, relation, value and, where wanted, popularity and aliases (a list, or names separated by `|`).
 
     `columns` says what a column is called in the file: {"subject": "name_in_file"}. Further columns are ignored and
     named in `notes`. CSV cells are text as they stand: no cell means null. JSON numbers are taken as the file spells
@@ -75,19 +76,10 @@ def read_facts(path: Path, *, columns: Mapping[str, str] | None = None) -> FactT
     names = {field: columns.get(field, field) for field in REQUIRED + OPTIONAL}
     required = [names[field] for field in REQUIRED]
 
-    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    kind = inner.suffix.lower()
-    if kind not in (".jsonl", ".csv"):
-        raise UserError(f"{path}: the name of a facts file must end in .jsonl or .csv, or in one of these and .gz")
-    text = read_text(path)
-    if not text.strip():
-        raise UserError(f"{path} is empty; give at least one fact with {', '.join(REQUIRED)}")
-
+    name, records = _records(source, required)
     rows: list[FactRow] = []
     found: dict[str, None] = {}  # a set in the order of the file
-    records = _csv_records(path, text, required) if kind == ".csv" else _jsonl_records(path, text, required)
-    for line, record in records:
-        where = f"{path}, line {line}"
+    for where, record in records:
         row = FactRow(
             subject=_text(record[names["subject"]], where, names["subject"]),
             relation=_text(record[names["relation"]], where, names["relation"]),
@@ -102,11 +94,37 @@ def read_facts(path: Path, *, columns: Mapping[str, str] | None = None) -> FactT
         rows.append(row)
         found.update(dict.fromkeys(record))
     if not rows:
-        raise UserError(f"{path} has a header and no facts; give at least one row below it")
-    _require(str(path), [names[field] for field in OPTIONAL if field in columns], list(found))
+        raise UserError(f"{source} has no facts; give at least one row of {', '.join(REQUIRED)}")
+    _require(str(source), [names[field] for field in OPTIONAL if field in columns], list(found))
     unused = [column for column in found if column not in names.values()]
     notes = (f"columns that were not used: {_listed(unused)}",) if unused else ()
-    return clean(rows, name=inner.stem, source=str(path), notes=notes)
+    return clean(rows, name=name, source=str(source), notes=notes)
+
+
+def _records(source: Path | str, required: list[str]) -> tuple[str, Iterator[Row]]:
+    """Name of the source, and its rows."""
+    if str(source).startswith(HUB):
+        return dataset_name(str(source)), _with(required, dataset_rows(str(source)))
+    path = Path(source)
+    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    kind = inner.suffix.lower()
+    if kind == ".parquet" and inner == path:
+        return path.stem, _with(required, parquet_rows(path))
+    if kind not in (".jsonl", ".csv"):
+        raise UserError(
+            f"{path}: the name of a facts file must end in .jsonl or .csv, or in one of these and .gz, or in .parquet"
+        )
+    text = read_text(path)
+    if not text.strip():
+        raise UserError(f"{path} is empty; give at least one fact with {', '.join(REQUIRED)}")
+    of_kind = _csv_records if kind == ".csv" else _jsonl_records
+    return inner.stem, ((f"{path}, line {line}", record) for line, record in of_kind(path, text, required))
+
+
+def _with(required: list[str], rows: Iterator[Row]) -> Iterator[Row]:
+    for where, record in rows:
+        _require(where, required, list(record))
+        yield where, record
 
 
 def _listed(names: list[str], most: int = 12) -> str:

@@ -30,7 +30,7 @@ class TextConfig:
 
     source: Literal["cities", "city_timezones", "file"]
     file: str | None = None
-    """JSONL or CSV with subject, relation, value (source: file)"""
+    """JSONL, CSV or Parquet with subject, relation, value, or `hf:org/name[:config][@split]` (source: file)"""
     name: str | None = None
     """of the set, in the report; that of the file where empty (source: file)"""
     phrasings: str | None = None
@@ -94,7 +94,7 @@ def _table(config: TextConfig) -> tuple[FactTable, Mapping[str, Wordings]]:
         return city_timezones(), CITY_WORDINGS
     if config.file is None:
         raise UserError("a study with `source: file` needs `file:`, the path of its facts (make report FACTS=...)")
-    table = read_facts(Path(config.file), columns=_columns(config.columns))
+    table = read_facts(config.file, columns=_columns(config.columns))
     table = replace(table, name=config.name or table.name)
     relations = sorted(set(table.relations))
     if config.phrasings is None:

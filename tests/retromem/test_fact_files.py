@@ -130,7 +130,7 @@ def test_kinds_of_file(write: Write, name: str) -> None:
         ("a.jsonl", " \n\n", "FILE is empty"),
         # mtime=0: bytes that change with the clock would name other tests in every process.
         ("a.csv.gz", gzip.compress(b"", mtime=0), "FILE is empty"),
-        ("a.csv", HEADER, "FILE has a header and no facts"),
+        ("a.csv", HEADER, "FILE has no facts; give at least one row of subject, relation, value"),
         (
             "a.csv",
             "Subject,relation,value\ns,r,v\n",
