@@ -5,15 +5,16 @@
     ids.npy         external ids, int64                                          } maintenance: to change a chunk, or to
     vectors.npy     raw float32, from which any other index can be built         } build another index
     chunks.arrow    ids, texts, groups, labels (Arrow IPC stream), if there are texts
-    manifest.json   sizes and sha256 of all of them
+    manifest.json   sizes and sha256 of all of them, what they were made from, and how the index did in its self-test
 
-Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers.
+Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers, P positions.
 """
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,145 +22,176 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.arrow_texts import ArrowTexts, arrow_stream
-from retrieval.bit_packing import pack, packed_size, unpack
+from retrieval.arrow_texts import ArrowTexts
+from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import UserError
 from retrieval.sealed_folder import sealed_bytes, verify_sealed, write_sealed
+from retrieval.segment import TEXTS, Segment
 from retrieval.vector_index import IndexSpec, VectorIndex
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 KIND = "chunk-store"
-INDEX, PAYLOAD, IDS, VECTORS, TEXTS = "index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
-
-_COUNT = np.dtype("<u4")  # of one group's chunks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chunks:
-    """What a store holds, sorted by group."""
+class Origin:
+    """What made a store, beside its chunks and the index that was asked for."""
 
-    ids_N: Int64[ndarray, " N"]
-    """external, unique, not negative"""
-    vectors_ND: Float32[ndarray, "N D"]
-    """of unit norm"""
-    labels_N: Int64[ndarray, " N"]
-    """payload: 0, 1, ... within the group"""
-    groups_N: Int64[ndarray, " N"]
-    """0 to G - 1, non-decreasing; a search can be restricted to one"""
-    label_bits_G: Sequence[int]
-    """bits a label, for each group: ceil(log2(its candidates)), 0 where there is but one"""
-    texts: Sequence[str] | None = None
-    """None where chunks are vectors alone"""
-
-    def __post_init__(self) -> None:
-        assert self.texts is None or len(self.texts) == len(self.ids_N), "one text a chunk, or none at all"
-        assert (self.ids_N >= 0).all() and len(np.unique(self.ids_N)) == len(self.ids_N), "ids are unique, not negative"
-        assert (np.diff(self.groups_N) >= 0).all(), "chunks lie sorted by group"
-        assert ((self.groups_N >= 0) & (self.groups_N < len(self.label_bits_G))).all(), "label_bits_G names every group"
-
-    def counts_G(self) -> Int64[ndarray, " G"]:
-        """Chunks of each group."""
-        return np.bincount(self.groups_N, minlength=len(self.label_bits_G)).astype(np.int64)
+    encoder: EncoderId | None
+    """None for vectors that no encoder made"""
+    versions: Mapping[str, str]
+    """of the packages that wrote the files"""
 
 
-def _pack_payload(chunks: Chunks) -> bytes:
-    """Sizes of the groups (none for a single one: it is the index's), then the labels of one group after the other."""
-    counts_G = chunks.counts_G()
-    head = counts_G.astype(_COUNT).tobytes() if len(counts_G) > 1 else b""
-    labels_by_group = np.split(chunks.labels_N, np.cumsum(counts_G)[:-1])
-    packed = [pack(labels, bits) for labels, bits in zip(labels_by_group, chunks.label_bits_G, strict=True)]
-    return head + b"".join(packed)
+def package_versions() -> dict[str, str]:
+    """Of what decides the bytes of an index."""
+    from retrieval._faiss import faiss
 
-
-def _unpack_payload(payload: bytes, num_chunks: int, label_bits_G: Sequence[int]) -> tuple[ndarray, ndarray]:
-    """Labels and groups; ValueError where `payload` is not made of so many chunks at so many bits."""
-    num_groups = len(label_bits_G)
-    start = num_groups * _COUNT.itemsize if num_groups > 1 else 0
-    counts = np.frombuffer(payload[:start], dtype=_COUNT).tolist() if start else [num_chunks]
-    labels = []
-    for count, bits in zip(counts, label_bits_G, strict=True):
-        stop = start + packed_size(count, bits)
-        labels.append(unpack(payload[start:stop], count, bits))
-        start = stop
-    if sum(counts) != num_chunks or start != len(payload):
-        raise ValueError(f"{len(payload)} bytes do not hold the labels of {num_chunks} chunks")
-    return np.concatenate(labels), np.repeat(np.arange(num_groups), counts)
-
-
-def _npy(array: ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Path]:
-    """Whatever the reader of one file says becomes one line that names the file."""
     try:
-        yield path
-    except (EOFError, OSError, ValueError, UserError) as error:  # numpy says EOFError of an empty file
-        raise UserError(f"{path}: {error}") from error
+        own = version("retromem")
+    except PackageNotFoundError:
+        own = "not installed"
+    return {"faiss": str(faiss.__version__), "numpy": np.__version__, "retromem": own}
 
 
 class ChunkStore:
     """Chunks and an index over them. Make one with `build` or `open`."""
 
-    def __init__(self, chunks: Chunks, index: VectorIndex) -> None:
-        self.chunks = chunks
-        self.index = index
+    def __init__(self, segments: Sequence[Segment], origin: Origin) -> None:
+        self.segments = tuple(segments)
+        self.origin = origin
 
     @classmethod
-    def build(cls, chunks: Chunks, spec: IndexSpec) -> "ChunkStore":
+    def build(cls, chunks: Chunks, spec: IndexSpec, encoder: EncoderId | None = None) -> "ChunkStore":
         """Index the chunks, in memory. UserError for an unknown index, Refused for too few chunks to train it."""
         index = VectorIndex(spec, chunks.vectors_ND.shape[1])
         index.add(chunks.vectors_ND, chunks.groups_N)
-        return cls(chunks, index)
+        return cls([Segment(chunks, index)], Origin(encoder=encoder, versions=package_versions()))
 
     @property
+    def spec(self) -> IndexSpec:
+        return self.segments[0].index.spec
+
+    @property
+    def dim(self) -> int:
+        return self.segments[0].index.dim
+
+    @property
+    def label_bits_G(self) -> Sequence[int]:
+        """Bits a label, for each group."""
+        return self.segments[0].chunks.label_bits_G
+
+    @cached_property
     def labels_N(self) -> Int64[ndarray, " N"]:
         """By position."""
-        return self.chunks.labels_N
+        return np.concatenate([segment.chunks.labels_N for segment in self.segments])
 
-    @property
+    @cached_property
     def ids_N(self) -> Int64[ndarray, " N"]:
         """By position."""
-        return self.chunks.ids_N
+        return np.concatenate([segment.chunks.ids_N for segment in self.segments])
+
+    @cached_property
+    def groups_N(self) -> Int64[ndarray, " N"]:
+        """By position."""
+        return np.concatenate([segment.chunks.groups_N for segment in self.segments])
+
+    @property
+    def has_texts(self) -> bool:
+        return self.segments[0].chunks.texts is not None
+
+    def _segment_at(self, position: int) -> tuple[Segment, int]:
+        for segment in self.segments:
+            if position < len(segment):
+                return segment, position
+            position -= len(segment)
+        raise IndexError(f"there is no chunk at position {position} behind the last")
+
+    def text(self, position: int) -> str:
+        """Of the chunk at a position; AssertionError where the store has no texts."""
+        segment, row = self._segment_at(position)
+        assert segment.chunks.texts is not None, "these chunks are vectors alone"
+        return segment.chunks.texts[row]
+
+    def reconstruct(self, positions_P: Int64[ndarray, " P"]) -> Float32[ndarray, "P D"]:
+        """The vectors as the index remembers them; NotImplementedError where it cannot."""
+        vectors_PD = np.empty((len(positions_P), self.dim), dtype=np.float32)
+        start = 0
+        for segment in self.segments:
+            here_P = (positions_P >= start) & (positions_P < start + len(segment))
+            if here_P.any():
+                vectors_PD[here_P] = segment.index.reconstruct(positions_P[here_P] - start)
+            start += len(segment)
+        return vectors_PD
 
     def search(
         self, queries_QD: Float32[ndarray, "Q D"], k: int, group: int | None = None
     ) -> tuple[Int64[ndarray, "Q K"], Float32[ndarray, "Q K"]]:
         """Positions and similarities of the nearest chunks of a group (None: of all); see `VectorIndex.search`."""
-        return self.index.search(queries_QD, k, group)
+        return self.segments[0].index.search(queries_QD, k, group)
+
+    def disturbed(self, labels_N: Int64[ndarray, " N"], flip_rate: float, rng: np.random.Generator) -> "ChunkStore":
+        """A copy with other labels whose codes have random bits flipped; see `VectorIndex.with_flipped_bits`."""
+        starts = np.cumsum([len(segment) for segment in self.segments])[:-1]
+        segments = [
+            Segment(
+                replace(segment.chunks, labels_N=labels),
+                segment.index.with_flipped_bits(flip_rate, rng),
+                segment.generation,
+            )
+            for segment, labels in zip(self.segments, np.split(labels_N, starts), strict=True)
+        ]
+        return ChunkStore(segments, self.origin)
 
     def storage_files(self) -> dict[str, bytes]:
-        """What answers: the index and the payload."""
-        return {INDEX: self.index.storage(), PAYLOAD: _pack_payload(self.chunks)}
+        """What answers: indexes and payloads."""
+        return {name: content for segment in self.segments for name, content in segment.storage_files().items()}
 
     def maintain_files(self) -> dict[str, bytes]:
         """What a change needs: ids, raw vectors, and texts where there are any. The manifest comes on top."""
-        files = {IDS: _npy(self.chunks.ids_N), VECTORS: _npy(self.chunks.vectors_ND)}
-        if self.chunks.texts is not None:
-            files[TEXTS] = arrow_stream(
-                self.chunks.ids_N, self.chunks.texts, self.chunks.groups_N, self.chunks.labels_N
-            )
-        return files
+        return {name: content for segment in self.segments for name, content in segment.maintain_files().items()}
 
     def file_bytes(self) -> dict[str, int]:
         """Exact sizes of the files that answer, before any saving."""
         return {name: len(content) for name, content in self.storage_files().items()}
 
+    @property
+    def resident_bytes(self) -> int:
+        """Of what a search holds in memory: the serialised indexes, labels, and what is made from a seed."""
+        indexes = sum(len(segment.index.storage()) for segment in self.segments)
+        return indexes + self.labels_N.nbytes + self.seeded_bytes
+
+    @property
+    def seeded_bytes(self) -> int:
+        """The rotation: in memory, on no disk."""
+        return self.segments[0].index.seeded_bytes
+
+    def own_meta(self) -> dict[str, Any]:
+        """What the manifest says of the store itself."""
+        notes = [segment.note(self.origin.encoder) for segment in self.segments]
+        digest = hashlib.sha256("".join(note["fingerprint"] for note in notes).encode())
+        return {
+            "num_chunks": len(self.ids_N),
+            "dim": self.dim,
+            "metric": self.segments[0].index.metric,
+            "index": asdict(self.spec),
+            "label_bits": list(self.label_bits_G),
+            "encoder": None if self.origin.encoder is None else asdict(self.origin.encoder),
+            "versions": dict(self.origin.versions),
+            "segments": notes,
+            "fingerprint": digest.hexdigest(),
+        }
+
     def _sealed(self, extra_files: Mapping[str, bytes], meta: Mapping[str, object]) -> dict[str, Any]:
         own = {**self.storage_files(), **self.maintain_files()}
         assert not own.keys() & extra_files.keys(), "an extra file has the name of one of the store's"
-        own_meta = {
-            "num_chunks": len(self.ids_N),
-            "dim": self.index.dim,
-            "index": asdict(self.index.spec),
-            "label_bits": list(self.chunks.label_bits_G),
+        return {
+            "files": {**own, **extra_files},
+            "kind": KIND,
+            "meta": {"store": self.own_meta(), "extra": dict(meta)},
         }
-        return {"files": {**own, **extra_files}, "kind": KIND, "meta": {"store": own_meta, "extra": dict(meta)}}
 
     def manifest_bytes(self, *, extra_files: Mapping[str, bytes], meta: Mapping[str, object]) -> bytes:
         """The manifest that `save` would write: with it a ledger sums to the bytes of the saved folder."""
@@ -181,28 +213,13 @@ class ChunkStore:
         UserError, naming the file, for whatever is no whole store.
         """
         stored = verify_sealed(folder, KIND, hashes=verify)["meta"]["store"]
-        num_chunks, dim, label_bits = stored["num_chunks"], stored["dim"], stored["label_bits"]
-        with _reading(folder / IDS) as path:
-            ids_N = np.load(path, allow_pickle=False).reshape(num_chunks)
-        with _reading(folder / VECTORS) as path:
-            vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False).reshape(num_chunks, dim)
-        with _reading(folder / PAYLOAD) as path:
-            labels_N, groups_N = _unpack_payload(path.read_bytes(), num_chunks, label_bits)
-        with _reading(folder / INDEX) as path:
-            index = VectorIndex.from_storage(IndexSpec(**stored["index"]), dim, path.read_bytes(), groups_N)
-        texts = None
-        if (folder / TEXTS).exists():
-            with _reading(folder / TEXTS) as path:
-                texts = ArrowTexts(path)
-        chunks = Chunks(
-            ids_N=ids_N,
-            vectors_ND=vectors_ND,
-            labels_N=labels_N,
-            groups_N=groups_N,
-            label_bits_G=label_bits,
-            texts=texts,
-        )
-        return cls(chunks, index)
+        spec = IndexSpec(**stored["index"])
+        segments = [
+            Segment.open(folder, noted, spec=spec, dim=stored["dim"], label_bits=stored["label_bits"])
+            for noted in stored["segments"]
+        ]
+        encoder = None if stored["encoder"] is None else EncoderId(**stored["encoder"])
+        return cls(segments, Origin(encoder=encoder, versions=stored["versions"]))
 
 
 def to_dataset(folder: Path) -> "Dataset":

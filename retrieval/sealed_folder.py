@@ -18,7 +18,7 @@ from retrieval.atomic import new_folder, restore_folder
 from retrieval.errors import UserError
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SELF_HASH = "manifest_sha256"
 _FIELDS = {"files", "kind", "meta", "schema_version", _SELF_HASH}

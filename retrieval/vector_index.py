@@ -91,6 +91,11 @@ class VectorIndex:
         return int(self._index.ntotal)
 
     @property
+    def metric(self) -> str:
+        """What ranks the answers: `inner product` of unit vectors, or `hamming` distance of their bits."""
+        return "hamming" if self._is_lsh else "inner product"
+
+    @property
     def seeded_bytes(self) -> int:
         """The rotation: in memory, on no disk."""
         return 0 if self._rotation_DE is None else self._rotation_DE.nbytes

@@ -88,6 +88,12 @@ def test_a_whole_store_is_called_whole(store: Path) -> None:
     assert stores.verify(store).startswith(f"{store}: whole; ")
 
 
+def test_build_and_verify_say_what_the_self_test_found(ledger: str, store: Path) -> None:
+    line = "  self-test: recall@1 1.000 (12 of 12 stored vectors that were asked for themselves), 12 chunks of 384"
+    assert line in ledger
+    assert line in stores.verify(store)
+
+
 @pytest.mark.parametrize(
     "name", ["index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow", "manifest.json"]
 )
