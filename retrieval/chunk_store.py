@@ -7,130 +7,78 @@
     chunks.arrow    ids, texts, groups, labels (Arrow IPC stream), if there are texts
     manifest.json   sizes and sha256 of all of them, what they were made from, and how the index did in its self-test
 
+A changed store has several segments: the same files again under names such as `index-00000003.faiss`, and positions of
+deleted chunks in `tombstones-00000003.bin`, which are storage. See `store_changes`.
+
 Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers, P positions.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 from numpy import ndarray
 
-from retrieval.arrow_texts import ArrowTexts
 from retrieval.chunks import Chunks, EncoderId
-from retrieval.errors import UserError
+from retrieval.generations import while_written
 from retrieval.sealed_folder import sealed_bytes, verify_sealed, write_sealed
-from retrieval.segment import TEXTS, Segment
+from retrieval.segment import TEXTS, Segment, name_of, reading
+from retrieval.segmented_chunks import SegmentedChunks
 from retrieval.vector_index import IndexSpec, VectorIndex
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 KIND = "chunk-store"
+TOMBSTONES = "tombstones.bin"
+
+_POSITION = np.dtype("<u4")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What made a store, beside its chunks and the index that was asked for."""
-
-    encoder: EncoderId | None
-    """None for vectors that no encoder made"""
-    versions: Mapping[str, str]
-    """of the packages that wrote the files"""
-
-
-def package_versions() -> dict[str, str]:
-    """Of what decides the bytes of an index."""
-    from retrieval._faiss import faiss
-
-    try:
-        own = version("retromem")
-    except PackageNotFoundError:
-        own = "not installed"
-    return {"faiss": str(faiss.__version__), "numpy": np.__version__, "retromem": own}
-
-
-class ChunkStore:
+class ChunkStore(SegmentedChunks):
     """Chunks and an index over them. Make one with `build` or `open`."""
 
-    def __init__(self, segments: Sequence[Segment], origin: Origin) -> None:
-        self.segments = tuple(segments)
-        self.origin = origin
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        encoder: EncoderId | None,
+        *,
+        dead_P: Int64[ndarray, " P"] | None = None,
+        dead_generation: int = 0,
+        generation: int = 0,
+        replaced: Sequence[str] = (),
+    ) -> None:
+        """`encoder`: None for vectors that no encoder made. The others are of a store that was changed:
+
+        `dead_P` are the positions of deleted chunks, rising, and `dead_generation` is that which wrote them last;
+        `replaced` are files that the last generation did away with.
+        """
+        super().__init__(segments, np.empty(0, dtype=np.int64) if dead_P is None else dead_P)
+        self.encoder = encoder
+        self.dead_generation = dead_generation
+        self.generation = generation
+        self.replaced = tuple(replaced)
 
     @classmethod
     def build(cls, chunks: Chunks, spec: IndexSpec, encoder: EncoderId | None = None) -> "ChunkStore":
         """Index the chunks, in memory. UserError for an unknown index, Refused for too few chunks to train it."""
         index = VectorIndex(spec, chunks.vectors_ND.shape[1])
         index.add(chunks.vectors_ND, chunks.groups_N)
-        return cls([Segment(chunks, index)], Origin(encoder=encoder, versions=package_versions()))
+        return cls([Segment(chunks, index)], encoder)
 
-    @property
-    def spec(self) -> IndexSpec:
-        return self.segments[0].index.spec
-
-    @property
-    def dim(self) -> int:
-        return self.segments[0].index.dim
-
-    @property
-    def label_bits_G(self) -> Sequence[int]:
-        """Bits a label, for each group."""
-        return self.segments[0].chunks.label_bits_G
-
-    @cached_property
-    def labels_N(self) -> Int64[ndarray, " N"]:
-        """By position."""
-        return np.concatenate([segment.chunks.labels_N for segment in self.segments])
-
-    @cached_property
-    def ids_N(self) -> Int64[ndarray, " N"]:
-        """By position."""
-        return np.concatenate([segment.chunks.ids_N for segment in self.segments])
-
-    @cached_property
-    def groups_N(self) -> Int64[ndarray, " N"]:
-        """By position."""
-        return np.concatenate([segment.chunks.groups_N for segment in self.segments])
-
-    @property
-    def has_texts(self) -> bool:
-        return self.segments[0].chunks.texts is not None
-
-    def _segment_at(self, position: int) -> tuple[Segment, int]:
-        for segment in self.segments:
-            if position < len(segment):
-                return segment, position
-            position -= len(segment)
-        raise IndexError(f"there is no chunk at position {position} behind the last")
-
-    def text(self, position: int) -> str:
-        """Of the chunk at a position; AssertionError where the store has no texts."""
-        segment, row = self._segment_at(position)
-        assert segment.chunks.texts is not None, "these chunks are vectors alone"
-        return segment.chunks.texts[row]
-
-    def reconstruct(self, positions_P: Int64[ndarray, " P"]) -> Float32[ndarray, "P D"]:
-        """The vectors as the index remembers them; NotImplementedError where it cannot."""
-        vectors_PD = np.empty((len(positions_P), self.dim), dtype=np.float32)
-        start = 0
-        for segment in self.segments:
-            here_P = (positions_P >= start) & (positions_P < start + len(segment))
-            if here_P.any():
-                vectors_PD[here_P] = segment.index.reconstruct(positions_P[here_P] - start)
-            start += len(segment)
-        return vectors_PD
-
-    def search(
-        self, queries_QD: Float32[ndarray, "Q D"], k: int, group: int | None = None
-    ) -> tuple[Int64[ndarray, "Q K"], Float32[ndarray, "Q K"]]:
-        """Positions and similarities of the nearest chunks of a group (None: of all); see `VectorIndex.search`."""
-        return self.segments[0].index.search(queries_QD, k, group)
+    def changed(self, segments: Sequence[Segment], dead_P: Int64[ndarray, " P"]) -> "ChunkStore":
+        """The next generation: segments that it shares with this one, and new ones that carry its number."""
+        generation = self.generation + 1
+        store = ChunkStore(
+            segments,
+            self.encoder,
+            dead_P=dead_P,
+            dead_generation=self.dead_generation if np.array_equal(dead_P, self.dead_P) else generation,
+            generation=generation,
+        )
+        store.replaced = tuple(sorted(self.names() - store.names()))
+        return store
 
     def disturbed(self, labels_N: Int64[ndarray, " N"], flip_rate: float, rng: np.random.Generator) -> "ChunkStore":
         """A copy with other labels whose codes have random bits flipped; see `VectorIndex.with_flipped_bits`."""
@@ -143,11 +91,29 @@ class ChunkStore:
             )
             for segment, labels in zip(self.segments, np.split(labels_N, starts), strict=True)
         ]
-        return ChunkStore(segments, self.origin)
+        return ChunkStore(segments, self.encoder, dead_P=self.dead_P, dead_generation=self.dead_generation)
+
+    def _tombstones(self) -> dict[str, bytes]:
+        if not len(self.dead_P):
+            return {}
+        return {name_of(TOMBSTONES, self.dead_generation): self.dead_P.astype(_POSITION).tobytes()}
+
+    def names(self) -> set[str]:
+        """Of its files, without the manifest and what lies beside them."""
+        return {*self._tombstones(), *(name for segment in self.segments for name in segment.names())}
+
+    def new_files(self) -> dict[str, bytes]:
+        """Those that the last generation brought."""
+        files = self._tombstones() if self.dead_generation == self.generation else {}
+        for segment in self.segments:
+            if segment.generation == self.generation:
+                files |= {**segment.storage_files(), **segment.maintain_files()}
+        return files
 
     def storage_files(self) -> dict[str, bytes]:
-        """What answers: indexes and payloads."""
-        return {name: content for segment in self.segments for name, content in segment.storage_files().items()}
+        """What answers: indexes, payloads, and which chunks were deleted."""
+        files = {name: content for segment in self.segments for name, content in segment.storage_files().items()}
+        return {**files, **self._tombstones()}
 
     def maintain_files(self) -> dict[str, bytes]:
         """What a change needs: ids, raw vectors, and texts where there are any. The manifest comes on top."""
@@ -163,23 +129,20 @@ class ChunkStore:
         indexes = sum(len(segment.index.storage()) for segment in self.segments)
         return indexes + self.labels_N.nbytes + self.seeded_bytes
 
-    @property
-    def seeded_bytes(self) -> int:
-        """The rotation: in memory, on no disk."""
-        return self.segments[0].index.seeded_bytes
-
     def own_meta(self) -> dict[str, Any]:
         """What the manifest says of the store itself."""
-        notes = [segment.note(self.origin.encoder) for segment in self.segments]
+        notes = [segment.note(self.encoder) for segment in self.segments]
         digest = hashlib.sha256("".join(note["fingerprint"] for note in notes).encode())
+        digest.update(self.dead_P.astype(_POSITION).tobytes())
         return {
-            "num_chunks": len(self.ids_N),
+            "num_chunks": self.num_live,
+            "num_deleted": len(self.dead_P),
+            "deleted_generation": self.dead_generation,
             "dim": self.dim,
             "metric": self.segments[0].index.metric,
             "index": asdict(self.spec),
             "label_bits": list(self.label_bits_G),
-            "encoder": None if self.origin.encoder is None else asdict(self.origin.encoder),
-            "versions": dict(self.origin.versions),
+            "encoder": None if self.encoder is None else asdict(self.encoder),
             "segments": notes,
             "fingerprint": digest.hexdigest(),
         }
@@ -191,6 +154,8 @@ class ChunkStore:
             "files": {**own, **extra_files},
             "kind": KIND,
             "meta": {"store": self.own_meta(), "extra": dict(meta)},
+            "generation": self.generation,
+            "replaced": self.replaced,
         }
 
     def manifest_bytes(self, *, extra_files: Mapping[str, bytes], meta: Mapping[str, object]) -> bytes:
@@ -212,23 +177,40 @@ class ChunkStore:
         `verify=False` skips the sha256 of the files, for stores too large to read twice; sizes are always checked.
         UserError, naming the file, for whatever is no whole store.
         """
-        stored = verify_sealed(folder, KIND, hashes=verify)["meta"]["store"]
+        return while_written(folder, lambda: cls._open(folder, verify=verify))
+
+    @classmethod
+    def _open(cls, folder: Path, *, verify: bool) -> "ChunkStore":
+        manifest = verify_sealed(folder, KIND, hashes=verify)
+        stored = manifest["meta"]["store"]
         spec = IndexSpec(**stored["index"])
         segments = [
-            Segment.open(folder, noted, spec=spec, dim=stored["dim"], label_bits=stored["label_bits"])
+            Segment.open(
+                folder,
+                noted,
+                spec=spec,
+                dim=stored["dim"],
+                label_bits=stored["label_bits"],
+                texts=name_of(TEXTS, noted["generation"]) in manifest["files"],
+            )
             for noted in stored["segments"]
         ]
-        encoder = None if stored["encoder"] is None else EncoderId(**stored["encoder"])
-        return cls(segments, Origin(encoder=encoder, versions=stored["versions"]))
+        return cls(
+            segments,
+            None if stored["encoder"] is None else EncoderId(**stored["encoder"]),
+            dead_P=read_tombstones(folder, stored, sum(map(len, segments))),
+            dead_generation=stored["deleted_generation"],
+            generation=manifest["generation"],
+            replaced=manifest["replaced"],
+        )
 
 
-def to_dataset(folder: Path) -> "Dataset":
-    """The chunks of a saved store as a `datasets.Dataset` (id, text, group, label), mapped from disk.
-
-    What the dataset derives (`map`, `filter`) is cached elsewhere, never in the sealed folder. UserError where the
-    store has no texts.
-    """
-    verify_sealed(folder, KIND, hashes=False)
-    if not (folder / TEXTS).exists():
-        raise UserError(f"{folder}: holds vectors without texts, so there is no {TEXTS} to read")
-    return ArrowTexts(folder / TEXTS).to_dataset()
+def read_tombstones(folder: Path, stored: Mapping[str, Any], num_positions: int) -> Int64[ndarray, " P"] | None:
+    """The positions of dead chunks that a manifest speaks of; UserError where the file does not name so many."""
+    if not stored["num_deleted"]:
+        return None
+    with reading(folder / name_of(TOMBSTONES, stored["deleted_generation"])) as path:
+        dead_P = np.frombuffer(path.read_bytes(), dtype=_POSITION).astype(np.int64)
+        if len(dead_P) != stored["num_deleted"] or (np.diff(dead_P) <= 0).any() or dead_P[-1] >= num_positions:
+            raise ValueError(f"does not name {stored['num_deleted']} of {num_positions} chunks")
+    return dead_P

@@ -6,6 +6,7 @@ Shape legend: N chunks, D dimensions.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ def reading(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: {error}") from error
 
 
+def package_versions() -> dict[str, str]:
+    """Of what decides the bytes of an index."""
+    from retrieval._faiss import faiss
+
+    try:
+        own = version("retromem")
+    except PackageNotFoundError:
+        own = "not installed"
+    return {"faiss": str(faiss.__version__), "numpy": np.__version__, "retromem": own}
+
+
 class Segment:
     """Chunks, their index, and the generation of the store that brought them."""
 
@@ -56,7 +68,7 @@ class Segment:
         return {"sampled": tested.sampled, "found": tested.found, "recall_at_1": round(tested.recall_at_1, 4)}
 
     def note(self, encoder: EncoderId | None) -> dict[str, Any]:
-        """What the manifest says of it: generation, num_chunks, fingerprint of its inputs, self-test of its index."""
+        """What the manifest says of it: where its files are, what they were made from and with, its self-test."""
         if self._noted is not None:
             return dict(self._noted)
         return {
@@ -64,7 +76,13 @@ class Segment:
             "num_chunks": len(self),
             "fingerprint": self.chunks.fingerprint(self.index.spec, encoder),
             "self_test": self._measured,
+            "versions": package_versions(),
         }
+
+    def names(self) -> set[str]:
+        """Of its files."""
+        names = [INDEX, PAYLOAD, IDS, VECTORS, *([] if self.chunks.texts is None else [TEXTS])]
+        return {name_of(name, self.generation) for name in names}
 
     def storage_files(self) -> dict[str, bytes]:
         """What answers: the index and the payload."""
@@ -81,9 +99,19 @@ class Segment:
 
     @classmethod
     def open(
-        cls, folder: Path, noted: Mapping[str, Any], *, spec: IndexSpec, dim: int, label_bits: Sequence[int]
+        cls,
+        folder: Path,
+        noted: Mapping[str, Any],
+        *,
+        spec: IndexSpec,
+        dim: int,
+        label_bits: Sequence[int],
+        texts: bool,
     ) -> "Segment":
-        """The segment that a manifest notes; vectors and texts stay on disk, mapped. UserError that names the file."""
+        """The segment that a manifest notes, with texts or none; vectors and texts stay on disk, mapped.
+
+        UserError that names the file.
+        """
         generation, num_chunks = noted["generation"], noted["num_chunks"]
 
         def place(name: str) -> Path:
@@ -97,10 +125,10 @@ class Segment:
             labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, label_bits)
         with reading(place(INDEX)) as path:
             index = VectorIndex.from_storage(spec, dim, path.read_bytes(), groups_N)
-        texts = None
-        if place(TEXTS).exists():
+        arrow_texts = None
+        if texts:
             with reading(place(TEXTS)) as path:
-                texts = ArrowTexts(path)
+                arrow_texts = ArrowTexts(path)
         with reading(place(IDS)):
             chunks = Chunks(
                 ids_N=ids_N,
@@ -108,6 +136,6 @@ class Segment:
                 labels_N=labels_N,
                 groups_N=groups_N,
                 label_bits_G=label_bits,
-                texts=texts,
+                texts=arrow_texts,
             )
         return cls(chunks, index, generation, noted=noted)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retrieval.errors import UserError
+from retrieval.generations import while_written
 from retrieval.sealed_folder import read_manifest, verify_sealed
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
@@ -57,7 +58,7 @@ def build(
 
 def verify(store: Path) -> str:
     """Sizes and hashes of every file; UserError that names the first wrong one."""
-    manifest = verify_sealed(store)
+    manifest = while_written(store, lambda: verify_sealed(store))
     total = sum(entry["bytes"] for entry in manifest["files"].values())
     whole = f"{store}: whole; {len(manifest['files'])} files, {total:,} bytes, every sha256 as written"
     return "\n".join([whole, *_self_test(manifest)])

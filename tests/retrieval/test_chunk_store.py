@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy import ndarray
 
-from retrieval.chunk_store import ChunkStore, to_dataset
+from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import Refused, UserError
 from retrieval.sealed_folder import read_manifest, write_sealed
 from retrieval.self_test import SelfTest, self_test
+from retrieval.store_dataset import to_dataset
 from retrieval.vector_index import IndexSpec, VectorIndex
 
 DIM = 16
@@ -254,14 +255,14 @@ def test_the_manifest_says_what_the_store_was_made_from(tmp_path: Path) -> None:
         store = ChunkStore.build(make_chunks(), spec, encoder)
         store.save(tmp_path / "store", extra_files={}, meta={})
         own = read_manifest(tmp_path / "store")["meta"]["store"]
-        assert own["versions"].keys() == {"faiss", "numpy", "retromem"}
+        assert own["segments"][0]["versions"].keys() == {"faiss", "numpy", "retromem"}
         assert own["metric"] == metric
         assert own["encoder"] == {"name": "mini", "revision": "abc"}
         assert (own["num_chunks"], own["dim"], own["index"]["factory"]) == (200, DIM, spec.factory)
         test = own["segments"][0]["self_test"]
         assert test["sampled"] == 200
         assert test["recall_at_1"] == round(test["found"] / 200, 4) > 0.9
-        assert ChunkStore.open(tmp_path / "store").origin == store.origin
+        assert ChunkStore.open(tmp_path / "store").encoder == store.encoder
 
 
 def test_every_input_changes_the_fingerprint() -> None:
