@@ -24,8 +24,10 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from retrieval.chunks import Chunks, EncoderId
+from retrieval.errors import UserError
 from retrieval.generations import while_written
-from retrieval.sealed_folder import sealed_bytes, verify_sealed, write_sealed
+from retrieval.phases import OnPhase, unwatched
+from retrieval.sealed_folder import MANIFEST, sealed_bytes, verify_sealed, write_sealed
 from retrieval.segment import TEXTS, Segment, name_of, reading
 from retrieval.segmented_chunks import SegmentedChunks
 from retrieval.vector_index import IndexSpec, VectorIndex
@@ -162,13 +164,20 @@ class ChunkStore(SegmentedChunks):
         """The manifest that `save` would write: with it a ledger sums to the bytes of the saved folder."""
         return sealed_bytes(**self._sealed(extra_files, meta))
 
-    def save(self, folder: Path, *, extra_files: Mapping[str, bytes], meta: Mapping[str, object]) -> None:
+    def save(
+        self,
+        folder: Path,
+        *,
+        extra_files: Mapping[str, bytes],
+        meta: Mapping[str, object],
+        on_phase: OnPhase = unwatched,
+    ) -> None:
         """Write the store as `folder`, whole or not at all; `write_sealed` says what is replaced and what refused.
 
         `extra_files` lie beside the store's own and under the same seal. `meta`, anything that JSON can hold, comes
-        back as `["meta"]["extra"]` of the manifest.
+        back as `["meta"]["extra"]` of the manifest. `on_phase` is told how far the writing has come.
         """
-        write_sealed(folder, **self._sealed(extra_files, meta))
+        write_sealed(folder, **self._sealed(extra_files, meta), on_phase=on_phase)
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> "ChunkStore":
@@ -182,6 +191,15 @@ class ChunkStore(SegmentedChunks):
     @classmethod
     def _open(cls, folder: Path, *, verify: bool) -> "ChunkStore":
         manifest = verify_sealed(folder, KIND, hashes=verify)
+        try:
+            return cls._described(folder, manifest)
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder / MANIFEST}: describes no chunk store ({error!r}); build the store again"
+            ) from error
+
+    @classmethod
+    def _described(cls, folder: Path, manifest: Mapping[str, Any]) -> "ChunkStore":
         stored = manifest["meta"]["store"]
         spec = IndexSpec(**stored["index"])
         segments = [
