@@ -74,6 +74,7 @@ def _self_test(manifest: Mapping[str, Any]) -> list[str]:
     return [
         f"  self-test: recall@1 {found / sampled:.3f} ({found:,} of {sampled:,} stored vectors that were asked for"
         f" themselves), {own['num_chunks']:,} chunks of {own['dim']} dimensions in {own['index']['factory']}"
+        + (f", and {own['num_deleted']:,} deleted ones that a compaction would remove" if own["num_deleted"] else "")
     ]
 
 

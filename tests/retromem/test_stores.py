@@ -144,6 +144,7 @@ def test_a_changed_store_is_still_a_memory_and_its_ledger_is_exact(store: Path) 
     found = stores.search(store, "Which city is the capital of Norway?", top=1)
     assert "Oslo" in found and "fjord" in found
     assert "12 chunks" in stores.verify(store)
+    assert "1 deleted" in stores.verify(store)
     memory.save(store.parent / "copy")
     assert memory.footprint() == FaissMemory.load(store.parent / "copy").footprint()
 
