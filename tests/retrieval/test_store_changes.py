@@ -1,5 +1,6 @@
 """What a changed store answers, against a dictionary that is changed in the same way."""
 
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from retrieval import store_changes, store_updates
 from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import Refused, UserError
+from retrieval.folder_lock import locked
 from retrieval.sealed_folder import read_manifest, verify_sealed
 from retrieval.store_dataset import to_dataset
 from retrieval.vector_index import IndexSpec
@@ -133,7 +135,7 @@ def test_any_sequence_of_changes_is_a_dictionary(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("factory", [*FACTORIES, "IVF4,PQ4x4fs,RFlat", "PCA6,SQ8", "RaBitQfs", "HNSW8,SQ8"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_very_many_sequences_of_changes_are_dictionaries(
     factory: str, steps: list[tuple[str, list[int]]], tmp_path: Path
@@ -274,6 +276,33 @@ def test_the_dataset_of_a_changed_store_is_its_live_chunks(tmp_path: Path) -> No
     assert dict(zip(dataset["id"], dataset["text"], strict=True)) == {
         chunk_id: f"{chunk_id} in version {version}" for chunk_id, version in model.items()
     }
+
+
+def test_a_second_writer_is_told_or_waits_and_readers_are_not_held_up(tmp_path: Path) -> None:
+    model, store = built("Flat")
+    folder = tmp_path / "store"
+    store.save(folder, extra_files=EXTRA, meta={})
+    with locked(folder, 1.0):
+        with pytest.raises(UserError, match=r"store\.lock: another process is writing store; try again"):
+            store_updates.delete(folder, np.array([1]), lock_seconds=0.0)
+        check(ChunkStore.open(folder), model, "Flat")
+        waiting = threading.Thread(target=store_updates.delete, args=(folder, np.array([1])))
+        waiting.start()
+    waiting.join()
+    del model[1]
+    check(ChunkStore.open(folder), model, "Flat")
+    assert {path.name for path in tmp_path.iterdir()} == {"store"}
+
+
+def test_a_reader_keeps_its_generation_when_the_files_are_gone(tmp_path: Path) -> None:
+    model, store = built("SQ8")
+    folder = tmp_path / "store"
+    store.save(folder, extra_files=EXTRA, meta={})
+    opened = ChunkStore.open(folder)
+    store_updates.delete(folder, np.array([1]))
+    store_updates.compact(folder)
+    check(opened, model, "SQ8")
+    assert np.abs(np.linalg.norm(opened.segments[0].chunks.vectors_ND, axis=1) - 1).max() < 1e-6
 
 
 def test_nothing_is_changed_by_changes_of_nothing(tmp_path: Path) -> None:
