@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    import pyarrow
 
 _ROWS_A_BATCH = 10_000
 
@@ -49,9 +49,6 @@ class ArrowTexts(Sequence[str]):
         column = self._table.column("text")
         return column[at].to_pylist() if isinstance(at, slice) else str(column[at].as_py())
 
-    def to_dataset(self) -> "Dataset":
-        """All columns. The dataset is not told the file's place: it would write its caches beside it."""
-        from datasets import Dataset
-        from datasets.table import InMemoryTable
-
-        return Dataset(InMemoryTable(self._table))
+    def table(self) -> "pyarrow.Table":
+        """All columns."""
+        return self._table

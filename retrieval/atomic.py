@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from retrieval.phases import OnPhase, unwatched
+
 _NEW = ".tmp-"
 _OLD = ".tmp-old-"
 # Between the two renames that replace a folder lie microseconds: who waits this long in vain, waits for a dead writer.
 _REPLACING_SECONDS = 0.1
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -79,7 +82,7 @@ def restore_folder(path: Path) -> None:
     if left_over and not path.exists():
         with suppress(OSError):  # another reader was faster, or nothing can be written here
             left_over[0][0].rename(path)
-            _fsync(path.parent)
+            fsync(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -95,7 +98,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _fsync(path.parent)
+    fsync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -104,22 +107,25 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, on_phase: OnPhase = unwatched) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, on any error nothing changes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     restore_folder(path)
     _sweep(path)
     temporary, old = _sibling(path, _NEW), _sibling(path, _OLD)
     temporary.mkdir()
+    on_phase("writing")
     try:
         yield temporary
         for file in temporary.rglob("*"):
-            _fsync(file)
-        _fsync(temporary)
+            fsync(file)
+        fsync(temporary)
         if path.exists():
             path.rename(old)
+            on_phase("renamed")
         temporary.rename(path)
-        _fsync(path.parent)
+        fsync(path.parent)
+        on_phase("committed")
     finally:
         if old.exists() and not path.exists():  # the second rename failed, or Ctrl-C fell between the two
             old.rename(path)

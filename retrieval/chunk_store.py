@@ -5,173 +5,179 @@
     ids.npy         external ids, int64                                          } maintenance: to change a chunk, or to
     vectors.npy     raw float32, from which any other index can be built         } build another index
     chunks.arrow    ids, texts, groups, labels (Arrow IPC stream), if there are texts
-    manifest.json   sizes and sha256 of all of them
+    manifest.json   sizes and sha256 of all of them, what they were made from, and how the index did in its self-test
 
-Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers.
+A changed store has several segments: the same files again under names such as `index-00000003.faiss`, and positions of
+deleted chunks in `tombstones-00000003.bin`, which are storage. See `store_changes`.
+
+Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers, P positions.
 """
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 from numpy import ndarray
 
-from retrieval.arrow_texts import ArrowTexts, arrow_stream
-from retrieval.bit_packing import pack, packed_size, unpack
+from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import UserError
-from retrieval.sealed_folder import sealed_bytes, verify_sealed, write_sealed
+from retrieval.generations import while_written
+from retrieval.phases import OnPhase, unwatched
+from retrieval.sealed_folder import MANIFEST, sealed_bytes, verify_sealed, write_sealed
+from retrieval.segment import TEXTS, Segment, name_of, reading
+from retrieval.segmented_chunks import SegmentedChunks
 from retrieval.vector_index import IndexSpec, VectorIndex
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 KIND = "chunk-store"
-INDEX, PAYLOAD, IDS, VECTORS, TEXTS = "index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
+TOMBSTONES = "tombstones.bin"
 
-_COUNT = np.dtype("<u4")  # of one group's chunks
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chunks:
-    """What a store holds, sorted by group."""
-
-    ids_N: Int64[ndarray, " N"]
-    """external, unique, not negative"""
-    vectors_ND: Float32[ndarray, "N D"]
-    """of unit norm"""
-    labels_N: Int64[ndarray, " N"]
-    """payload: 0, 1, ... within the group"""
-    groups_N: Int64[ndarray, " N"]
-    """0 to G - 1, non-decreasing; a search can be restricted to one"""
-    label_bits_G: Sequence[int]
-    """bits a label, for each group: ceil(log2(its candidates)), 0 where there is but one"""
-    texts: Sequence[str] | None = None
-    """None where chunks are vectors alone"""
-
-    def __post_init__(self) -> None:
-        assert self.texts is None or len(self.texts) == len(self.ids_N), "one text a chunk, or none at all"
-        assert (self.ids_N >= 0).all() and len(np.unique(self.ids_N)) == len(self.ids_N), "ids are unique, not negative"
-        assert (np.diff(self.groups_N) >= 0).all(), "chunks lie sorted by group"
-        assert ((self.groups_N >= 0) & (self.groups_N < len(self.label_bits_G))).all(), "label_bits_G names every group"
-
-    def counts_G(self) -> Int64[ndarray, " G"]:
-        """Chunks of each group."""
-        return np.bincount(self.groups_N, minlength=len(self.label_bits_G)).astype(np.int64)
+_POSITION = np.dtype("<u4")
 
 
-def _pack_payload(chunks: Chunks) -> bytes:
-    """Sizes of the groups (none for a single one: it is the index's), then the labels of one group after the other."""
-    counts_G = chunks.counts_G()
-    head = counts_G.astype(_COUNT).tobytes() if len(counts_G) > 1 else b""
-    labels_by_group = np.split(chunks.labels_N, np.cumsum(counts_G)[:-1])
-    packed = [pack(labels, bits) for labels, bits in zip(labels_by_group, chunks.label_bits_G, strict=True)]
-    return head + b"".join(packed)
-
-
-def _unpack_payload(payload: bytes, num_chunks: int, label_bits_G: Sequence[int]) -> tuple[ndarray, ndarray]:
-    """Labels and groups; ValueError where `payload` is not made of so many chunks at so many bits."""
-    num_groups = len(label_bits_G)
-    start = num_groups * _COUNT.itemsize if num_groups > 1 else 0
-    counts = np.frombuffer(payload[:start], dtype=_COUNT).tolist() if start else [num_chunks]
-    labels = []
-    for count, bits in zip(counts, label_bits_G, strict=True):
-        stop = start + packed_size(count, bits)
-        labels.append(unpack(payload[start:stop], count, bits))
-        start = stop
-    if sum(counts) != num_chunks or start != len(payload):
-        raise ValueError(f"{len(payload)} bytes do not hold the labels of {num_chunks} chunks")
-    return np.concatenate(labels), np.repeat(np.arange(num_groups), counts)
-
-
-def _npy(array: ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Path]:
-    """Whatever the reader of one file says becomes one line that names the file."""
-    try:
-        yield path
-    except (EOFError, OSError, ValueError, UserError) as error:  # numpy says EOFError of an empty file
-        raise UserError(f"{path}: {error}") from error
-
-
-class ChunkStore:
+class ChunkStore(SegmentedChunks):
     """Chunks and an index over them. Make one with `build` or `open`."""
 
-    def __init__(self, chunks: Chunks, index: VectorIndex) -> None:
-        self.chunks = chunks
-        self.index = index
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        encoder: EncoderId | None,
+        *,
+        dead_P: Int64[ndarray, " P"] | None = None,
+        dead_generation: int = 0,
+        generation: int = 0,
+        replaced: Sequence[str] = (),
+    ) -> None:
+        """`encoder`: None for vectors that no encoder made. The others are of a store that was changed:
+
+        `dead_P` are the positions of deleted chunks, rising, and `dead_generation` is that which wrote them last;
+        `replaced` are files that the last generation did away with.
+        """
+        super().__init__(segments, np.empty(0, dtype=np.int64) if dead_P is None else dead_P)
+        self.encoder = encoder
+        self.dead_generation = dead_generation
+        self.generation = generation
+        self.replaced = tuple(replaced)
 
     @classmethod
-    def build(cls, chunks: Chunks, spec: IndexSpec) -> "ChunkStore":
+    def build(cls, chunks: Chunks, spec: IndexSpec, encoder: EncoderId | None = None) -> "ChunkStore":
         """Index the chunks, in memory. UserError for an unknown index, Refused for too few chunks to train it."""
         index = VectorIndex(spec, chunks.vectors_ND.shape[1])
         index.add(chunks.vectors_ND, chunks.groups_N)
-        return cls(chunks, index)
+        return cls([Segment(chunks, index)], encoder)
 
-    @property
-    def labels_N(self) -> Int64[ndarray, " N"]:
-        """By position."""
-        return self.chunks.labels_N
+    def changed(self, segments: Sequence[Segment], dead_P: Int64[ndarray, " P"]) -> "ChunkStore":
+        """The next generation: segments that it shares with this one, and new ones that carry its number."""
+        generation = self.generation + 1
+        store = ChunkStore(
+            segments,
+            self.encoder,
+            dead_P=dead_P,
+            dead_generation=self.dead_generation if np.array_equal(dead_P, self.dead_P) else generation,
+            generation=generation,
+        )
+        store.replaced = tuple(sorted(self.names() - store.names()))
+        return store
 
-    @property
-    def ids_N(self) -> Int64[ndarray, " N"]:
-        """By position."""
-        return self.chunks.ids_N
+    def disturbed(self, labels_N: Int64[ndarray, " N"], flip_rate: float, rng: np.random.Generator) -> "ChunkStore":
+        """A copy with other labels whose codes have random bits flipped; see `VectorIndex.with_flipped_bits`."""
+        starts = np.cumsum([len(segment) for segment in self.segments])[:-1]
+        segments = [
+            Segment(
+                replace(segment.chunks, labels_N=labels),
+                segment.index.with_flipped_bits(flip_rate, rng),
+                segment.generation,
+            )
+            for segment, labels in zip(self.segments, np.split(labels_N, starts), strict=True)
+        ]
+        return ChunkStore(segments, self.encoder, dead_P=self.dead_P, dead_generation=self.dead_generation)
 
-    def search(
-        self, queries_QD: Float32[ndarray, "Q D"], k: int, group: int | None = None
-    ) -> tuple[Int64[ndarray, "Q K"], Float32[ndarray, "Q K"]]:
-        """Positions and similarities of the nearest chunks of a group (None: of all); see `VectorIndex.search`."""
-        return self.index.search(queries_QD, k, group)
+    def _tombstones(self) -> dict[str, bytes]:
+        if not len(self.dead_P):
+            return {}
+        return {name_of(TOMBSTONES, self.dead_generation): self.dead_P.astype(_POSITION).tobytes()}
+
+    def names(self) -> set[str]:
+        """Of its files, without the manifest and what lies beside them."""
+        return {*self._tombstones(), *(name for segment in self.segments for name in segment.names())}
+
+    def new_files(self) -> dict[str, bytes]:
+        """Those that the last generation brought."""
+        files = self._tombstones() if self.dead_generation == self.generation else {}
+        for segment in self.segments:
+            if segment.generation == self.generation:
+                files |= {**segment.storage_files(), **segment.maintain_files()}
+        return files
 
     def storage_files(self) -> dict[str, bytes]:
-        """What answers: the index and the payload."""
-        return {INDEX: self.index.storage(), PAYLOAD: _pack_payload(self.chunks)}
+        """What answers: indexes, payloads, and which chunks were deleted."""
+        files = {name: content for segment in self.segments for name, content in segment.storage_files().items()}
+        return {**files, **self._tombstones()}
 
     def maintain_files(self) -> dict[str, bytes]:
         """What a change needs: ids, raw vectors, and texts where there are any. The manifest comes on top."""
-        files = {IDS: _npy(self.chunks.ids_N), VECTORS: _npy(self.chunks.vectors_ND)}
-        if self.chunks.texts is not None:
-            files[TEXTS] = arrow_stream(
-                self.chunks.ids_N, self.chunks.texts, self.chunks.groups_N, self.chunks.labels_N
-            )
-        return files
+        return {name: content for segment in self.segments for name, content in segment.maintain_files().items()}
 
     def file_bytes(self) -> dict[str, int]:
         """Exact sizes of the files that answer, before any saving."""
         return {name: len(content) for name, content in self.storage_files().items()}
 
+    @property
+    def resident_bytes(self) -> int:
+        """Of what a search holds in memory: the serialised indexes, labels, and what is made from a seed."""
+        indexes = sum(len(segment.index.storage()) for segment in self.segments)
+        return indexes + self.labels_N.nbytes + self.seeded_bytes
+
+    def own_meta(self) -> dict[str, Any]:
+        """What the manifest says of the store itself."""
+        notes = [segment.note(self.encoder) for segment in self.segments]
+        digest = hashlib.sha256("".join(note["fingerprint"] for note in notes).encode())
+        digest.update(self.dead_P.astype(_POSITION).tobytes())
+        return {
+            "num_chunks": self.num_live,
+            "num_deleted": len(self.dead_P),
+            "deleted_generation": self.dead_generation,
+            "dim": self.dim,
+            "metric": self.segments[0].index.metric,
+            "index": asdict(self.spec),
+            "label_bits": list(self.label_bits_G),
+            "encoder": None if self.encoder is None else asdict(self.encoder),
+            "segments": notes,
+            "fingerprint": digest.hexdigest(),
+        }
+
     def _sealed(self, extra_files: Mapping[str, bytes], meta: Mapping[str, object]) -> dict[str, Any]:
         own = {**self.storage_files(), **self.maintain_files()}
         assert not own.keys() & extra_files.keys(), "an extra file has the name of one of the store's"
-        own_meta = {
-            "num_chunks": len(self.ids_N),
-            "dim": self.index.dim,
-            "index": asdict(self.index.spec),
-            "label_bits": list(self.chunks.label_bits_G),
+        return {
+            "files": {**own, **extra_files},
+            "kind": KIND,
+            "meta": {"store": self.own_meta(), "extra": dict(meta)},
+            "generation": self.generation,
+            "replaced": self.replaced,
         }
-        return {"files": {**own, **extra_files}, "kind": KIND, "meta": {"store": own_meta, "extra": dict(meta)}}
 
     def manifest_bytes(self, *, extra_files: Mapping[str, bytes], meta: Mapping[str, object]) -> bytes:
         """The manifest that `save` would write: with it a ledger sums to the bytes of the saved folder."""
         return sealed_bytes(**self._sealed(extra_files, meta))
 
-    def save(self, folder: Path, *, extra_files: Mapping[str, bytes], meta: Mapping[str, object]) -> None:
+    def save(
+        self,
+        folder: Path,
+        *,
+        extra_files: Mapping[str, bytes],
+        meta: Mapping[str, object],
+        on_phase: OnPhase = unwatched,
+    ) -> None:
         """Write the store as `folder`, whole or not at all; `write_sealed` says what is replaced and what refused.
 
         `extra_files` lie beside the store's own and under the same seal. `meta`, anything that JSON can hold, comes
-        back as `["meta"]["extra"]` of the manifest.
+        back as `["meta"]["extra"]` of the manifest. `on_phase` is told how far the writing has come.
         """
-        write_sealed(folder, **self._sealed(extra_files, meta))
+        write_sealed(folder, **self._sealed(extra_files, meta), on_phase=on_phase)
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> "ChunkStore":
@@ -180,38 +186,49 @@ class ChunkStore:
         `verify=False` skips the sha256 of the files, for stores too large to read twice; sizes are always checked.
         UserError, naming the file, for whatever is no whole store.
         """
-        stored = verify_sealed(folder, KIND, hashes=verify)["meta"]["store"]
-        num_chunks, dim, label_bits = stored["num_chunks"], stored["dim"], stored["label_bits"]
-        with _reading(folder / IDS) as path:
-            ids_N = np.load(path, allow_pickle=False).reshape(num_chunks)
-        with _reading(folder / VECTORS) as path:
-            vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False).reshape(num_chunks, dim)
-        with _reading(folder / PAYLOAD) as path:
-            labels_N, groups_N = _unpack_payload(path.read_bytes(), num_chunks, label_bits)
-        with _reading(folder / INDEX) as path:
-            index = VectorIndex.from_storage(IndexSpec(**stored["index"]), dim, path.read_bytes(), groups_N)
-        texts = None
-        if (folder / TEXTS).exists():
-            with _reading(folder / TEXTS) as path:
-                texts = ArrowTexts(path)
-        chunks = Chunks(
-            ids_N=ids_N,
-            vectors_ND=vectors_ND,
-            labels_N=labels_N,
-            groups_N=groups_N,
-            label_bits_G=label_bits,
-            texts=texts,
+        return while_written(folder, lambda: cls._open(folder, verify=verify))
+
+    @classmethod
+    def _open(cls, folder: Path, *, verify: bool) -> "ChunkStore":
+        manifest = verify_sealed(folder, KIND, hashes=verify)
+        try:
+            return cls._described(folder, manifest)
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder / MANIFEST}: describes no chunk store ({error!r}); build the store again"
+            ) from error
+
+    @classmethod
+    def _described(cls, folder: Path, manifest: Mapping[str, Any]) -> "ChunkStore":
+        stored = manifest["meta"]["store"]
+        spec = IndexSpec(**stored["index"])
+        segments = [
+            Segment.open(
+                folder,
+                noted,
+                spec=spec,
+                dim=stored["dim"],
+                label_bits=stored["label_bits"],
+                texts=name_of(TEXTS, noted["generation"]) in manifest["files"],
+            )
+            for noted in stored["segments"]
+        ]
+        return cls(
+            segments,
+            None if stored["encoder"] is None else EncoderId(**stored["encoder"]),
+            dead_P=read_tombstones(folder, stored, sum(map(len, segments))),
+            dead_generation=stored["deleted_generation"],
+            generation=manifest["generation"],
+            replaced=manifest["replaced"],
         )
-        return cls(chunks, index)
 
 
-def to_dataset(folder: Path) -> "Dataset":
-    """The chunks of a saved store as a `datasets.Dataset` (id, text, group, label), mapped from disk.
-
-    What the dataset derives (`map`, `filter`) is cached elsewhere, never in the sealed folder. UserError where the
-    store has no texts.
-    """
-    verify_sealed(folder, KIND, hashes=False)
-    if not (folder / TEXTS).exists():
-        raise UserError(f"{folder}: holds vectors without texts, so there is no {TEXTS} to read")
-    return ArrowTexts(folder / TEXTS).to_dataset()
+def read_tombstones(folder: Path, stored: Mapping[str, Any], num_positions: int) -> Int64[ndarray, " P"] | None:
+    """The positions of dead chunks that a manifest speaks of; UserError where the file does not name so many."""
+    if not stored["num_deleted"]:
+        return None
+    with reading(folder / name_of(TOMBSTONES, stored["deleted_generation"])) as path:
+        dead_P = np.frombuffer(path.read_bytes(), dtype=_POSITION).astype(np.int64)
+        if len(dead_P) != stored["num_deleted"] or (np.diff(dead_P) <= 0).any() or dead_P[-1] >= num_positions:
+            raise ValueError(f"does not name {stored['num_deleted']} of {num_positions} chunks")
+    return dead_P

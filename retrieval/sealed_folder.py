@@ -4,26 +4,27 @@ FAISS and Arrow load a file with a flipped byte in silence, so nothing is loaded
 standard library alone does it: a store can be verified where neither torch nor FAISS is installed.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from retrieval.atomic import new_folder, restore_folder
 from retrieval.errors import UserError
+from retrieval.folder_lock import locked
+from retrieval.phases import OnPhase, unwatched
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+UPDATE_FOLDER = ".tmp-update"
+"""inside the folder: where a change is written before it takes its place"""
+SCHEMA_VERSION = 2
 
 _SELF_HASH = "manifest_sha256"
-_FIELDS = {"files", "kind", "meta", "schema_version", _SELF_HASH}
+_FIELDS = {"files", "generation", "kind", "meta", "replaced", "schema_version", _SELF_HASH}
 _HASH_BLOCK_BYTES = 1 << 20
-_LOCK_POLL_SECONDS = 0.05
 _HOW_TO_BUILD = "build one with `python -m retromem index build`"
 
 
@@ -47,58 +48,63 @@ def _render(manifest: Mapping[str, object]) -> bytes:
     return (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode()
 
 
-def sealed_bytes(files: Mapping[str, bytes], *, kind: str, meta: Mapping[str, object]) -> bytes:
-    """The very bytes of the manifest that `write_sealed` would write: a ledger needs their number before any saving.
+def file_entry(content: bytes) -> dict[str, object]:
+    """What the manifest says of a file."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
-    `meta` is anything that JSON can hold; no time and no path of this machine belongs in it.
-    """
-    for name in files:
+
+def manifest_bytes(
+    entries: Mapping[str, Mapping[str, object]],
+    *,
+    kind: str,
+    meta: Mapping[str, object],
+    generation: int = 0,
+    replaced: Sequence[str] = (),
+) -> bytes:
+    """A manifest of files of which only the entries are at hand; `replaced` are files of the generation before."""
+    for name in [*entries, *replaced]:
         assert _is_plain_name(name), f"{name!r} is not the name of a file in the folder itself"
     manifest: dict[str, object] = {
-        "files": {
-            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
-        },
+        "files": {name: dict(entry) for name, entry in entries.items()},
+        "generation": generation,
         "kind": kind,
         # Through JSON and back: what is hashed is what a reader will find (tuples as lists, keys as strings).
         "meta": json.loads(json.dumps(meta, allow_nan=False)),
+        "replaced": list(replaced),
         "schema_version": SCHEMA_VERSION,
     }
     return _render({**manifest, _SELF_HASH: _self_hash(manifest)})
 
 
-def _is_file_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+def sealed_bytes(
+    files: Mapping[str, bytes],
+    *,
+    kind: str,
+    meta: Mapping[str, object],
+    generation: int = 0,
+    replaced: Sequence[str] = (),
+) -> bytes:
+    """The very bytes of the manifest that `write_sealed` would write: a ledger needs their number before any saving.
+
+    `meta` is anything that JSON can hold; no time and no path of this machine belongs in it.
+    """
+    entries = {name: file_entry(content) for name, content in files.items()}
+    return manifest_bytes(entries, kind=kind, meta=meta, generation=generation, replaced=replaced)
 
 
-@contextmanager
-def locked(folder: Path, seconds: float) -> Iterator[None]:
-    """Hold `<folder>.lock`. The kernel frees the lock of a killed writer; its file does no harm and may be removed."""
-    path = folder.with_name(f"{folder.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + seconds
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
-            # The former holder removes the file: a lock on a file that nobody else can find holds nobody off.
-            if _is_file_at(descriptor, path):
-                break
-        os.close(descriptor)
-        if time.monotonic() > deadline:
-            raise UserError(f"{path}: another process is writing {folder.name}; try again when it has ended")
-        time.sleep(_LOCK_POLL_SECONDS)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+def left_overs(names: Iterable[str], manifest: Mapping[str, Any]) -> set[str]:
+    """Those of the names in a folder that killed writers left, and nothing that anybody else put there.
+
+    That is the folder of an unfinished change, files of the next generation (renamed, but never committed), and those
+    that the last change replaced (committed, but not yet removed).
+    """
+    next_generation = re.compile(rf".+-{manifest['generation'] + 1:08d}\.\w+")
+    return {
+        name
+        for name in names
+        if name not in manifest["files"]
+        and (name == UPDATE_FOLDER or name in manifest["replaced"] or next_generation.fullmatch(name))
+    }
 
 
 def _refuse_to_replace(folder: Path) -> None:
@@ -108,7 +114,10 @@ def _refuse_to_replace(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: is a file; name a folder that is new or a store")
     names = {entry.name for entry in folder.iterdir()}
-    if names and not names <= {*read_manifest(folder)["files"], MANIFEST}:
+    if not names:
+        return
+    manifest = read_manifest(folder)
+    if not names <= {*manifest["files"], MANIFEST, *left_overs(names, manifest)}:
         raise UserError(f"{folder}: holds other files than a store's; remove it or name a new folder")
 
 
@@ -118,7 +127,10 @@ def write_sealed(
     *,
     kind: str,
     meta: Mapping[str, object],
+    generation: int = 0,
+    replaced: Sequence[str] = (),
     lock_seconds: float = 10.0,
+    on_phase: OnPhase = unwatched,
 ) -> None:
     """Write `files` and their manifest as `folder`, whole or not at all; a store that was there is replaced.
 
@@ -126,14 +138,16 @@ def write_sealed(
     is no store, or the place cannot be written.
     """
     folder = Path(os.path.abspath(folder))  # "." and "x/.." have a name too
-    manifest = sealed_bytes(files, kind=kind, meta=meta)
+    manifest = sealed_bytes(files, kind=kind, meta=meta, generation=generation, replaced=replaced)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder, lock_seconds):
             _refuse_to_replace(folder)
-            with new_folder(folder) as new:
+            on_phase("before")
+            with new_folder(folder, on_phase) as new:
                 for name, content in files.items():
                     (new / name).write_bytes(content)
+                    on_phase("writing")
                 (new / MANIFEST).write_bytes(manifest)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -142,7 +156,8 @@ def write_sealed(
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest, checked against its own hash; no other file is looked at.
 
-    Fields: `files` (name -> bytes, sha256), `kind`, `meta`, `schema_version`, `manifest_sha256`.
+    Fields: `files` (name -> bytes, sha256), `generation` (changes since it was written as a whole), `replaced` (files
+    that the last of them did away with), `kind`, `meta`, `schema_version`, `manifest_sha256`.
     """
     restore_folder(folder)
     path = folder / MANIFEST
@@ -163,6 +178,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{path}: has schema version {manifest['schema_version']}, this release reads {SCHEMA_VERSION}; "
             "build the store again"
         )
+    for name in manifest["replaced"]:  # a writer removes them
+        if not _is_plain_name(name):
+            raise UserError(f"{path}: names {name!r}, which is not a file of the folder itself")
     return manifest
 
 
@@ -177,9 +195,9 @@ def _sha256(path: Path) -> str:
 def verify_sealed(folder: Path, kind: str | None = None, *, hashes: bool = True) -> dict[str, Any]:
     """Check a store against its manifest, and return that.
 
-    Every listed file is there with its size and sha256, no other file is, none lies outside the folder, and the
-    manifest matches its own hash; UserError otherwise, one line that names the file. `hashes=False` leaves out the
-    sha256 of the files, for folders too large to read twice.
+    Every listed file is there with its size and sha256, no other file is (left-overs of killed writers apart), none
+    lies outside the folder, and the manifest matches its own hash; UserError otherwise, one line that names the file.
+    `hashes=False` leaves out the sha256 of the files, for folders too large to read twice.
     """
     manifest = read_manifest(folder)
     if kind is not None and manifest["kind"] != kind:
@@ -197,7 +215,8 @@ def verify_sealed(folder: Path, kind: str | None = None, *, hashes: bool = True)
             )
         if hashes and _sha256(path) != expected["sha256"]:
             raise UserError(f"{path}: its sha256 is not the manifest's, so it was changed; build the store again")
-    for path in folder.iterdir():
-        if path.name != MANIFEST and path.name not in manifest["files"]:
-            raise UserError(f"{path}: is not in the manifest; remove it or build the store again")
+    names = set(os.listdir(folder))  # once: a writer may add to it at any time
+    strangers = names - {MANIFEST, *manifest["files"], *left_overs(names, manifest)}
+    if strangers:
+        raise UserError(f"{folder / min(strangers)}: is not in the manifest; remove it or build the store again")
     return manifest

@@ -1,25 +1,24 @@
 """Nearest vectors by inner product through FAISS, checked where FAISS checks nothing.
 
-FAISS takes NaN rows in silence, pads with -3.4e38 and breaks ties as it likes. Here what is stored is checked, every
-answer is sorted, and ties go to the smaller position.
+FAISS takes NaN rows in silence. Here what is stored is checked, and every answer is in one order.
 
 Shape legend: N stored vectors, Q queries, K ranked answers, D dimensions of the caller's vectors, E after the rotation.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from numpy import ndarray
 
+from retrieval.bit_flips import flip_bits
 from retrieval.errors import Refused, UserError
 from retrieval.faiss_factory import empty_index, innermost, one_thread, read_index, reason, set_search_parameters
+from retrieval.ranked_search import RankedSearch
 
 _UNIT_NORM_TOLERANCE = 1e-3
-_MAX_ANSWERS_A_BLOCK = 1 << 22  # of one FAISS call: 12 bytes each
-_FLIP_BLOCK_BYTES = 1 << 20
-_RARE = 1e-3  # below this rate the chance that one bit is drawn twice does not matter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +49,15 @@ class IndexSpec:
         return self.factory if self.rotate_to is None else f"rot{self.rotate_to}-{self.factory}"
 
 
+@lru_cache(maxsize=1)  # the segments of a store have the same
 def _random_rotation(dim: int, to: int, seed: int) -> Float64[ndarray, "D E"]:
     """Haar-random, orthonormal along its shorter side (QR of a Gaussian with the signs fixed; Mezzadri 2007)."""
     tall = np.random.default_rng(seed).standard_normal((max(dim, to), min(dim, to)))
     orthonormal, triangular = np.linalg.qr(tall)
     orthonormal *= np.sign(np.diag(triangular))
-    return np.ascontiguousarray(orthonormal if to <= dim else orthonormal.T)
+    rotation = np.ascontiguousarray(orthonormal if to <= dim else orthonormal.T)
+    rotation.flags.writeable = False
+    return rotation
 
 
 class VectorIndex:
@@ -72,23 +74,25 @@ class VectorIndex:
             None if spec.rotate_to is None else _random_rotation(dim, spec.rotate_to, spec.rotation_seed)
         )
         self._groups: dict[int, range] | None = None
+        self._is_trained = False
         self._take(empty_index(spec.factory, spec.rotate_to or dim))
 
     def _take(self, index: Any) -> None:
-        from retrieval._faiss import faiss
-
         set_search_parameters(index, {"nprobe": self.spec.nprobe, "efSearch": self.spec.ef_search})
         self._index = index
         self._inner = innermost(index)
-        self._is_lsh = isinstance(self._inner, faiss.IndexLSH)
-        # The others (PQ, FastScan, LSH, graphs, refined ones) refuse a selector, or walk past what it hides.
-        self._selects = isinstance(
-            self._inner, faiss.IndexFlat | faiss.IndexScalarQuantizer | faiss.IndexRaBitQ | faiss.IndexIVF
-        )
+        self._ranked = RankedSearch(index)
 
     @property
     def num_vectors(self) -> int:
         return int(self._index.ntotal)
+
+    @property
+    def metric(self) -> str:
+        """What ranks the answers: `inner product` of unit vectors, or `hamming` distance of their bits."""
+        from retrieval._faiss import faiss
+
+        return "hamming" if isinstance(self._inner, faiss.IndexLSH) else "inner product"
 
     @property
     def seeded_bytes(self) -> int:
@@ -120,14 +124,8 @@ class VectorIndex:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise ValueError(f"{name} have shape {vectors.shape}; the index takes (any number, {self.dim})")
 
-    def add(self, vectors_ND: Shaped[ndarray, "*any"], groups_N: Int64[ndarray, " N"] | None = None) -> None:
-        """Train on the vectors and store them, once. Same vectors, same bytes: it runs on one thread.
-
-        `vectors_ND`: float32, C-contiguous, finite, of unit norm within 1e-3; ValueError otherwise. `groups_N`:
-        non-decreasing. Refused where FAISS cannot build this index from so few vectors.
-        """
-        assert self.num_vectors == 0, "an index is filled once"
-        assert groups_N is None or len(groups_N) == len(vectors_ND), "one group a vector"
+    def check_storable(self, vectors_ND: Shaped[ndarray, "*any"]) -> None:
+        """ValueError for what is not float32, C-contiguous, finite, of unit norm within 1e-3 and of our dimensions."""
         self._check_shape("vectors", vectors_ND)
         if not len(vectors_ND):
             raise ValueError("there are no vectors to store")
@@ -138,10 +136,21 @@ class VectorIndex:
             raise ValueError(f"vector {np.flatnonzero(~np.isfinite(norms_N))[0]} holds NaN or infinity")
         if (off_N := np.abs(norms_N - 1)).max() > _UNIT_NORM_TOLERANCE:
             raise ValueError(f"vector {off_N.argmax()} has norm {norms_N[off_N.argmax()]:.4f}; normalise to 1")
+
+    def add(self, vectors_ND: Shaped[ndarray, "*any"], groups_N: Int64[ndarray, " N"] | None = None) -> None:
+        """Train on the vectors (unless it was) and store them, once. Same vectors, same bytes: it runs on one thread.
+
+        `vectors_ND`: see `check_storable`. `groups_N`: non-decreasing. Refused where FAISS cannot build this index from
+        so few vectors.
+        """
+        assert self.num_vectors == 0, "an index is filled once"
+        assert groups_N is None or len(groups_N) == len(vectors_ND), "one group a vector"
+        self.check_storable(vectors_ND)
         stored = self._rotated(vectors_ND)
         with one_thread():
             try:
-                self._index.train(stored)
+                if not self._is_trained:
+                    self._index.train(stored)
                 self._index.add(stored)
             except (RuntimeError, MemoryError) as error:
                 raise Refused(
@@ -150,13 +159,18 @@ class VectorIndex:
         self._set_groups(groups_N)
 
     def search(
-        self, queries_QD: Shaped[ndarray, "*any"], k: int, group: int | None = None
+        self,
+        queries_QD: Shaped[ndarray, "*any"],
+        k: int,
+        group: int | None = None,
+        is_live_N: Bool[ndarray, " N"] | None = None,
     ) -> tuple[Int64[ndarray, "Q K"], Float32[ndarray, "Q K"]]:
         """Positions and similarities of the `k` most similar vectors, of one group or of all.
 
-        Sorted by falling similarity, ties by smaller position; -1 and -inf pad where fewer were found. Any Q, any k.
-        Queries are float32 and finite (ValueError), of any norm. An index that cannot be restricted to a group is asked
-        for more and more answers until the group has filled the row.
+        Sorted by falling similarity, ties by smaller position; -1 and -inf pad where there are fewer (of those alive,
+        where that is given). Any Q, any k. Queries are float32 and finite (ValueError), of any norm. An index that
+        cannot be restricted is asked for more and more answers until the row is full; a row that an approximate search
+        leaves short is searched again among all.
         """
         self._check_shape("queries", queries_QD)
         if not np.isfinite(queries_QD).all():
@@ -165,50 +179,7 @@ class VectorIndex:
         window = range(self.num_vectors)
         if group is not None and self._groups is not None:
             window = self._groups.get(group, range(0))
-        positions_QK = np.full((len(queries_QD), k), -1, dtype=np.int64)
-        similarities_QK = np.full((len(queries_QD), k), -np.inf, dtype=np.float32)
-        if not (k and window):
-            return positions_QK, similarities_QK
-        queries = self._rotated(queries_QD)
-        most = len(window) if self._selects else self.num_vectors
-        # One more than asked for shows whether the last place is tied; what the group leaves out comes on top.
-        depth = min(most, -(-(k + 1) * most // len(window)))
-        open_rows = np.arange(len(queries))
-        while len(open_rows):
-            still_open = []
-            for rows in np.array_split(open_rows, -(-len(open_rows) * depth // _MAX_ANSWERS_A_BLOCK)):
-                positions, similarities, is_open = self._best(queries[rows], k, depth, window)
-                positions_QK[rows, : positions.shape[1]] = positions
-                similarities_QK[rows, : positions.shape[1]] = similarities
-                still_open.append(rows[is_open])
-            if depth == most:
-                break
-            open_rows = np.concatenate(still_open)
-            depth = min(most, 2 * depth)
-        return positions_QK, similarities_QK
-
-    def _best(self, queries: ndarray, k: int, depth: int, window: range) -> tuple[ndarray, ndarray, ndarray]:
-        """The best k of FAISS's first `depth` answers, and the rows whose last place a deeper one might take or tie."""
-        distances, positions = self._index.search(queries, depth, params=self._parameters(window))
-        similarities = 1 - distances * np.float32(2 / self._inner.nbits) if self._is_lsh else distances
-        is_exhausted, deepest = positions[:, -1] < 0, similarities[:, -1]
-        is_outside = (positions < window.start) | (positions >= window.stop)
-        similarities = np.where(is_outside, np.float32(-np.inf), similarities)
-        positions = np.where(is_outside, -1, positions)
-        order = np.lexsort((positions, -similarities), axis=-1)[:, :k]
-        positions = np.take_along_axis(positions, order, axis=1)
-        similarities = np.take_along_axis(similarities, order, axis=1)
-        return positions, similarities, ~is_exhausted & (similarities[:, -1] <= deepest)
-
-    def _parameters(self, window: range) -> Any:
-        from retrieval._faiss import faiss
-
-        if not self._selects or len(window) == self.num_vectors:
-            return None
-        selector = faiss.IDSelectorRange(window.start, window.stop)
-        if isinstance(self._inner, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(sel=selector, nprobe=self._inner.nprobe)
-        return faiss.SearchParameters(sel=selector)
+        return self._ranked.search(self._rotated(queries_QD), k, window, is_live_N)
 
     def reconstruct(self, positions_P: Int64[ndarray, " P"]) -> Float32[ndarray, "P D"]:
         """The vectors as the index remembers them, exactly for Flat; NotImplementedError where it cannot."""
@@ -231,15 +202,17 @@ class VectorIndex:
         inner = copy._inner
         if not isinstance(inner, faiss.IndexFlatCodes):
             raise NotImplementedError(f"index {self.spec.label} keeps its codes in no flat array")
-        codes = faiss.vector_to_array(inner.codes)
-        if rate < _RARE:  # drawing a number for every bit of a large index takes seconds
-            flips = rng.integers(8 * len(codes), size=rng.binomial(8 * len(codes), rate))
-            np.bitwise_xor.at(codes, flips // 8, (1 << (flips % 8)).astype(np.uint8))
-        else:
-            for start in range(0, len(codes), _FLIP_BLOCK_BYTES):
-                block = codes[start : start + _FLIP_BLOCK_BYTES]
-                block ^= np.packbits(rng.random(8 * len(block), dtype=np.float32) < rate)
-        faiss.copy_array_to_vector(codes, inner.codes)
+        flip_bits(inner, rate, rng)
+        return copy
+
+    def emptied(self) -> "VectorIndex":
+        """A copy without vectors that keeps what was trained: codes of both mean the same."""
+        copy = VectorIndex(self.spec, self.dim)
+        if not copy._index.is_trained:
+            trained = read_index(self.storage())  # FAISS's own cloning knows half of its indexes
+            trained.reset()
+            copy._take(trained)
+            copy._is_trained = True
         return copy
 
     def storage(self) -> bytes:

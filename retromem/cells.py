@@ -18,7 +18,7 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """raised by hand when the same config gives other numbers"""
 
 MOST_PARAMS = 10**9

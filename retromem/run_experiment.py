@@ -16,7 +16,7 @@ from typing import Any
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import UserError
-from retrieval.sealed_folder import locked
+from retrieval.folder_lock import locked
 from retromem.cells import Cell, key_dim, plan
 from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge

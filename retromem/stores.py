@@ -1,9 +1,11 @@
 """Stores of facts, outside any experiment: build one and see its ledger, check it, ask it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from retrieval.errors import UserError
+from retrieval.generations import while_written
 from retrieval.sealed_folder import read_manifest, verify_sealed
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
@@ -49,15 +51,31 @@ def build(
         lines.append(f"  {part.value + '_bytes':<15} {footprint.num_bytes(part):>14,}  ({names})")
     lines.append(f"  {'shared_bytes':<15} {encoder.file_bytes:>14,}  (encoder)")
     lines.append(f"  {'seeded_bytes':<15} {footprint.num_bytes(Part.SEEDED):>14,}  (on no disk)")
+    lines += _self_test(read_manifest(store))
     lines += [f"  left out: {count:,} {reason}" for reason, count in sorted(knowledge.dropped.items())]
     return "\n".join(lines)
 
 
 def verify(store: Path) -> str:
     """Sizes and hashes of every file; UserError that names the first wrong one."""
-    manifest = verify_sealed(store)
+    manifest = while_written(store, lambda: verify_sealed(store))
     total = sum(entry["bytes"] for entry in manifest["files"].values())
-    return f"{store}: whole; {len(manifest['files'])} files, {total:,} bytes, every sha256 as written"
+    whole = f"{store}: whole; {len(manifest['files'])} files, {total:,} bytes, every sha256 as written"
+    return "\n".join([whole, *_self_test(manifest)])
+
+
+def _self_test(manifest: Mapping[str, Any]) -> list[str]:
+    """What the manifest of a chunk store says of its indexes; other kinds have none."""
+    own = manifest["meta"].get("store")
+    if own is None:
+        return []
+    tests = [segment["self_test"] for segment in own["segments"]]
+    sampled, found = sum(test["sampled"] for test in tests), sum(test["found"] for test in tests)
+    return [
+        f"  self-test: recall@1 {found / sampled:.3f} ({found:,} of {sampled:,} stored vectors that were asked for"
+        f" themselves), {own['num_chunks']:,} chunks of {own['dim']} dimensions in {own['index']['factory']}"
+        + (f", and {own['num_deleted']:,} deleted ones that a compaction would remove" if own["num_deleted"] else "")
+    ]
 
 
 def search(store: Path, question: str, *, top: int) -> str:
@@ -77,11 +95,10 @@ def search(store: Path, question: str, *, top: int) -> str:
             f"{store}: was built with encoder {extra['encoder_hash']}, this one is {encoder.content_hash}-raw"
         )
     opened, values = ChunkStore.open(store), load_values(store, extra)
-    chunks = opened.chunks
     positions_QK, similarities_QK = opened.search(encoder.encode([question]), top)
     lines = []
     for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True):
-        if position >= 0 and values.strings is not None and chunks.texts is not None:
-            value = values.strings[values.starts[int(chunks.groups_N[position])] + int(chunks.labels_N[position])]
-            lines.append(f"{similarity:.3f}  {value}  ({chunks.texts[position]})")
+        if position >= 0 and values.strings is not None and opened.has_texts:
+            value = values.strings[values.starts[int(opened.groups_N[position])] + int(opened.labels_N[position])]
+            lines.append(f"{similarity:.3f}  {value}  ({opened.text(position)})")
     return "\n".join(lines)

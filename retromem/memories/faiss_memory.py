@@ -4,7 +4,7 @@ Shape legend: N chunks, Q queries, B block, K chunks found, M candidates of a re
 """
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -176,18 +176,15 @@ class FaissMemory:
         assert self._store is not None
         assert not relative_noise, "an index has no weights"
         rng = np.random.default_rng(seed)
-        chunks = self._store.chunks
-        bits_N = np.asarray(chunks.label_bits_G)[chunks.groups_N]
+        bits_N = np.asarray(self._store.label_bits_G)[self._store.groups_N]
         flips_NB = rng.random((len(bits_N), max(1, int(bits_N.max())))) < flip_rate
         flips_NB &= np.arange(flips_NB.shape[1]) < bits_N[:, None]
-        flipped_N = chunks.labels_N ^ (flips_NB << np.arange(flips_NB.shape[1])).sum(axis=1)
+        flipped_N = self._store.labels_N ^ (flips_NB << np.arange(flips_NB.shape[1])).sum(axis=1)
         # A label beyond the last value names no value; it is as wrong as any other.
-        labels_N = flipped_N % self._values.num_candidates_R()[chunks.groups_N]
+        labels_N = flipped_N % self._values.num_candidates_R()[self._store.groups_N]
         copy = FaissMemory(self.config)
         copy._values, copy._encoder_hash, copy._chunk_facts_N = self._values, self._encoder_hash, self._chunk_facts_N
-        copy._store = ChunkStore(
-            replace(chunks, labels_N=labels_N), self._store.index.with_flipped_bits(flip_rate, rng)
-        )
+        copy._store = self._store.disturbed(labels_N, flip_rate, rng)
         return copy
 
     def save(self, folder: Path) -> None:

@@ -171,7 +171,7 @@ class PairedMemory:
         vectors_QKD = np.zeros((len(queries), k, keys_QD.shape[1]), dtype=np.float32)
         found_QK = positions_QK >= 0
         if found_QK.any():
-            vectors_QKD[found_QK] = store.index.reconstruct(positions_QK[found_QK])
+            vectors_QKD[found_QK] = store.reconstruct(positions_QK[found_QK])
         similarities_QK = np.einsum("qd,qkd->qk", keys_QD, vectors_QKD)
         similarities_QK[~found_QK] = -np.inf
         return torch.from_numpy(vectors_QKD), torch.from_numpy(similarities_QK)
@@ -180,7 +180,7 @@ class PairedMemory:
         k = self.config.chunks
         if self.config.neighbours == "retrieved":
             return store.search(queries.key_vectors(), k, relation)[0]
-        own = np.flatnonzero(store.chunks.groups_N == relation)
+        own = np.flatnonzero(store.groups_N == relation)
         if self.config.neighbours == "random":
             draws = [
                 np.random.default_rng([self.seed, *np.frombuffer(key_D.tobytes()[:32], np.uint32).tolist()])

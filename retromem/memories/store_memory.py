@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int64
 from numpy import ndarray
 
-from retrieval.chunk_store import INDEX, Chunks, ChunkStore
+from retrieval.chunk_store import ChunkStore
+from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import UserError
 from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import value_file
@@ -42,7 +43,8 @@ def build_store(facts: Facts, sources: list[Queries], spec: IndexSpec, *, with_v
         label_bits_G=bits if with_values else [0] * len(bits),
         texts=None if texts is None else [texts[row] for row in order],
     )
-    return ChunkStore.build(chunks, spec)
+    made_by = sources[0].encoder_hash
+    return ChunkStore.build(chunks, spec, EncoderId(name=None, revision=made_by) if made_by else None)
 
 
 def fact_ids_of_chunks(store: ChunkStore) -> Int64[ndarray, " N"]:
@@ -92,9 +94,8 @@ def store_footprint(
         )
     manifest = store.manifest_bytes(extra_files=files, meta=meta)
     holdings.append(Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)))
-    seeded_bytes += store.index.seeded_bytes
-    holdings.append(Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes))
-    resident = store.file_bytes()[INDEX] + store.labels_N.nbytes + 4 * sum(params.values()) + seeded_bytes
+    holdings.append(Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes + store.seeded_bytes))
+    resident = store.resident_bytes + 4 * sum(params.values()) + seeded_bytes
     return Footprint(tuple(holdings), resident_bytes=resident)
 
 

@@ -1,16 +1,20 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy import ndarray
 
-from retrieval.chunk_store import Chunks, ChunkStore, to_dataset
+from retrieval.chunk_store import ChunkStore
+from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import Refused, UserError
 from retrieval.sealed_folder import read_manifest, write_sealed
-from retrieval.vector_index import IndexSpec
+from retrieval.self_test import SelfTest, self_test
+from retrieval.store_dataset import to_dataset
+from retrieval.vector_index import IndexSpec, VectorIndex
 
 DIM = 16
 LABEL_BITS = (3, 0, 9, 5)  # group 1 has one candidate; group 3 has no chunk
@@ -70,12 +74,15 @@ def test_a_reopened_store_answers_like_the_saved_one_and_weighs_what_was_said(
         ):
             np.testing.assert_array_equal(found, expected)
     for name in ("ids_N", "labels_N", "groups_N", "vectors_ND"):
-        np.testing.assert_array_equal(getattr(opened.chunks, name), getattr(store.chunks, name))
-    assert opened.index.spec == spec
-    assert (opened.chunks.texts is None) is not texts
+        np.testing.assert_array_equal(getattr(opened.segments[0].chunks, name), getattr(store.segments[0].chunks, name))
+    assert opened.spec == spec
+    assert (opened.segments[0].chunks.texts is None) is not texts
     if texts:
-        assert list(opened.chunks.texts or ()) == list(store.chunks.texts or ())
-        assert opened.chunks.texts is not None and opened.chunks.texts[1:3] == ["Straße 1", "Straße 2"]
+        assert list(opened.segments[0].chunks.texts or ()) == list(store.segments[0].chunks.texts or ())
+        assert opened.segments[0].chunks.texts is not None and opened.segments[0].chunks.texts[1:3] == [
+            "Straße 1",
+            "Straße 2",
+        ]
     for known in (store, opened):
         parts = (
             sum(known.file_bytes().values()),
@@ -177,7 +184,7 @@ def test_without_verification_sizes_are_still_compared(folder: Path) -> None:
 def test_a_store_replaces_itself_while_it_is_open(folder: Path) -> None:
     opened = ChunkStore.open(folder)
     opened.save(folder, extra_files=EXTRA, meta=META)
-    assert list(ChunkStore.open(folder).chunks.texts or ()) == list(opened.chunks.texts or ())
+    assert list(ChunkStore.open(folder).segments[0].chunks.texts or ()) == list(opened.segments[0].chunks.texts or ())
 
 
 def test_the_dataset_is_the_chunks_and_litters_nothing(folder: Path) -> None:
@@ -216,14 +223,15 @@ def test_chunks_must_be_consistent() -> None:
     good = make_chunks(3, single_group=True)
     fields = {name: getattr(good, name) for name in good.__dataclass_fields__}
     for changes, message in [
-        ({"ids_N": np.array([1, 2, 2])}, "unique"),
-        ({"ids_N": np.array([1, 2, -1])}, "not negative"),
         ({"groups_N": np.array([0, 0, 1])}, "names every group"),
         ({"groups_N": np.array([0, 1, 0]), "label_bits_G": (3, 3)}, "sorted by group"),
         ({"texts": ["one"]}, "one text a chunk"),
     ]:
         with pytest.raises(AssertionError, match=message):
             Chunks(**{**fields, **changes})
+    for ids, message in [([1, 2, 2], "chunk id 2 comes twice"), ([1, 2, -1], "chunk id -1 is negative")]:
+        with pytest.raises(UserError, match=message):
+            Chunks(**{**fields, "ids_N": np.array(ids)})
 
 
 def test_an_extra_file_cannot_take_a_name_of_the_store(tmp_path: Path) -> None:
@@ -239,3 +247,58 @@ def test_verifying_a_store_needs_neither_numpy_nor_anything_built_on_it(folder: 
         "assert not {'numpy', 'torch', 'faiss', 'pyarrow', 'datasets'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
+
+
+def test_the_manifest_says_what_the_store_was_made_from(tmp_path: Path) -> None:
+    encoder = EncoderId(name="mini", revision="abc")
+    for spec, metric in ((IndexSpec(), "inner product"), (SPECS[-1], "hamming")):
+        store = ChunkStore.build(make_chunks(), spec, encoder)
+        store.save(tmp_path / "store", extra_files={}, meta={})
+        own = read_manifest(tmp_path / "store")["meta"]["store"]
+        assert own["segments"][0]["versions"].keys() == {"faiss", "numpy", "retromem"}
+        assert own["metric"] == metric
+        assert own["encoder"] == {"name": "mini", "revision": "abc"}
+        assert (own["num_chunks"], own["dim"], own["index"]["factory"]) == (200, DIM, spec.factory)
+        test = own["segments"][0]["self_test"]
+        assert test["sampled"] == 200
+        assert test["recall_at_1"] == round(test["found"] / 200, 4) > 0.9
+        assert ChunkStore.open(tmp_path / "store").encoder == store.encoder
+
+
+def test_every_input_changes_the_fingerprint() -> None:
+    chunks, encoder = make_chunks(30), EncoderId(name="mini", revision="abc")
+    vectors = chunks.vectors_ND.copy()
+    vectors[7, 3] += 1e-4
+    texts = list(chunks.texts or ())
+    moved = [texts[0] + texts[1][:1], texts[1][1:], *texts[2:]]  # the same characters, otherwise divided
+    labels = chunks.labels_N.copy()
+    labels[-1] += 1
+    known = {
+        "as it was": chunks.fingerprint(IndexSpec(), encoder),
+        "index": chunks.fingerprint(IndexSpec(factory="SQ8"), encoder),
+        "encoder": chunks.fingerprint(IndexSpec(), None),
+        "revision": chunks.fingerprint(IndexSpec(), EncoderId(name="mini", revision="abd")),
+    }
+    for name, value in {
+        "vectors_ND": vectors,
+        "texts": moved,
+        "labels_N": labels,
+        "ids_N": chunks.ids_N[::-1].copy(),
+        "groups_N": np.zeros(30, dtype=np.int64),
+        "label_bits_G": (4, 0, 9, 5),
+    }.items():
+        known[name] = replace(chunks, **{name: value}).fingerprint(IndexSpec(), encoder)
+    assert len(set(known.values())) == len(known)
+    assert known["as it was"] == make_chunks(30).fingerprint(IndexSpec(), encoder)
+
+
+def test_the_self_test_counts_what_an_index_does_not_find() -> None:
+    vectors = unit(400)
+    index = VectorIndex(IndexSpec(), DIM)
+    index.add(vectors)
+    assert self_test(vectors, index) == SelfTest(sampled=200, found=200)
+    assert self_test(np.roll(vectors, 1, axis=0), index).found == 0  # its answers are other vectors than were asked for
+    twins = np.ascontiguousarray(np.repeat(unit(20), 3, axis=0))
+    index = VectorIndex(IndexSpec(), DIM)
+    index.add(twins)
+    assert self_test(twins, index) == SelfTest(sampled=60, found=60)  # a twin is as near

@@ -3,11 +3,13 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from retrieval.errors import UserError
+from retrieval.generations import commit, sweep, while_written
 from retrieval.sealed_folder import read_manifest, sealed_bytes, verify_sealed, write_sealed
 
 FILES = {"a.bin": bytes(range(256)) * 9, "empty": b"", "b.txt": "ü".encode()}
@@ -107,6 +109,113 @@ def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> Non
         sealed_bytes({name: b""}, kind="test", meta={})
 
 
+def test_a_replaced_file_outside_the_folder_is_refused_before_it_is_removed(folder: Path) -> None:
+    (folder.parent / "thesis.txt").write_text("mine")
+    reseal(folder, replaced=["../thesis.txt"])
+    for read in (verify_sealed, sweep):
+        with pytest.raises(UserError, match="names '../thesis.txt', which is not a file of the folder itself"):
+            read(folder)
+    assert (folder.parent / "thesis.txt").exists()
+
+
+def commit_next(folder: Path, generation: int = 1) -> None:
+    """Another content for `a`."""
+    removed = {name for name in read_manifest(folder)["files"] if name.startswith("a")}
+    name = f"a-{generation:08d}.bin"
+    commit(folder, added={name: b"%d" % generation}, removed=removed, meta={}, generation=generation)
+
+
+def test_a_change_writes_what_is_new_and_removes_what_it_replaced(folder: Path) -> None:
+    untouched = (folder / "b.txt").stat().st_ino
+    commit_next(folder)
+    assert {path.name for path in folder.iterdir()} == {"a-00000001.bin", "b.txt", "empty", "manifest.json"}
+    manifest = verify_sealed(folder)
+    assert (manifest["generation"], manifest["replaced"]) == (1, ["a.bin"])
+    assert (folder / "b.txt").stat().st_ino == untouched
+    assert (folder / "a-00000001.bin").read_bytes() == b"1"
+
+
+def test_left_overs_are_ignored_by_readers_and_swept_by_writers_and_nothing_else_is(folder: Path) -> None:
+    commit_next(folder)
+    (folder / ".tmp-update").mkdir()
+    for name in ("a.bin", "x-00000002.npy", ".tmp-update/x"):
+        (folder / name).write_bytes(b"left over")
+    assert verify_sealed(folder)["generation"] == 1
+    for stranger in ("x-00000003.npy", "x-00000001.npy", "c.bin", "x-2.npy", "manifest-00000002"):
+        (folder / stranger).write_bytes(b"mine")
+        with pytest.raises(UserError, match=f"{stranger}: is not in the manifest"):
+            verify_sealed(folder)
+        sweep(folder)
+        (folder / stranger).unlink()
+    assert {path.name for path in folder.iterdir()} == {"a-00000001.bin", "b.txt", "empty", "manifest.json"}
+    (folder / "x-00000002.npy").write_bytes(b"left over")
+    write_sealed(folder, FILES, kind="test", meta={})  # a writer of the whole folder is not held up by them either
+    assert verify_sealed(folder)["generation"] == 0
+
+
+def test_a_change_that_fails_leaves_nothing(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(phase: str) -> None:
+        if phase == "renamed":
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="store: cannot be written: No space left on device"):
+        commit(folder, added={"x-00000001.bin": b"x"}, removed=set(), meta={}, generation=1, on_phase=full)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_reader_whose_generation_was_replaced_reads_the_next(folder: Path) -> None:
+    generations = []
+
+    def read() -> bytes:
+        manifest = verify_sealed(folder)
+        generations.append(manifest["generation"])
+        if len(generations) <= 2:
+            commit_next(folder, len(generations))
+        (name,) = [name for name in manifest["files"] if name.startswith("a")]
+        return (folder / name).read_bytes()
+
+    assert while_written(folder, read) == b"2"
+    assert generations == [0, 1, 2]
+    (folder / "b.txt").unlink()
+    with pytest.raises(UserError, match="b.txt: is missing"):
+        while_written(folder, lambda: verify_sealed(folder))
+
+
+def test_a_folder_replaced_as_a_whole_while_it_is_read_is_read_again(folder: Path) -> None:
+    reads = []
+
+    def read() -> bytes:
+        manifest = read_manifest(folder)
+        if not reads:
+            write_sealed(folder, {"a.bin": b"new"}, kind="test", meta={})
+        reads.append(manifest)
+        return (folder / "a.bin").read_bytes()
+
+    assert while_written(folder, read) == b"new"
+    assert [len(manifest["files"]) for manifest in reads] == [3, 1]
+
+
+def test_readers_find_whole_generations_while_a_writer_makes_them(folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from retrieval.generations import commit\n"
+        "before = 'a.bin'\n"
+        "for turn in range(1, 61):\n"
+        "    name = f'a-{turn:08d}.bin'\n"
+        "    commit(Path(sys.argv[1]), added={name: b'%d' % turn}, removed={before}, meta={}, generation=turn)\n"
+        "    before = name"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program, str(folder)])
+    seen = []
+    while writer.poll() is None:
+        seen.append(while_written(folder, lambda: verify_sealed(folder))["generation"])
+    assert writer.wait() == 0
+    assert verify_sealed(folder)["generation"] == 60
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 5
+
+
 def test_a_link_is_no_file_of_the_folder(folder: Path) -> None:
     (folder / "a.bin").rename(folder.parent / "elsewhere")
     (folder / "a.bin").symlink_to(folder.parent / "elsewhere")
@@ -116,7 +225,7 @@ def test_a_link_is_no_file_of_the_folder(folder: Path) -> None:
 
 def test_another_schema_version_is_named(folder: Path) -> None:
     reseal(folder, schema_version=99)
-    with pytest.raises(UserError, match="has schema version 99, this release reads 1"):
+    with pytest.raises(UserError, match="has schema version 99, this release reads 2"):
         verify_sealed(folder)
 
 
@@ -157,6 +266,12 @@ def test_a_second_writer_waits_and_then_names_the_lock(folder: Path) -> None:
         with pytest.raises(UserError, match=r"store\.lock: another process is writing store"):
             write_sealed(folder, {}, kind="test", meta={}, lock_seconds=0.1)
     assert verify_sealed(folder)["files"].keys() == FILES.keys()
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        released = threading.Timer(0.3, lambda: fcntl.flock(file, fcntl.LOCK_UN))
+        released.start()
+        write_sealed(folder, {}, kind="test", meta={}, lock_seconds=60.0)
+        released.join()
     write_sealed(folder, {}, kind="test", meta={})  # a lock file that nobody holds is in nobody's way
     assert not lock.exists()
 

@@ -6,11 +6,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from retrieval import store_updates
+from retrieval.chunks import Chunks
 from retrieval.errors import UserError
 from retrieval.sealed_folder import write_sealed
 from retromem import stores
+from retromem.memories.faiss_memory import FaissMemory
+from retromem.seam import Part
 
 CAPITALS = {
     "Norway": "Oslo",
@@ -88,6 +93,12 @@ def test_a_whole_store_is_called_whole(store: Path) -> None:
     assert stores.verify(store).startswith(f"{store}: whole; ")
 
 
+def test_build_and_verify_say_what_the_self_test_found(ledger: str, store: Path) -> None:
+    line = "  self-test: recall@1 1.000 (12 of 12 stored vectors that were asked for themselves), 12 chunks of 384"
+    assert line in ledger
+    assert line in stores.verify(store)
+
+
 @pytest.mark.parametrize(
     "name", ["index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow", "manifest.json"]
 )
@@ -111,6 +122,31 @@ def test_search_finds_the_answer_first(place: Path, key_by: str) -> None:
         assert lines[0].split("  ")[1] == value
         assert subject in lines[0]
         assert (value in lines[0].split("  ")[2]) == (key_by == "statement")
+
+
+def test_a_changed_store_is_still_a_memory_and_its_ledger_is_exact(store: Path) -> None:
+    before = FaissMemory.load(store)
+    chunks = before._store.segments[0].chunks
+    norway = next(row for row, text in enumerate(chunks.texts) if "Norway" in text)
+    one = {name: getattr(chunks, name)[norway : norway + 1] for name in ("ids_N", "labels_N", "groups_N")}
+    store_updates.delete(store, one["ids_N"])
+    assert all("Norway" not in line for line in stores.search(store, "Norway", top=50).splitlines())
+    moved = Chunks(
+        **{**one, "ids_N": one["ids_N"] + 2**40},
+        vectors_ND=np.array(chunks.vectors_ND[norway : norway + 1]),
+        label_bits_G=chunks.label_bits_G,
+        texts=["The capital of Norway lies by a fjord."],
+    )
+    store_updates.add(store, moved)
+    memory = FaissMemory.load(store)
+    on_disk = sum(path.stat().st_size for path in store.iterdir())
+    assert memory.footprint().num_bytes(Part.STORAGE, Part.MAINTAIN, Part.VALUE) == on_disk
+    found = stores.search(store, "Which city is the capital of Norway?", top=1)
+    assert "Oslo" in found and "fjord" in found
+    assert "12 chunks" in stores.verify(store)
+    assert "1 deleted" in stores.verify(store)
+    memory.save(store.parent / "copy")
+    assert memory.footprint() == FaissMemory.load(store.parent / "copy").footprint()
 
 
 def test_search_shows_no_more_than_there_is(store: Path) -> None:

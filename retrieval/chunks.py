@@ -1,0 +1,116 @@
+"""Chunks, the bytes that hold them, and the fingerprint of everything that a store is made from.
+
+Shape legend: N chunks, D dimensions, G groups.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from retrieval.bit_packing import pack, packed_size, unpack
+from retrieval.errors import UserError
+from retrieval.vector_index import IndexSpec
+
+_COUNT = np.dtype("<u4")  # of one group's chunks
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderId:
+    """What made the vectors."""
+
+    name: str | None
+    """None where the caller knows a hash alone"""
+    revision: str
+    """a commit, or a hash of its files"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunks:
+    """What a store holds, sorted by group. UserError for ids that are not unique or negative."""
+
+    ids_N: Int64[ndarray, " N"]
+    """external, unique, not negative"""
+    vectors_ND: Float32[ndarray, "N D"]
+    """of unit norm"""
+    labels_N: Int64[ndarray, " N"]
+    """payload: 0, 1, ... within the group"""
+    groups_N: Int64[ndarray, " N"]
+    """0 to G - 1, non-decreasing; a search can be restricted to one"""
+    label_bits_G: Sequence[int]
+    """bits a label, for each group: ceil(log2(its candidates)), 0 where there is but one"""
+    texts: Sequence[str] | None = None
+    """None where chunks are vectors alone"""
+
+    def __post_init__(self) -> None:
+        assert self.texts is None or len(self.texts) == len(self.ids_N), "one text a chunk, or none at all"
+        assert (np.diff(self.groups_N) >= 0).all(), "chunks lie sorted by group"
+        assert ((self.groups_N >= 0) & (self.groups_N < len(self.label_bits_G))).all(), "label_bits_G names every group"
+        if (negative := self.ids_N[self.ids_N < 0]).size:
+            raise UserError(f"chunk id {negative[0]} is negative; ids are 0 or more")
+        ids, counts = np.unique(self.ids_N, return_counts=True)
+        if (repeated := ids[counts > 1]).size:
+            raise UserError(f"chunk id {repeated[0]} comes twice; ids are unique")
+
+    def counts_G(self) -> Int64[ndarray, " G"]:
+        """Chunks of each group."""
+        return np.bincount(self.groups_N, minlength=len(self.label_bits_G)).astype(np.int64)
+
+    def fingerprint(self, spec: IndexSpec, encoder: EncoderId | None) -> str:
+        """sha256 over all that goes into a store: chunks, index, encoder. The same inputs have it on every machine."""
+        head = {
+            "dim": self.vectors_ND.shape[1],
+            "encoder": None if encoder is None else asdict(encoder),
+            "has_texts": self.texts is not None,
+            "index": asdict(spec),
+            "label_bits": list(self.label_bits_G),
+            "num_chunks": len(self.ids_N),
+        }
+        digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+        for numbers in (self.ids_N, self.labels_N, self.groups_N):
+            digest.update(np.ascontiguousarray(numbers, dtype="<i8").data)
+        digest.update(np.ascontiguousarray(self.vectors_ND, dtype="<f4").data)
+        for text in self.texts or ():
+            encoded = text.encode()
+            digest.update(len(encoded).to_bytes(8, "little"))  # or "ab", "c" would be "a", "bc"
+            digest.update(encoded)
+        return digest.hexdigest()
+
+
+def pack_payload(chunks: Chunks) -> bytes:
+    """Sizes of the groups (none for a single one: it is the index's), then the labels of one group after the other.
+
+    ValueError for a label that its group's bits do not hold.
+    """
+    counts_G = chunks.counts_G()
+    head = counts_G.astype(_COUNT).tobytes() if len(counts_G) > 1 else b""
+    labels_by_group = np.split(chunks.labels_N, np.cumsum(counts_G)[:-1])
+    packed = [pack(labels, bits) for labels, bits in zip(labels_by_group, chunks.label_bits_G, strict=True)]
+    return head + b"".join(packed)
+
+
+def unpack_payload(payload: bytes, num_chunks: int, label_bits_G: Sequence[int]) -> tuple[ndarray, ndarray]:
+    """Labels and groups; ValueError where `payload` is not made of so many chunks at so many bits."""
+    num_groups = len(label_bits_G)
+    start = num_groups * _COUNT.itemsize if num_groups > 1 else 0
+    counts = np.frombuffer(payload[:start], dtype=_COUNT).tolist() if start else [num_chunks]
+    labels = []
+    for count, bits in zip(counts, label_bits_G, strict=True):
+        stop = start + packed_size(count, bits)
+        labels.append(unpack(payload[start:stop], count, bits))
+        start = stop
+    if sum(counts) != num_chunks or start != len(payload):
+        raise ValueError(f"{len(payload)} bytes do not hold the labels of {num_chunks} chunks")
+    return np.concatenate(labels), np.repeat(np.arange(num_groups), counts)
+
+
+def npy_bytes(array: ndarray) -> bytes:
+    """The file that `numpy.load` reads, without pickle."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,141 @@
+"""A run of chunks with an index of its own. It never changes: a store changes by naming other segments.
+
+Shape legend: N chunks, D dimensions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.arrow_texts import ArrowTexts, arrow_stream
+from retrieval.chunks import Chunks, EncoderId, npy_bytes, pack_payload, unpack_payload
+from retrieval.errors import UserError
+from retrieval.self_test import self_test
+from retrieval.vector_index import IndexSpec, VectorIndex
+
+INDEX, PAYLOAD, IDS, VECTORS, TEXTS = "index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
+
+
+def name_of(name: str, generation: int) -> str:
+    """`index.faiss` of the first generation, `index-00000003.faiss` of the third change."""
+    stem, suffix = name.split(".")
+    return f"{stem}-{generation:08d}.{suffix}" if generation else name
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Path]:
+    """Whatever the reader of one file says becomes one line that names the file."""
+    try:
+        yield path
+    except (EOFError, OSError, ValueError, UserError) as error:  # numpy says EOFError of an empty file
+        raise UserError(f"{path}: {error}") from error
+
+
+def package_versions() -> dict[str, str]:
+    """Of what decides the bytes of an index."""
+    from retrieval._faiss import faiss
+
+    try:
+        own = version("retromem")
+    except PackageNotFoundError:
+        own = "not installed"
+    return {"faiss": str(faiss.__version__), "numpy": np.__version__, "retromem": own}
+
+
+class Segment:
+    """Chunks, their index, and the generation of the store that brought them."""
+
+    def __init__(
+        self, chunks: Chunks, index: VectorIndex, generation: int = 0, *, noted: Mapping[str, Any] | None = None
+    ) -> None:
+        """`noted`: what a manifest says of it, so that nothing is measured again."""
+        self.chunks = chunks
+        self.index = index
+        self.generation = generation
+        self._noted = noted
+
+    def __len__(self) -> int:
+        return len(self.chunks.ids_N)
+
+    @cached_property
+    def _measured(self) -> dict[str, Any]:
+        tested = self_test(self.chunks.vectors_ND, self.index)
+        return {"sampled": tested.sampled, "found": tested.found, "recall_at_1": round(tested.recall_at_1, 4)}
+
+    def note(self, encoder: EncoderId | None) -> dict[str, Any]:
+        """What the manifest says of it: where its files are, what they were made from and with, its self-test."""
+        if self._noted is not None:
+            return dict(self._noted)
+        return {
+            "generation": self.generation,
+            "num_chunks": len(self),
+            "fingerprint": self.chunks.fingerprint(self.index.spec, encoder),
+            "self_test": self._measured,
+            "versions": package_versions(),
+        }
+
+    def names(self) -> set[str]:
+        """Of its files."""
+        names = [INDEX, PAYLOAD, IDS, VECTORS, *([] if self.chunks.texts is None else [TEXTS])]
+        return {name_of(name, self.generation) for name in names}
+
+    def storage_files(self) -> dict[str, bytes]:
+        """What answers: the index and the payload."""
+        files = {INDEX: self.index.storage(), PAYLOAD: pack_payload(self.chunks)}
+        return {name_of(name, self.generation): content for name, content in files.items()}
+
+    def maintain_files(self) -> dict[str, bytes]:
+        """What a change needs: ids, raw vectors, and texts where there are any."""
+        chunks = self.chunks
+        files = {IDS: npy_bytes(chunks.ids_N), VECTORS: npy_bytes(chunks.vectors_ND)}
+        if chunks.texts is not None:
+            files[TEXTS] = arrow_stream(chunks.ids_N, chunks.texts, chunks.groups_N, chunks.labels_N)
+        return {name_of(name, self.generation): content for name, content in files.items()}
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        noted: Mapping[str, Any],
+        *,
+        spec: IndexSpec,
+        dim: int,
+        label_bits: Sequence[int],
+        texts: bool,
+    ) -> "Segment":
+        """The segment that a manifest notes, with texts or none; vectors and texts stay on disk, mapped.
+
+        UserError that names the file.
+        """
+        generation, num_chunks = noted["generation"], noted["num_chunks"]
+
+        def place(name: str) -> Path:
+            return folder / name_of(name, generation)
+
+        with reading(place(IDS)) as path:
+            ids_N = np.load(path, allow_pickle=False).reshape(num_chunks)
+        with reading(place(VECTORS)) as path:
+            vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False).reshape(num_chunks, dim)
+        with reading(place(PAYLOAD)) as path:
+            labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, label_bits)
+        with reading(place(INDEX)) as path:
+            index = VectorIndex.from_storage(spec, dim, path.read_bytes(), groups_N)
+        arrow_texts = None
+        if texts:
+            with reading(place(TEXTS)) as path:
+                arrow_texts = ArrowTexts(path)
+        with reading(place(IDS)):
+            chunks = Chunks(
+                ids_N=ids_N,
+                vectors_ND=vectors_ND,
+                labels_N=labels_N,
+                groups_N=groups_N,
+                label_bits_G=label_bits,
+                texts=arrow_texts,
+            )
+        return cls(chunks, index, generation, noted=noted)
