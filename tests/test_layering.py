@@ -98,3 +98,10 @@ def test_no_cache_and_no_result_is_tracked() -> None:
     made |= {".pytest_cache", ".mypy_cache", ".ruff_cache"}
     parts = [(path, path.relative_to(REPO).parts) for path in tracked()]
     assert [str(path) for path, names in parts if made & set(names) or names[-1].endswith((".pyc", ".faiss"))] == []
+
+
+def test_shapes_are_checked_in_tests_wherever_they_are_annotated(pytestconfig: pytest.Config) -> None:
+    hooked = pytestconfig.getoption("jaxtyping_packages").split(",")[:-1]
+    for name in importers("jaxtyping"):
+        module = name.removesuffix(".py").replace("/", ".")
+        assert any(in_room(module, package) for package in hooked), f"{name}: see addopts in pyproject.toml"

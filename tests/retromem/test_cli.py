@@ -204,7 +204,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["compare", "tiny.yaml", "--studies.keys.knowledge.num_values", "0"],
         ["tiny.yaml", "studies.keys.knowledge", "1 or more"],
     ),
-    "config without a cell": (["compare", "tiny.yaml", "--studies.keys.arms.0.seeds", "[]"], ["tiny.yaml", "seeds must name one or more"]),
+    "config without a cell": (
+        ["compare", "tiny.yaml", "--studies.keys.arms.0.seeds", "[]"],
+        ["tiny.yaml", "seeds must name one or more"],
+    ),
     "N larger than the set": (
         ["compare", "tiny.yaml", "--studies.keys.arms.0.num_facts", "[64, 1000]"],
         ["studies.keys.arms.0.num_facts", "1,000", "1 to 128"],
