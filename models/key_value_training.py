@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning
 import torch
@@ -25,9 +25,7 @@ from models.ffn import FFN
 from models.optimizers import optimizers_for, schedule_for
 from models.precisions import Precision
 from models.rounding import rounded_weights
-from models.training_budget import TrainingBudget, TrainingDiverged
-
-STEPS_A_CALL = 100
+from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,12 +155,12 @@ class KeyValueModule(lightning.LightningModule):
         self._deadline = time.monotonic() + self.budget.max_seconds
 
     def training_step(self, call: int, _: int) -> None:
-        """STEPS_A_CALL optimisation steps; ends the fit at the goal or at the deadline."""
+        """STEPS_A_LOOK optimisation steps; ends the fit at the goal or at the deadline."""
         schedules: Any = self.lr_schedulers()
         schedules = schedules if isinstance(schedules, list) else [schedules]
         losses: list[Tensor] = []
         rates: list[float] = []
-        num_steps = min(STEPS_A_CALL, self.budget.steps - self.steps_done)
+        num_steps = min(STEPS_A_LOOK, self.budget.steps - self.steps_done)
         for _ in range(num_steps):
             loss = self.loss(next(self._batches))
             losses.append(loss.detach())
@@ -193,7 +191,7 @@ class KeyValueModule(lightning.LightningModule):
         group = self._optimizers[0].param_groups[0]
         return float(self.budget.learning_rate * group["lr"] / group["initial_lr"])
 
-    def _say_diverged(self, what: str, steps: int, rate: float) -> None:
+    def _say_diverged(self, what: str, steps: int, rate: float) -> NoReturn:
         raise TrainingDiverged(
             f"the {what} after {steps} steps of {self.budget.optimizer}, at learning_rate {rate:.3g} "
             f"({self.budget.learning_rate:g} at first): lower training.learning_rate"
@@ -202,7 +200,7 @@ class KeyValueModule(lightning.LightningModule):
 
 def fit(module: KeyValueModule, *, accelerator: str) -> str:
     """Run the training to its goal, its steps or its deadline; returns the kind of device it ran on (cpu, cuda)."""
-    calls = math.ceil(module.budget.steps / STEPS_A_CALL)
+    calls = math.ceil(module.budget.steps / STEPS_A_LOOK)
     # Four lines and an advertisement for every training: too much for thousands of them.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = lightning.Trainer(

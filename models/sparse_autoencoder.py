@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.training_budget import TrainingDiverged
+from models.training_budget import STEPS_A_LOOK, TrainingDiverged
 
 BANDWIDTH = 0.2
 """of the kernel through which thresholds learn, in units of the spread of h (`scale`). The paper's .001 is for billions
@@ -45,8 +45,6 @@ AUXILIARY_WEIGHT = 1 / 32
 """of the auxiliary loss of topk (Gao et al. 2024, appendix A)"""
 DECAY_FROM = 0.8
 """share of the steps after which the learning rate falls linearly to 0"""
-CHECKED_EVERY = 100
-"""steps between two looks at whether the training has diverged"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +217,7 @@ def train(h_NF: Float[Tensor, "N F"], config: SparseAutoencoderConfig) -> Sparse
         with torch.no_grad():
             # Longer rows would let relu_l1 shrink its latents, and with them its penalty, for nothing.
             autoencoder.w_dec_LF.copy_(functional.normalize(autoencoder.w_dec_LF, dim=1))
-        if (step % CHECKED_EVERY == 0 or step == config.steps - 1) and not loss.isfinite():
+        if (step % STEPS_A_LOOK == 0 or step == config.steps - 1) and not loss.isfinite():
             raise TrainingDiverged(
                 f"the loss is {loss.item()} after {step} steps at learning_rate {config.learning_rate:g}: lower it"
             )

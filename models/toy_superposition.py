@@ -15,14 +15,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from models.training_budget import TrainingDiverged
+from models.training_budget import STEPS_A_LOOK, TrainingDiverged
 
 DENSE_FROM = 0.75
 """Dimensions per feature, midway between the two published plateaus: 1 (no superposition) and 1/2 (antipodal pairs)."""
 FLAT_WITHIN = 1.1
 """Largest over smallest number of dimensions per feature on one plateau."""
-CHECKED_EVERY = 100
-"""Steps between two looks at whether the training has diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +131,7 @@ def train(config: ToySuperpositionConfig) -> ToyModels:
         loss.backward()
         optimizer.step()
         last = step == config.steps - 1
-        if (step % CHECKED_EVERY == 0 or last) and not (w_IMN.isfinite().all() and b_I1N.isfinite().all()):
+        if (step % STEPS_A_LOOK == 0 or last) and not (w_IMN.isfinite().all() and b_I1N.isfinite().all()):
             raise TrainingDiverged(
                 f"the weights are not finite after {step + 1} steps at learning_rate {config.learning_rate:g}: lower it"
             )

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+STEPS_A_LOOK = 100
+"""steps between two looks at whether a training has diverged or come to its goal: a look waits for the device"""
+
 
 class TrainingDiverged(ArithmeticError):
     """Loss or weights are no numbers any more; says at which step and learning rate."""

@@ -16,6 +16,7 @@ Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers, P p
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from retrieval.errors import UserError
 from retrieval.generations import while_written
 from retrieval.phases import OnPhase, unwatched
 from retrieval.sealed_folder import MANIFEST, sealed_bytes, verify_sealed, write_sealed
-from retrieval.segment import TEXTS, Segment, name_of, reading
+from retrieval.segment import INDEX, TEXTS, Segment, name_of, reading
 from retrieval.segmented_chunks import SegmentedChunks
 from retrieval.vector_index import IndexSpec, VectorIndex
 
@@ -121,14 +122,15 @@ class ChunkStore(SegmentedChunks):
         """What a change needs: ids, raw vectors, and texts where there are any. The manifest comes on top."""
         return {name: content for segment in self.segments for name, content in segment.maintain_files().items()}
 
-    def file_bytes(self) -> dict[str, int]:
+    @cached_property
+    def file_bytes(self) -> Mapping[str, int]:
         """Exact sizes of the files that answer, before any saving."""
         return {name: len(content) for name, content in self.storage_files().items()}
 
     @property
     def resident_bytes(self) -> int:
         """Of what a search holds in memory: the serialised indexes, labels, and what is made from a seed."""
-        indexes = sum(len(segment.index.storage()) for segment in self.segments)
+        indexes = sum(self.file_bytes[name_of(INDEX, segment.generation)] for segment in self.segments)
         return indexes + self.labels_N.nbytes + self.seeded_bytes
 
     def own_meta(self) -> dict[str, Any]:

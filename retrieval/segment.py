@@ -5,7 +5,6 @@ Shape legend: N chunks, D dimensions.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -62,22 +61,22 @@ class Segment:
     def __len__(self) -> int:
         return len(self.chunks.ids_N)
 
-    @cached_property
-    def _measured(self) -> dict[str, Any]:
-        tested = self_test(self.chunks.vectors_ND, self.index)
-        return {"sampled": tested.sampled, "found": tested.found, "recall_at_1": round(tested.recall_at_1, 4)}
-
     def note(self, encoder: EncoderId | None) -> dict[str, Any]:
         """What the manifest says of it: where its files are, what they were made from and with, its self-test."""
-        if self._noted is not None:
-            return dict(self._noted)
-        return {
-            "generation": self.generation,
-            "num_chunks": len(self),
-            "fingerprint": self.chunks.fingerprint(self.index.spec, encoder),
-            "self_test": self._measured,
-            "versions": package_versions(),
-        }
+        if self._noted is None:
+            tested = self_test(self.chunks.vectors_ND, self.index)
+            self._noted = {
+                "generation": self.generation,
+                "num_chunks": len(self),
+                "fingerprint": self.chunks.fingerprint(self.index.spec, encoder),
+                "self_test": {
+                    "sampled": tested.sampled,
+                    "found": tested.found,
+                    "recall_at_1": round(tested.recall_at_1, 4),
+                },
+                "versions": package_versions(),
+            }
+        return dict(self._noted)
 
     def names(self) -> set[str]:
         """Of its files."""

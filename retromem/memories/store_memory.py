@@ -80,7 +80,7 @@ def store_footprint(
     params = num_params or {}
     holdings = [
         Holding(name=name, part=Part.STORAGE if is_read else Part.MAINTAIN, num_bytes=size)
-        for name, size in store.file_bytes().items()
+        for name, size in store.file_bytes.items()
     ]
     holdings += [
         Holding(name=name, part=Part.MAINTAIN, num_bytes=len(content))

@@ -61,7 +61,7 @@ def trained_facts(dim: int, published: int) -> float:
         table, config = pair_table(dim, num_facts), DenseConfig(kind="relu", width=dim)
         return any(accuracy(train(config, table, _BUDGET, seed=seed), table) == 1 for seed in range(3))
 
-    # One training of 25,088 facts takes an hour: the published number is asked first, and fewer only where it fails.
+    # One training of 25,088 facts takes long: the published number is asked first, and fewer only where it fails.
     return _most_facts(reaches, published) if dim < _LONG_FROM_DIM else _most_facts_downwards(reaches, published)
 
 

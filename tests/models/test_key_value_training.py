@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from models.ffn import DenseFFN
 from models.ffn_kinds import DenseConfig, GatedConfig
-from models.key_value_training import STEPS_A_CALL, KeyValueData, KeyValueModule, fit
-from models.training_budget import TrainingBudget, TrainingDiverged
+from models.key_value_training import KeyValueData, KeyValueModule, fit
+from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
@@ -74,7 +74,7 @@ def test_training_ends_at_the_goal():
     _, _, _, module = make(num_facts=10, num_values=4, budget=TrainingBudget(steps=5000, goal_nats=0.05))
     fit(module, accelerator="cpu")
     assert module.steps_done < 5000
-    assert module.steps_done % STEPS_A_CALL == 0
+    assert module.steps_done % STEPS_A_LOOK == 0
     assert module.succeeded
     assert float(module.loss(None).detach()) < 0.05
 
@@ -82,7 +82,7 @@ def test_training_ends_at_the_goal():
 def test_training_that_hits_its_cap_in_seconds_says_so():
     _, _, _, module = make(budget=TrainingBudget(steps=10**6, goal_nats=0.0, max_seconds=0.0))
     fit(module, accelerator="cpu")
-    assert module.steps_done == STEPS_A_CALL
+    assert module.steps_done == STEPS_A_LOOK
     assert not module.succeeded
 
 

@@ -85,21 +85,21 @@ def test_a_reopened_store_answers_like_the_saved_one_and_weighs_what_was_said(
         ]
     for known in (store, opened):
         parts = (
-            sum(known.file_bytes().values()),
+            sum(known.file_bytes.values()),
             sum(len(content) for content in known.maintain_files().values()),
             len(known.manifest_bytes(extra_files=EXTRA, meta=META)),
             sum(len(content) for content in EXTRA.values()),
         )
         assert sum(parts) == folder_bytes(tmp_path / "store")
-    assert {name: (tmp_path / "store" / name).stat().st_size for name in store.file_bytes()} == store.file_bytes()
+    assert {name: (tmp_path / "store" / name).stat().st_size for name in store.file_bytes} == store.file_bytes
 
 
 def test_a_payload_takes_the_bits_of_its_labels_and_the_counts_of_its_groups() -> None:
     chunks = make_chunks()
     in_group = np.bincount(chunks.groups_N, minlength=4)
-    payload = ChunkStore.build(chunks, IndexSpec()).file_bytes()["payload.bin"]
+    payload = ChunkStore.build(chunks, IndexSpec()).file_bytes["payload.bin"]
     assert payload == 4 * 4 + sum(-(-in_group[group] * bits // 8) for group, bits in enumerate(LABEL_BITS))
-    alone = ChunkStore.build(make_chunks(single_group=True), IndexSpec()).file_bytes()["payload.bin"]
+    alone = ChunkStore.build(make_chunks(single_group=True), IndexSpec()).file_bytes["payload.bin"]
     assert alone == 200 * 3 // 8
 
 

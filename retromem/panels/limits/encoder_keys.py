@@ -38,7 +38,7 @@ LIMITS: Mapping[str, tuple[str, int]] = {
     "interference": ("of A right after B, of A right alone; GELU", 0),
     "relations": ("the same, B another relation of the same subjects; GELU", 0),
     "optimisation": ("facts stored by training, of those by construction; SwiGLU", 2),
-    "overload": ("bits stored at the largest load, of those at the smallest; SwiGLU", 0),
+    "overload": ("bits stored at the largest load, of the most at any; SwiGLU", 0),
     "ranks": ("participation ratio of hidden activations, of that of Gaussian numbers; SwiGLU", 0),
     "architecture": ("facts in the deepest stack, of those in one layer; GELU", 2),
 }

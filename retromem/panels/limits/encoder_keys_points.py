@@ -238,7 +238,7 @@ class _Measured:
             bits[load] = stored_bits(ffn, table, uniform=False) / num_params
             self._add("overload", SWIGLU, bits[load], load)
             self._add("overload_right", SWIGLU, accuracy(ffn, table), load)
-        return _share(bits[max(bits)], bits[min(bits)])
+        return _share(bits[max(bits)], max(bits.values()))
 
     def _ranks(self) -> float:
         table = self._first(self._num_facts(_RANKED_BITS))

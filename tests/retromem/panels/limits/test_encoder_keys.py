@@ -94,7 +94,8 @@ def test_the_index_is_computed_and_not_assumed() -> None:
     codes_VE = unit_rows(3, 4, generator)
     of_a, of_b = (
         KeyTable(
-            keys_ND=unit_rows(40, 2, generator).round(decimals=1),  # many keys come twice
+            # Whole numbers: products are exact, so ties go to the first key however they are summed.
+            keys_ND=(10 * unit_rows(40, 2, generator)).round(),
             value_ids_N=torch.randint(3, (40,), generator=generator),
             codes_VE=codes_VE,
         )
@@ -105,7 +106,7 @@ def test_the_index_is_computed_and_not_assumed() -> None:
     for key_D, value in zip(of_a.keys_ND, of_a.value_ids_N, strict=True):
         scores = [float(key_D @ other_D) for other_D in both.keys_ND]
         right += int(both.value_ids_N[scores.index(max(scores))]) == int(value)
-    assert nearest_key_accuracy(both, of_a) == pytest.approx(right / 40, abs=0.051) and right < 40
+    assert nearest_key_accuracy(both, of_a) == right / 40 < 1
 
 
 def test_gaussian_keys_have_the_covariance_of_those_they_are_shaped_like() -> None:
