@@ -15,6 +15,7 @@ Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers, P p
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from retrieval.chunks import Chunks, EncoderId
+from retrieval.engines import Engine
 from retrieval.errors import UserError
 from retrieval.generations import while_written
 from retrieval.phases import OnPhase, unwatched
@@ -64,11 +66,29 @@ class ChunkStore(SegmentedChunks):
         self.replaced = tuple(replaced)
 
     @classmethod
-    def build(cls, chunks: Chunks, spec: IndexSpec, encoder: EncoderId | None = None) -> "ChunkStore":
-        """Index the chunks, in memory. UserError for an unknown index, Refused for too few chunks to train it."""
+    def build(
+        cls, chunks: Chunks, spec: IndexSpec, encoder: EncoderId | None = None, *, num_shards: int = 1
+    ) -> "ChunkStore":
+        """Index the chunks, in memory. UserError for an unknown index, Refused for too few chunks to train it.
+
+        `num_shards`: threads that build at once, from one training. Codes are merged into one index; graphs, which
+        cannot be, stay side by side as segments, and their answers are merged.
+        """
         index = VectorIndex(spec, chunks.vectors_ND.shape[1])
-        index.add(chunks.vectors_ND, chunks.groups_N)
-        return cls([Segment(chunks, index)], encoder)
+        if num_shards == 1 or index.merges:
+            index.add(chunks.vectors_ND, chunks.groups_N, num_shards=num_shards)
+            return cls([Segment(chunks, index)], encoder)
+        index.train(chunks.vectors_ND)
+
+        def built(part: tuple[int, Chunks]) -> Segment:
+            number, of_shard = part
+            beside = index.emptied()
+            beside.add(of_shard.vectors_ND, of_shard.groups_N)
+            return Segment(of_shard, beside, generation=number)
+
+        with ThreadPoolExecutor(num_shards) as pool:
+            segments = list(pool.map(built, enumerate(chunks.parts(num_shards))))
+        return cls(segments, encoder, generation=len(segments) - 1)
 
     def changed(self, segments: Sequence[Segment], dead_P: Int64[ndarray, " P"]) -> "ChunkStore":
         """The next generation: segments that it shares with this one, and new ones that carry its number."""
@@ -182,13 +202,16 @@ class ChunkStore(SegmentedChunks):
         write_sealed(folder, **self._sealed(extra_files, meta), on_phase=on_phase)
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = True) -> "ChunkStore":
-        """The store that was saved as `folder`; it answers like that one. Vectors and texts stay on disk, mapped.
+    def open(cls, folder: Path, *, verify: bool = True, engine: Engine = "faiss") -> "ChunkStore":
+        """The store that was saved as `folder`; it answers like that one. Indexes, vectors, texts stay on disk, mapped.
 
         `verify=False` skips the sha256 of the files, for stores too large to read twice; sizes are always checked.
-        UserError, naming the file, for whatever is no whole store.
+        UserError, naming the file, for whatever is no whole store, and for an engine that cannot search it.
         """
-        return while_written(folder, lambda: cls._open(folder, verify=verify))
+        store = while_written(folder, lambda: cls._open(folder, verify=verify))
+        for segment in store.segments:
+            segment.index.search_with(engine)
+        return store
 
     @classmethod
     def _open(cls, folder: Path, *, verify: bool) -> "ChunkStore":

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from retrieval.bit_packing import pack, packed_size, unpack
 from retrieval.errors import UserError
+from retrieval.sharded_build import bounds_of_shards
 from retrieval.vector_index import IndexSpec
 
 _COUNT = np.dtype("<u4")  # of one group's chunks
@@ -60,6 +61,20 @@ class Chunks:
     def counts_G(self) -> Int64[ndarray, " G"]:
         """Chunks of each group."""
         return np.bincount(self.groups_N, minlength=len(self.label_bits_G)).astype(np.int64)
+
+    def parts(self, num_parts: int) -> "list[Chunks]":
+        """The same chunks in so many runs, one after the other; fewer where there are not so many chunks."""
+        return [
+            replace(
+                self,
+                ids_N=self.ids_N[start:stop],
+                vectors_ND=self.vectors_ND[start:stop],
+                labels_N=self.labels_N[start:stop],
+                groups_N=self.groups_N[start:stop],
+                texts=None if self.texts is None else self.texts[start:stop],
+            )
+            for start, stop in bounds_of_shards(len(self.ids_N), num_parts)
+        ]
 
     def fingerprint(self, spec: IndexSpec, encoder: EncoderId | None) -> str:
         """sha256 over all that goes into a store: chunks, index, encoder. The same inputs have it on every machine."""

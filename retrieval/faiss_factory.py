@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,24 @@ def set_search_parameters(index: Any, parameters: dict[str, int | None]) -> None
             raise UserError(f"{name} has no effect on a {type(innermost(index)).__name__}; leave it out") from error
 
 
+@contextmanager
+def _limited(num_bytes: int) -> Iterator[None]:
+    """FAISS allocates no more than what so many bytes can ask for; what it then says becomes a UserError."""
+    from retrieval._faiss import faiss
+
+    byte_limit = faiss.get_deserialization_vector_byte_limit()
+    loop_limit = faiss.get_deserialization_loop_limit()
+    faiss.set_deserialization_vector_byte_limit(max(num_bytes, _MIN_ALLOCATION_LIMIT_BYTES))
+    faiss.set_deserialization_loop_limit(num_bytes)
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"the stored index cannot be read: {reason(error)}; build the store again") from error
+    finally:
+        faiss.set_deserialization_vector_byte_limit(byte_limit)
+        faiss.set_deserialization_loop_limit(loop_limit)
+
+
 def read_index(data: bytes) -> Any:
     """The index that `data` serialises; UserError where it is none.
 
@@ -87,14 +106,13 @@ def read_index(data: bytes) -> Any:
     """
     from retrieval._faiss import faiss
 
-    byte_limit = faiss.get_deserialization_vector_byte_limit()
-    loop_limit = faiss.get_deserialization_loop_limit()
-    faiss.set_deserialization_vector_byte_limit(max(len(data), _MIN_ALLOCATION_LIMIT_BYTES))
-    faiss.set_deserialization_loop_limit(len(data))
-    try:
+    with _limited(len(data)):
         return faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
-    except Exception as error:
-        raise UserError(f"the stored index cannot be read: {reason(error)}; build the store again") from error
-    finally:
-        faiss.set_deserialization_vector_byte_limit(byte_limit)
-        faiss.set_deserialization_loop_limit(loop_limit)
+
+
+def map_index(path: Path) -> Any:
+    """The index in a file, whose codes and graph stay on disk, mapped: opening takes as long for a billion bytes."""
+    from retrieval._faiss import faiss
+
+    with _limited(path.stat().st_size):
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)

@@ -1,103 +1,78 @@
-"""The best of what may be found in one FAISS index, in an order that does not depend on FAISS.
+"""The best of what may be found among vectors, in an order that does not depend on who looks for them.
 
 FAISS pads with -3.4e38 and breaks ties as it likes. Here every answer is sorted, and ties go to the smaller position.
 
-Shape legend: N stored vectors, Q queries, K ranked answers, E dimensions that FAISS sees.
+Shape legend: N stored vectors, Q queries, K ranked answers, E dimensions that the search sees.
 """
 
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 from numpy import ndarray
 
-from retrieval.exhaustive_search import may_miss, search_everything
-from retrieval.faiss_factory import innermost
-
-_MAX_ANSWERS_A_BLOCK = 1 << 22  # of one FAISS call: 12 bytes each
+_MAX_ANSWERS_A_BLOCK = 1 << 22  # of one call: 12 bytes each
 
 
-class RankedSearch:
-    """Searches of one FAISS index, restricted to a window of positions and to those that are alive."""
+@runtime_checkable
+class NearestSearch(Protocol):
+    """Finds near vectors, and need not care for ties or padding."""
 
-    def __init__(self, index: Any) -> None:
-        from retrieval._faiss import faiss
+    selects: bool
+    """whether it looks at the positions alone that it is told may be found"""
+    may_miss: bool
+    """whether it looks at a part of the vectors only, if it is not told to look everywhere"""
 
-        self._index = index
-        self._inner = innermost(index)
-        self._is_lsh = isinstance(self._inner, faiss.IndexLSH)
-        # The others (PQ, FastScan, LSH, graphs, refined ones) refuse a selector, or walk past what it hides.
-        self._selects = isinstance(
-            self._inner, faiss.IndexFlat | faiss.IndexScalarQuantizer | faiss.IndexRaBitQ | faiss.IndexIVF
-        )
+    @property
+    def num_vectors(self) -> int: ...
 
-    def search(
-        self,
-        queries_QE: Float32[ndarray, "Q E"],
-        k: int,
-        window: range,
-        is_live_N: Bool[ndarray, " N"] | None = None,
-    ) -> tuple[Int64[ndarray, "Q K"], Float32[ndarray, "Q K"]]:
-        """Positions and similarities, sorted by falling similarity, ties by smaller position.
-
-        -1 and -inf pad where the window has fewer than `k` that are alive (None: all are), and nowhere else.
-        """
-        positions_QK = np.full((len(queries_QE), k), -1, dtype=np.int64)
-        similarities_QK = np.full((len(queries_QE), k), -np.inf, dtype=np.float32)
-        num_allowed = len(window) if is_live_N is None else int(is_live_N[window.start : window.stop].sum())
-        if not (k and num_allowed):
-            return positions_QK, similarities_QK
-        num_vectors = self._index.ntotal
-        most = num_allowed if self._selects else num_vectors
-        # One more than asked for shows whether the last place is tied; what may not be found comes on top.
-        depth = min(most, -(-(k + 1) * most // num_allowed))
-        open_rows = np.arange(len(queries_QE))
-
-        def fill(rows: ndarray, depth: int, *, everywhere: bool) -> ndarray:
-            still_open = [rows[:0]]
-            for block in np.array_split(rows, max(1, -(-len(rows) * depth // _MAX_ANSWERS_A_BLOCK))):
-                found = self._found(queries_QE[block], depth, window, is_live_N, everywhere=everywhere)
-                positions, similarities, is_open = _best(*found, k, window, is_live_N)
-                positions_QK[block, : positions.shape[1]] = positions
-                similarities_QK[block, : positions.shape[1]] = similarities
-                still_open.append(block[is_open])
-            return np.concatenate(still_open)
-
-        while len(open_rows):
-            open_rows = fill(open_rows, depth, everywhere=False)
-            if depth == most:
-                break
-            depth = min(most, 2 * depth)
-        if may_miss(self._index):
-            short_rows = np.flatnonzero(positions_QK[:, min(k, num_allowed) - 1] < 0)
-            if len(short_rows):
-                fill(short_rows, num_vectors, everywhere=True)
-        return positions_QK, similarities_QK
-
-    def _found(
-        self, queries: ndarray, depth: int, window: range, is_live_N: ndarray | None, *, everywhere: bool
+    def nearest(
+        self, queries_QE: ndarray, depth: int, window: range, is_live_N: ndarray | None, *, everywhere: bool
     ) -> tuple[ndarray, ndarray]:
-        """FAISS's first `depth` answers as similarities and positions."""
-        if everywhere:
-            distances, positions = search_everything(self._index, queries, depth)
-        else:
-            distances, positions = self._index.search(queries, depth, params=self._parameters(window, is_live_N))
-        return (1 - distances * np.float32(2 / self._inner.nbits) if self._is_lsh else distances), positions
+        """Similarities and positions of the first `depth`, falling; position -1 where there are no more."""
 
-    def _parameters(self, window: range, is_live_N: ndarray | None) -> Any:
-        from retrieval._faiss import faiss
 
-        if not self._selects or (len(window) == self._index.ntotal and is_live_N is None):
-            return None
-        if is_live_N is None:
-            selector = faiss.IDSelectorRange(window.start, window.stop)
-        else:
-            allowed_N = np.zeros(len(is_live_N), dtype=bool)
-            allowed_N[window.start : window.stop] = is_live_N[window.start : window.stop]
-            selector = faiss.IDSelectorBitmap(np.packbits(allowed_N, bitorder="little"))
-        if isinstance(self._inner, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(sel=selector, nprobe=self._inner.nprobe)
-        return faiss.SearchParameters(sel=selector)
+def ranked(
+    search: NearestSearch,
+    queries_QE: Float32[ndarray, "Q E"],
+    k: int,
+    window: range,
+    is_live_N: Bool[ndarray, " N"] | None = None,
+) -> tuple[Int64[ndarray, "Q K"], Float32[ndarray, "Q K"]]:
+    """Positions and similarities within a window, sorted by falling similarity, ties by smaller position.
+
+    -1 and -inf pad where the window has fewer than `k` that are alive (None: all are), and nowhere else.
+    """
+    positions_QK = np.full((len(queries_QE), k), -1, dtype=np.int64)
+    similarities_QK = np.full((len(queries_QE), k), -np.inf, dtype=np.float32)
+    num_allowed = len(window) if is_live_N is None else int(is_live_N[window.start : window.stop].sum())
+    if not (k and num_allowed):
+        return positions_QK, similarities_QK
+    most = num_allowed if search.selects else search.num_vectors
+    # One more than asked for shows whether the last place is tied; what may not be found comes on top.
+    depth = min(most, -(-(k + 1) * most // num_allowed))
+    open_rows = np.arange(len(queries_QE))
+
+    def fill(rows: ndarray, depth: int, *, everywhere: bool) -> ndarray:
+        still_open = [rows[:0]]
+        for block in np.array_split(rows, max(1, -(-len(rows) * depth // _MAX_ANSWERS_A_BLOCK))):
+            found = search.nearest(queries_QE[block], depth, window, is_live_N, everywhere=everywhere)
+            positions, similarities, is_open = _best(*found, k, window, is_live_N)
+            positions_QK[block, : positions.shape[1]] = positions
+            similarities_QK[block, : positions.shape[1]] = similarities
+            still_open.append(block[is_open])
+        return np.concatenate(still_open)
+
+    while len(open_rows):
+        open_rows = fill(open_rows, depth, everywhere=False)
+        if depth == most:
+            break
+        depth = min(most, 2 * depth)
+    if search.may_miss:
+        short_rows = np.flatnonzero(positions_QK[:, min(k, num_allowed) - 1] < 0)
+        if len(short_rows):
+            fill(short_rows, search.num_vectors, everywhere=True)
+    return positions_QK, similarities_QK
 
 
 def _best(

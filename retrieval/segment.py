@@ -107,7 +107,7 @@ class Segment:
         label_bits: Sequence[int],
         texts: bool,
     ) -> "Segment":
-        """The segment that a manifest notes, with texts or none; vectors and texts stay on disk, mapped.
+        """The segment that a manifest notes, with texts or none; index, vectors and texts stay on disk, mapped.
 
         UserError that names the file.
         """
@@ -123,7 +123,7 @@ class Segment:
         with reading(place(PAYLOAD)) as path:
             labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, label_bits)
         with reading(place(INDEX)) as path:
-            index = VectorIndex.from_storage(spec, dim, path.read_bytes(), groups_N)
+            index = VectorIndex.from_file(spec, dim, path, groups_N)
         arrow_texts = None
         if texts:
             with reading(place(TEXTS)) as path:

@@ -5,8 +5,11 @@ FAISS takes NaN rows in silence. Here what is stored is checked, and every answe
 Shape legend: N stored vectors, Q queries, K ranked answers, D dimensions of the caller's vectors, E after the rotation.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +17,22 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from numpy import ndarray
 
 from retrieval.bit_flips import flip_bits
+from retrieval.engines import Engine, search_of
 from retrieval.errors import Refused, UserError
-from retrieval.faiss_factory import empty_index, innermost, one_thread, read_index, reason, set_search_parameters
-from retrieval.ranked_search import RankedSearch
+from retrieval.faiss_factory import (
+    empty_index,
+    innermost,
+    map_index,
+    one_thread,
+    read_index,
+    reason,
+    set_search_parameters,
+)
+from retrieval.ranked_search import ranked
+from retrieval.sharded_build import can_merge, fill_in_shards
 
 _UNIT_NORM_TOLERANCE = 1e-3
+_ROWS_ROTATED_AT_ONCE = 1 << 16  # of float64: a million vectors of 384 would take 3 GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +95,11 @@ class VectorIndex:
         set_search_parameters(index, {"nprobe": self.spec.nprobe, "efSearch": self.spec.ef_search})
         self._index = index
         self._inner = innermost(index)
-        self._ranked = RankedSearch(index)
+        self._search = search_of(index, "faiss")
+
+    def search_with(self, engine: Engine) -> None:
+        """Let another engine search from now on: the answers stay the same. UserError where it cannot."""
+        self._search = search_of(self._index, engine)
 
     @property
     def num_vectors(self) -> int:
@@ -113,10 +131,14 @@ class VectorIndex:
     def _rotated(self, vectors_ND: ndarray) -> ndarray:
         if self._rotation_DE is None:
             return np.ascontiguousarray(vectors_ND)
-        # In float64, so that a vector gets the same bits alone and among others (LSH keeps signs of tiny numbers).
-        rotated = vectors_ND.astype(np.float64) @ self._rotation_DE
-        rotated /= np.maximum(np.linalg.norm(rotated, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        return np.asarray(rotated, dtype=np.float32)
+        rotated_NE = np.empty((len(vectors_ND), self._rotation_DE.shape[1]), dtype=np.float32)
+        for start in range(0, len(vectors_ND), _ROWS_ROTATED_AT_ONCE):
+            rows = slice(start, start + _ROWS_ROTATED_AT_ONCE)
+            # In float64, so that a vector gets the same bits alone and among others (LSH keeps signs of tiny numbers).
+            rotated = vectors_ND[rows].astype(np.float64) @ self._rotation_DE
+            rotated /= np.maximum(np.linalg.norm(rotated, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            rotated_NE[rows] = rotated
+        return rotated_NE
 
     def _check_shape(self, name: str, vectors: ndarray) -> None:
         if vectors.dtype != np.float32:
@@ -137,26 +159,54 @@ class VectorIndex:
         if (off_N := np.abs(norms_N - 1)).max() > _UNIT_NORM_TOLERANCE:
             raise ValueError(f"vector {off_N.argmax()} has norm {norms_N[off_N.argmax()]:.4f}; normalise to 1")
 
-    def add(self, vectors_ND: Shaped[ndarray, "*any"], groups_N: Int64[ndarray, " N"] | None = None) -> None:
-        """Train on the vectors (unless it was) and store them, once. Same vectors, same bytes: it runs on one thread.
+    @property
+    def merges(self) -> bool:
+        """Whether several threads can fill it; a graph cannot be put together from parts."""
+        return can_merge(self._index)
 
-        `vectors_ND`: see `check_storable`. `groups_N`: non-decreasing. Refused where FAISS cannot build this index from
-        so few vectors.
+    def train(self, vectors_ND: Shaped[ndarray, "*any"]) -> None:
+        """Learn from vectors, once, without storing them. Refused where FAISS cannot from so few."""
+        self._train(self._storable(vectors_ND))
+
+    def add(
+        self, vectors_ND: Shaped[ndarray, "*any"], groups_N: Int64[ndarray, " N"] | None = None, *, num_shards: int = 1
+    ) -> None:
+        """Train on the vectors (unless it was) and store them, once. Same vectors, same bytes: a shard has one thread.
+
+        `vectors_ND`: see `check_storable`. `groups_N`: non-decreasing. `num_shards`: threads that code at once, more
+        than 1 only for an index that `merges`. Refused where FAISS cannot build this index from so few vectors.
         """
         assert self.num_vectors == 0, "an index is filled once"
         assert groups_N is None or len(groups_N) == len(vectors_ND), "one group a vector"
+        assert num_shards == 1 or self.merges, "this index cannot be merged"
+        stored = self._storable(vectors_ND)
+        if not self._is_trained:
+            self._train(stored)
+        with self._building(len(stored)):
+            if num_shards == 1:
+                self._index.add(stored)
+            else:
+                fill_in_shards(self._index, stored, num_shards, lambda: self.emptied()._index)
+        self._set_groups(groups_N)
+
+    def _storable(self, vectors_ND: ndarray) -> ndarray:
         self.check_storable(vectors_ND)
-        stored = self._rotated(vectors_ND)
+        return self._rotated(vectors_ND)
+
+    def _train(self, stored_NE: ndarray) -> None:
+        with self._building(len(stored_NE)):
+            self._index.train(stored_NE)
+        self._is_trained = True
+
+    @contextmanager
+    def _building(self, num_vectors: int) -> Iterator[None]:
         with one_thread():
             try:
-                if not self._is_trained:
-                    self._index.train(stored)
-                self._index.add(stored)
+                yield
             except (RuntimeError, MemoryError) as error:
                 raise Refused(
-                    f"index {self.spec.label} cannot be built from {len(stored)} vectors: {reason(error)}"
+                    f"index {self.spec.label} cannot be built from {num_vectors} vectors: {reason(error)}"
                 ) from error
-        self._set_groups(groups_N)
 
     def search(
         self,
@@ -179,7 +229,7 @@ class VectorIndex:
         window = range(self.num_vectors)
         if group is not None and self._groups is not None:
             window = self._groups.get(group, range(0))
-        return self._ranked.search(self._rotated(queries_QD), k, window, is_live_N)
+        return ranked(self._search, self._rotated(queries_QD), k, window, is_live_N)
 
     def reconstruct(self, positions_P: Int64[ndarray, " P"]) -> Float32[ndarray, "P D"]:
         """The vectors as the index remembers them, exactly for Flat; NotImplementedError where it cannot."""
@@ -229,8 +279,18 @@ class VectorIndex:
 
         A flipped bit goes unnoticed: compare a hash first.
         """
+        return cls._read(spec, dim, read_index(data), groups_N)
+
+    @classmethod
+    def from_file(
+        cls, spec: IndexSpec, dim: int, path: Path, groups_N: Int64[ndarray, " N"] | None = None
+    ) -> "VectorIndex":
+        """The same of a file, which stays mapped: codes are read as they are searched. It must not be written to."""
+        return cls._read(spec, dim, map_index(path), groups_N)
+
+    @classmethod
+    def _read(cls, spec: IndexSpec, dim: int, loaded: Any, groups_N: ndarray | None) -> "VectorIndex":
         index = cls(spec, dim)
-        loaded = read_index(data)
         # Flat reads back as a subclass of what the factory makes.
         if not isinstance(innermost(loaded), type(index._inner)) or loaded.d != index._index.d:
             raise UserError(

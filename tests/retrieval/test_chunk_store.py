@@ -302,3 +302,18 @@ def test_the_self_test_counts_what_an_index_does_not_find() -> None:
     index = VectorIndex(IndexSpec(), DIM)
     index.add(twins)
     assert self_test(twins, index) == SelfTest(sampled=60, found=60)  # a twin is as near
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.label)
+def test_an_opened_index_is_mapped_and_outlives_its_file(tmp_path: Path, spec: IndexSpec) -> None:
+    store = ChunkStore.build(make_chunks(), spec)
+    store.save(tmp_path / "store", extra_files={}, meta={})
+    opened = ChunkStore.open(tmp_path / "store", verify=False)
+    if "x4fs" not in spec.factory:  # packed anew as it is read
+        maps = Path("/proc/self/maps").read_text()
+        assert str(tmp_path / "store" / "index.faiss") in maps
+    assert opened.segments[0].index.storage() == store.segments[0].index.storage()
+    for path in (tmp_path / "store").iterdir():
+        path.unlink()  # what a writer of the next generation does while we still read
+    for found, expected in zip(opened.search(unit(30, 1), 4), store.search(unit(30, 1), 4), strict=True):
+        np.testing.assert_array_equal(found, expected)
