@@ -19,7 +19,7 @@ from retrieval.faiss_factory import innermost, one_thread
 
 
 def can_merge(index: Any) -> bool:
-    """Whether codes of two such indexes can be put together; a graph would have to be walked anew."""
+    """Whether codes of two such indexes, trained, can be put together; a graph would have to be walked anew."""
     try:
         index.check_compatible_for_merge(index)
     except RuntimeError:
@@ -33,10 +33,8 @@ def bounds_of_shards(num_vectors: int, num_shards: int) -> list[tuple[int, int]]
     return list(pairwise(ends))
 
 
-def fill_in_shards(
-    index: Any, vectors_NE: Float32[ndarray, "N E"], num_shards: int, emptied: Callable[[], Any]
-) -> None:
-    """Add the vectors to a trained index, each shard's by a thread of its own; `emptied` copies it without vectors."""
+def filled_in_shards(vectors_NE: Float32[ndarray, "N E"], num_shards: int, emptied: Callable[[], Any]) -> Any:
+    """An index of the vectors, each shard's coded by a thread of its own; `emptied` makes trained ones without any."""
     from retrieval._faiss import faiss
 
     def filled(bounds: tuple[int, int]) -> Any:
@@ -45,8 +43,10 @@ def fill_in_shards(
             shard.add(vectors_NE[slice(*bounds)])
         return shard
 
+    merged = emptied()
     # Lists keep ids, which move up behind those that are there; flat codes have none.
-    has_ids = isinstance(innermost(index), faiss.IndexIVF)
+    has_ids = isinstance(innermost(merged), faiss.IndexIVF)
     with ThreadPoolExecutor(num_shards) as pool:
         for shard in pool.map(filled, bounds_of_shards(len(vectors_NE), num_shards)):
-            index.merge_from(shard, index.ntotal if has_ids else 0)
+            merged.merge_from(shard, merged.ntotal if has_ids else 0)
+    return merged

@@ -29,7 +29,7 @@ from retrieval.faiss_factory import (
     set_search_parameters,
 )
 from retrieval.ranked_search import ranked
-from retrieval.sharded_build import can_merge, fill_in_shards
+from retrieval.sharded_build import can_merge, filled_in_shards
 
 _UNIT_NORM_TOLERANCE = 1e-3
 _ROWS_ROTATED_AT_ONCE = 1 << 16  # of float64: a million vectors of 384 would take 3 GB
@@ -161,7 +161,7 @@ class VectorIndex:
 
     @property
     def merges(self) -> bool:
-        """Whether several threads can fill it; a graph cannot be put together from parts."""
+        """Whether several threads can fill it, once it is trained; a graph cannot be put together from parts."""
         return can_merge(self._index)
 
     def train(self, vectors_ND: Shaped[ndarray, "*any"]) -> None:
@@ -178,15 +178,15 @@ class VectorIndex:
         """
         assert self.num_vectors == 0, "an index is filled once"
         assert groups_N is None or len(groups_N) == len(vectors_ND), "one group a vector"
-        assert num_shards == 1 or self.merges, "this index cannot be merged"
         stored = self._storable(vectors_ND)
         if not self._is_trained:
             self._train(stored)
+        assert num_shards == 1 or self.merges, "this index cannot be merged"
         with self._building(len(stored)):
             if num_shards == 1:
                 self._index.add(stored)
             else:
-                fill_in_shards(self._index, stored, num_shards, lambda: self.emptied()._index)
+                self._take(filled_in_shards(stored, num_shards, lambda: self.emptied()._index))
         self._set_groups(groups_N)
 
     def _storable(self, vectors_ND: ndarray) -> ndarray:
