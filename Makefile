@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 # Address of another index of torch wheels (a CPU or CUDA build), if the default one does not suit.
 TORCH_INDEX ?=
-VARIABLES := CONFIG TIER FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY OUT PYTHON TORCH_INDEX
+VARIABLES := CONFIG TIER FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY OUT ONLY PYTHON TORCH_INDEX
 export $(VARIABLES)
 # Make would expand a `$` in them once more.
 $(foreach name,$(VARIABLES),$(eval override $(name) := $$(value $(name))))
@@ -68,6 +68,10 @@ index: .venv/.cpu ## build a store from FACTS into OUT and print its ledger
 	@$(RETROMEM) index build "$$OUT" $${FACTS:+--facts "$$FACTS"} $${PHRASINGS:+--phrasings "$$PHRASINGS"} \
 		$${COLUMNS:+--columns "$$COLUMNS"} $${INDEX:+--index "$$INDEX"} $${ROTATE_TO:+--rotate-to "$$ROTATE_TO"} \
 		$${KEY_BY:+--key-by "$$KEY_BY"}
+
+.PHONY: bench
+bench: .venv/.cpu ## our code beside bare FAISS, torch and the processor, timed in turns: ONLY=index, engines or training
+	@$(RETROMEM) bench $${ONLY:+--only "$$ONLY"}
 
 .PHONY: doctor
 doctor: .venv/.cpu ## print versions, threads, devices, encoder

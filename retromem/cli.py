@@ -4,7 +4,7 @@
     python -m retromem index build | verify | search STORE
     python -m retromem report RUN_FOLDER
     python -m retromem reproduce [--tier full]
-    python -m retromem doctor
+    python -m retromem bench | doctor
 
 A user's mistake is one line on stderr and exit status 2; Ctrl-C is 130; every other exception keeps its traceback.
 """
@@ -64,6 +64,10 @@ def _run(arguments: list[str]) -> None:
             print(report_run(run, Path("reports") / run.resolve().name) / "index.html")
         case "reproduce":
             _reproduce(chosen, _shown(arguments))
+        case "bench":
+            from retromem.benchmarks.run_benchmarks import run_benchmarks
+
+            run_benchmarks(chosen.only, Path("reports/bench"), say=partial(print, flush=True))
         case "doctor":
             from retromem.doctor import describe
 
@@ -151,6 +155,10 @@ def _parser() -> "ArgumentParser":
     again.add_argument("--tier", type=str, default="quick", help="quick (default: minutes) or full (hours)")
     again.add_argument("--workers", type=_count, help="processes; one a core where empty")
     commands.add_subcommand("reproduce", again, help="measure published numbers again")
+
+    bench = new(description="Time our code beside what it stands on, in turns within one run.")
+    bench.add_argument("--only", type=str, help="index, engines or training; all where empty")
+    commands.add_subcommand("bench", bench, help="our code beside FAISS's, torch's and the processor's, in turns")
 
     doctor = new(description="Print what this installation is made of.")
     commands.add_subcommand("doctor", doctor, help="print versions, threads, devices, encoder")

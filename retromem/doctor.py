@@ -17,6 +17,13 @@ def _openmp_runtimes() -> list[str]:
     return sorted({"/".join(Path(path).parts[-2:]) for path in paths})
 
 
+def device_name() -> str:
+    """The GPU that torch would use."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none that torch can use"
+
+
 def describe() -> str:
     """Versions, threads, both OpenMP runtimes, GPU, FAISS build, the encoder found and its hash."""
     from retrieval.encoder import EncoderConfig
@@ -29,8 +36,7 @@ def describe() -> str:
 
     import torch  # isort: skip  # FAISS's door imports torch first
 
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none that torch can use"
-    lines.append(f"{'gpu':<12} {gpu}")
+    lines.append(f"{'gpu':<12} {device_name()}")
     lines.append(f"{'threads':<12} torch {torch.get_num_threads()}, faiss {faiss.omp_get_max_threads()}")
     lines.append(f"{'openmp':<12} {', '.join(_openmp_runtimes())}")
     lines.append(f"{'':<12} OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'not set')}")

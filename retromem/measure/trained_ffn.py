@@ -58,9 +58,9 @@ def first_facts(table: KeyTable, num_facts: int) -> KeyTable:
     )
 
 
-def train(config: AnyFFNConfig, table: KeyTable, budget: TrainingBudget, *, seed: int) -> FFN:
+def train(config: AnyFFNConfig, table: KeyTable, budget: TrainingBudget, *, seed: int, accelerator: str = "cpu") -> FFN:
     """An FFN of this kind trained full batch on the whole table; never cut short by the clock, which would look like
-    a lack of capacity."""
+    a lack of capacity. Small ones train fastest on the processor; `auto` takes what Lightning finds."""
     # Another stream than that of the keys: weights drawn from the same numbers would not be random to them.
     generator = torch.Generator().manual_seed(10_000 + seed)
     (num_facts, dim_in), (num_values, dim_out) = table.keys_ND.shape, table.codes_VE.shape
@@ -73,8 +73,8 @@ def train(config: AnyFFNConfig, table: KeyTable, budget: TrainingBudget, *, seed
         replace(budget, full_batch_up_to=num_facts, max_seconds=math.inf),
         generator=generator,
     )
-    fit(module, accelerator="cpu")
-    return ffn.eval()
+    fit(module, accelerator=accelerator)
+    return ffn.cpu().eval()
 
 
 def accuracy(ffn: FFN, table: KeyTable) -> float:

@@ -1,0 +1,46 @@
+"""Run the benchmarks, say each ratio as it comes, and keep them as a table."""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from retrieval.atomic import write_text
+from retrieval.errors import UserError
+from retromem.benchmarks import engine_speed, index_cost, training_speed
+from retromem.benchmarks.in_turns import Timed
+from retromem.doctor import device_name
+from retromem.method import describe_machine, versions
+
+Say = Callable[[str], None]
+
+_BENCHMARKS: dict[str, Callable[[], Iterator[Timed]]] = {
+    "index": index_cost.measure,
+    "engines": engine_speed.measure,
+    "training": training_speed.measure,
+}
+
+
+def run_benchmarks(only: str | None, folder: Path, *, say: Say) -> list[Timed]:
+    """All of them, or one; results in `folder`/results.csv. UserError for a name that there is not."""
+    if only is not None and only not in _BENCHMARKS:
+        raise UserError(f"bench {only}: there is no such benchmark; name one of {', '.join(_BENCHMARKS)}")
+    about = {"date": time.strftime("%Y-%m-%d"), **describe_machine(), "gpu": device_name(), **versions()}
+    for key, value in about.items():
+        say(f"{key:<12} {value}")
+    found: list[Timed] = []
+    for name in [only] if only else _BENCHMARKS:
+        for timed in _BENCHMARKS[name]():
+            found.append(timed)
+            say(
+                f"{timed.ratio:8.3f} x  {timed.benchmark}: {timed.ours} {timed.ours_ms:.3g} ms, "
+                f"{timed.reference} {timed.reference_ms:.3g} ms"
+            )
+    table = io.StringIO()
+    writer = csv.DictWriter(table, [field.name for field in fields(Timed)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(timed) for timed in found)
+    write_text(folder / "results.csv", table.getvalue())
+    return found
