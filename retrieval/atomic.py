@@ -86,7 +86,7 @@ def restore_folder(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, whole or not at all."""
+    """Replace `path` by `content`, whole or not at all; an OSError names `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     temporary = _sibling(path, _NEW)
@@ -96,6 +96,9 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk tells none, and the temporary one says nothing to a user
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     fsync(path.parent)

@@ -9,6 +9,7 @@
 A user's mistake is one line on stderr and exit status 2; Ctrl-C is 130; every other exception keeps its traceback.
 """
 
+import errno
 import os
 import re
 import shlex
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.[\w-]+)+)(?:=(.*))?", re.DOTALL)
 
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, the user's share of it, one file
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, call, and turn a UserError into one line and status 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two OpenMP runtimes: see retrieval/_faiss.py
@@ -37,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(arguments)
     except UserError as error:
         sys.stderr.write(f"retromem: {error}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        sys.stderr.write(f"retromem: {error.filename or 'a file'}: cannot be written: {error.strerror}; make room\n")
         sys.exit(2)
     except KeyboardInterrupt:
         exec("")  # forgets an interrupt inside of an exec (dataclasses use it): Python would end by it, not by a status
@@ -143,7 +152,15 @@ def _parser() -> "ArgumentParser":
         default="statement",
         help="build: whose vectors are stored (default: statement)",
     )
+    index.add_argument("--shards", type=_count, default=1, help="build: threads that build at once (default: 1)")
     index.add_argument("--query", type=str, help="search: a question")
+    index.add_argument(
+        "--engine",
+        type=str,
+        choices=["faiss", "faiss-gpu", "torch"],
+        default="faiss",
+        help="search: what searches, torch and faiss-gpu for Flat on a GPU (default: faiss)",
+    )
     index.add_argument("--top", type=_count, default=5, help="search: answers shown (default: 5)")
     commands.add_subcommand("index", index, help="build, verify or search a store of facts")
 
@@ -157,7 +174,7 @@ def _parser() -> "ArgumentParser":
     commands.add_subcommand("reproduce", again, help="measure published numbers again")
 
     bench = new(description="Time our code beside what it stands on, in turns within one run.")
-    bench.add_argument("--only", type=str, help="index, engines or training; all where empty")
+    bench.add_argument("--only", type=str, help="index, engines, training or million; all where empty")
     commands.add_subcommand("bench", bench, help="our code beside FAISS's, torch's and the processor's, in turns")
 
     doctor = new(description="Print what this installation is made of.")
@@ -269,7 +286,7 @@ def _index(chosen: Any) -> None:
     elif chosen.action == "search":
         if not chosen.query:
             raise UserError('index search needs a question: --query "In which country is Paris?"')
-        print(stores.search(store, chosen.query, top=chosen.top))
+        print(stores.search(store, chosen.query, top=chosen.top, engine=chosen.engine))
     else:
         if not chosen.facts:
             raise UserError("index build needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value")
@@ -282,5 +299,6 @@ def _index(chosen: Any) -> None:
                 factory=chosen.index,
                 rotate_to=chosen.rotate_to,
                 key_by=chosen.key_by,
+                num_shards=chosen.shards,
             )
         )

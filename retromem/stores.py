@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from retrieval.engines import Engine
 from retrieval.errors import UserError
 from retrieval.generations import while_written
 from retrieval.sealed_folder import read_manifest, verify_sealed
@@ -23,8 +24,12 @@ def build(
     factory: str,
     rotate_to: int | None,
     key_by: Literal["question", "statement"],
+    num_shards: int = 1,
 ) -> str:
-    """Encode the facts, write their store, return its ledger as text. UserError for bad facts or an unknown index."""
+    """Encode the facts, write their store, return its ledger as text. UserError for bad facts or an unknown index.
+
+    `num_shards`: threads that build the index at once.
+    """
     config = TextConfig(source="file", file=facts, phrasings=phrasings, columns=tuple(columns))
     knowledge = build_knowledge(config)
 
@@ -42,6 +47,7 @@ def build(
     knowledge.with_keys(collector).facts(statements=memory_config.reads_statements)
     cache.encode_missing(encoder, collector.texts)
     memory = memory_config.build(seed=0)
+    memory.encoder_name, memory.num_shards = encoder.config.model, num_shards
     memory.write(knowledge.with_keys(keys).facts(statements=memory_config.reads_statements))
     memory.save(store)
     footprint = memory.footprint()
@@ -78,8 +84,8 @@ def _self_test(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def search(store: Path, question: str, *, top: int) -> str:
-    """The nearest chunks to a question, best first: similarity, value, text."""
+def search(store: Path, question: str, *, top: int, engine: Engine = "faiss") -> str:
+    """The nearest chunks to a question, best first: similarity, value, text. UserError for an engine that cannot."""
     meta = read_manifest(store)["meta"]
     extra = meta.get("extra", {})
     if extra.get("memory") != "faiss":
@@ -94,7 +100,7 @@ def search(store: Path, question: str, *, top: int) -> str:
         raise UserError(
             f"{store}: was built with encoder {extra['encoder_hash']}, this one is {encoder.content_hash}-raw"
         )
-    opened, values = ChunkStore.open(store), load_values(store, extra)
+    opened, values = ChunkStore.open(store, engine=engine), load_values(store, extra)
     positions_QK, similarities_QK = opened.search(encoder.encode([question]), top)
     lines = []
     for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True):

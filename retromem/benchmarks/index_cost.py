@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 from numpy import ndarray
 
 from retrieval.faiss_factory import empty_index, one_thread
@@ -19,8 +18,8 @@ _NUM_VECTORS, _DIM, _TOP = 100_000, 384, 10
 _FACTORIES = ("Flat", "SQ8", "RaBitQ", "PQ48x4fs", "IVF256,Flat")
 
 
-def random_unit(num: int, dim: int, *, seed: int) -> Float32[ndarray, "N D"]:
-    """Random directions."""
+def random_unit(num: int, dim: int, *, seed: int) -> ndarray:
+    """Random directions, float32 of shape (num, dim)."""
     vectors_ND = np.random.default_rng(seed).standard_normal((num, dim), dtype=np.float32)
     vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
     return vectors_ND

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from retrieval.atomic import write_text
 from retrieval.errors import UserError
-from retromem.benchmarks import engine_speed, index_cost, training_speed
+from retromem.benchmarks import engine_speed, index_cost, million_chunks, training_speed
 from retromem.benchmarks.in_turns import Timed
 from retromem.doctor import device_name
 from retromem.method import describe_machine, versions
 
 Say = Callable[[str], None]
 
-_BENCHMARKS: dict[str, Callable[[], Iterator[Timed]]] = {
-    "index": index_cost.measure,
-    "engines": engine_speed.measure,
-    "training": training_speed.measure,
+_BENCHMARKS: dict[str, Callable[[Say], Iterator[Timed]]] = {
+    "index": lambda _: index_cost.measure(),
+    "engines": lambda _: engine_speed.measure(),
+    "training": lambda _: training_speed.measure(),
+    "million": million_chunks.measure,
 }
 
 
@@ -32,7 +33,7 @@ def run_benchmarks(only: str | None, folder: Path, *, say: Say) -> list[Timed]:
         say(f"{key:<12} {value}")
     found: list[Timed] = []
     for name in [only] if only else _BENCHMARKS:
-        for timed in _BENCHMARKS[name]():
+        for timed in _BENCHMARKS[name](say):
             found.append(timed)
             say(
                 f"{timed.ratio:8.3f} x  {timed.benchmark}: {timed.ours} {timed.ours_ms:.3g} ms, "

@@ -92,6 +92,10 @@ class FaissMemory:
     def __init__(self, config: FaissMemoryConfig) -> None:
         self.config = config
         self.calibration = b""
+        self.encoder_name: str | None = None
+        """noted in the store; a hash alone where nobody says it"""
+        self.num_shards = 1
+        """threads that build at once"""
         self._store: ChunkStore | None = None
 
     @property
@@ -111,7 +115,7 @@ class FaissMemory:
         start = time.perf_counter()
         sources = self._sources(facts)
         self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
-        self._store = build_store(facts, sources, self.config.spec, with_values=True)
+        self._store = build_store(facts, sources, self.config.spec, with_values=True, encoder_name=self.encoder_name)
         self._chunk_facts_N = fact_ids_of_chunks(self._store)
         return WriteCost(
             seconds=time.perf_counter() - start,

@@ -22,10 +22,19 @@ def load_faiss() -> None:
     import retrieval._faiss  # noqa: F401
 
 
-def build_store(facts: Facts, sources: list[Queries], spec: IndexSpec, *, with_values: bool) -> ChunkStore:
+def build_store(
+    facts: Facts,
+    sources: list[Queries],
+    spec: IndexSpec,
+    *,
+    with_values: bool,
+    encoder_name: str | None = None,
+    num_shards: int = 1,
+) -> ChunkStore:
     """One chunk for each fact and source (its cues, or its statements), sorted by relation.
 
     The payload is the value within its relation, or nothing where the reader reads the value from the vector.
+    `num_shards`: threads that build at once.
     """
     values = facts.values
     relation_ids = np.concatenate([source.relation_ids_Q for source in sources])
@@ -44,7 +53,8 @@ def build_store(facts: Facts, sources: list[Queries], spec: IndexSpec, *, with_v
         texts=None if texts is None else [texts[row] for row in order],
     )
     made_by = sources[0].encoder_hash
-    return ChunkStore.build(chunks, spec, EncoderId(name=None, revision=made_by) if made_by else None)
+    encoder = EncoderId(name=encoder_name, revision=made_by) if made_by else None
+    return ChunkStore.build(chunks, spec, encoder, num_shards=num_shards)
 
 
 def fact_ids_of_chunks(store: ChunkStore) -> Int64[ndarray, " N"]:
