@@ -20,11 +20,22 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 
 def claims_of(tier: str) -> list[Claim]:
     """Every claim of the tier; full holds the quick ones too. UserError for another name."""
-    from retromem.reproduce import elhage, hanin_rolnick, independent_trial, krauth_mezard, linsefors_bushnaq, nichani
+    from retromem.reproduce import (
+        elhage,
+        faiss_bytes,
+        hanin_rolnick,
+        independent_trial,
+        krauth_mezard,
+        linsefors_bushnaq,
+        moment_curve_sets,
+        nichani,
+        weller,
+    )
 
     if tier not in TIERS:
         raise UserError(f"TIER={tier}: is no tier; name one of {', '.join(TIERS)}")
-    sources = (nichani, linsefors_bushnaq, elhage, hanin_rolnick, krauth_mezard, independent_trial)
+    of_weights = (nichani, linsefors_bushnaq, elhage, hanin_rolnick, krauth_mezard, independent_trial)
+    sources = (*of_weights, weller, moment_curve_sets, faiss_bytes)
     return [claim for source in sources for claim in source.CLAIMS if tier == "full" or claim.tier == "quick"]
 
 

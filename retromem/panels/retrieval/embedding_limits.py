@@ -1,0 +1,116 @@
+"""Panel: how many documents can vectors of d dimensions rank in every combination?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import ClassVar, Literal
+
+from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.point_spread import curve
+from retromem.points import Point
+from retromem.report.numerals import significant_text
+from retromem.report.panel_page import Chart, PanelPage
+
+TRAINED, CUBIC = "free embeddings, trained", "published cubic"
+FORMATS = ("float64", "float32", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingLimitsConfig(PanelConfig):
+    """Free embeddings by training beside a closed form in 2 k dimensions, in several number formats; k = 2."""
+
+    panel: Literal["embedding_limits"] = "embedding_limits"
+    dims: tuple[int, ...] = (2, 3, 4, 5)
+    """of the trained vectors; 8 takes a quarter of an hour"""
+    trainings: int = 8
+    """at least half of which must solve a number of documents for it to count"""
+    steps: int = 100_000
+    """of each training, at most"""
+    num_documents: tuple[int, ...] = (10, 24, 46, 100, 300)
+    """on the moment curve, in d = 4"""
+    seeds: tuple[int, ...] = (0,)
+    """of first vectors: each seed has trainings of its own"""
+
+    seconds_expected: ClassVar[float] = 240.0
+    """of one seed"""
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.num_documents) < 3:
+            raise ValueError(f"num_documents must be 3 or more, not {min(self.num_documents)}: pairs need a third")
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.retrieval.embedding_limits_points import embedding_limits_points
+
+        return embedding_limits_points(self, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        return PanelPage(
+            title="What dimensions of an embedding can rank",
+            answer=(
+                "How many documents vectors can rank in every pair is set by dimension, margin, number format and "
+                "optimiser together: no one of them alone is the capacity of an index."
+            ),
+            finding=self._finding(points),
+            explained=[
+                "Every pair of N documents is the answer of one query: can the two be its nearest? Free embeddings "
+                "have no encoder: queries and documents are vectors, trained directly (InfoNCE at temperature .1 over "
+                "all documents, Adam; Weller et al. 2025). Charted is the largest N that at least half of "
+                f"{self.trainings} trainings solve, beside the cubic that was fitted to the same experiment; it is no "
+                "guide below d = 8.",
+                "The moment curve is a closed form in d = 4: document i is (t, t^2, t^3, t^4) at a Chebyshev point t, "
+                "and the query of a pair is minus the polynomial that touches 0 at both. Every pair is then ranked "
+                "first, whatever N (arXiv 2601.20844): geometry sets no limit. But the gap to the next document "
+                "shrinks with N, and once it is below what a number format can tell, pairs are lost.",
+            ],
+            charts=[
+                Chart(
+                    title="Documents ranked in every pair",
+                    quantities=["documents"],
+                    x_label="dimensions",
+                    y_label="documents",
+                    y_scale="log",
+                ),
+                Chart(
+                    title="Moment curve, d = 4: pairs that are lost",
+                    quantities=["share_of_pairs_lost"],
+                    x_label="documents",
+                    y_label="share of pairs lost",
+                    x_scale="log",
+                ),
+                Chart(
+                    title="Moment curve, d = 4: the smallest gap",
+                    quantities=["margin"],
+                    x_label="documents",
+                    y_label="gap of inner products",
+                    x_scale="log",
+                    y_scale="log",
+                ),
+            ],
+        )
+
+    def _finding(self, points: Sequence[Point]) -> str:
+        trained = curve(points, "documents", TRAINED)
+        said = [
+            f"{spread.median:g} at d = {dim:g} (cubic {curve(points, 'documents', CUBIC)[dim].median:.1f})"
+            for dim, spread in sorted(trained.items())
+            if dim is not None
+        ]
+        held = []
+        for name in FORMATS:
+            lost = curve(points, "share_of_pairs_lost", name)
+            whole = [_x(num) for num, spread in lost.items() if spread.median == 0]
+            held.append(f"{name} {max(whole):,.0f}" if whole else f"{name} fewer than {min(map(_x, lost)):g}")
+        gaps = curve(points, "margin", "moment curve")
+        most = max(map(_x, gaps))
+        return (
+            f"Trained free embeddings rank every pair of {', '.join(said)} documents. The closed form in d = 4 ranks "
+            f"every pair of as many documents as were tried in {', '.join(held)}; at {most:,.0f} documents "
+            f"({comb(int(most), 2):,} pairs) its smallest gap is {significant_text(gaps[most].median)}."
+        )
+
+
+def _x(x: float | None) -> float:
+    assert x is not None, "every point of this panel has a place"
+    return x

@@ -1,0 +1,52 @@
+"""Free embeddings against brute force and against what geometry knows."""
+
+import itertools
+
+import pytest
+import torch
+
+from models.free_embeddings import FreeEmbeddingsConfig, all_sets, answers_all, critical_n, solved
+
+QUICK = FreeEmbeddingsConfig(steps=3000)
+
+
+def test_all_sets_are_every_combination_once():
+    assert all_sets(5, 2).tolist() == [list(pair) for pair in itertools.combinations(range(5), 2)]
+
+
+def test_answers_are_those_of_a_full_ranking():
+    generator = torch.Generator().manual_seed(0)
+    sets = all_sets(4, 2)
+    queries, documents = torch.randn(40, 6, 3, generator=generator), torch.randn(40, 4, 3, generator=generator)
+    # A few seeds whose queries are the sums of their documents, on the axes: those are all answered.
+    documents[:5] = 0
+    for axis in range(3):
+        documents[:5, axis, axis] = 1
+    documents[:5, 3] = -torch.ones(3) / 3**0.5
+    queries[:5] = documents[:5, sets].sum(2)
+    expected = [
+        all(
+            set((queries[seed, row] @ documents[seed].T).topk(2).indices.tolist()) == set(wanted)
+            for row, wanted in enumerate(sets.tolist())
+        )
+        for seed in range(40)
+    ]
+    assert answers_all(queries, documents, sets).tolist() == expected
+    assert 5 <= sum(expected) < 40
+
+
+def test_in_two_dimensions_only_neighbours_on_the_circle_can_be_a_pair():
+    """Four documents on a circle have pairs that are not next to each other: no vectors solve them."""
+    assert solved(2, 3, top_k=2, seeds=(0, 1), config=QUICK).any()  # one of them ends in a local minimum
+    assert not solved(2, 4, top_k=2, seeds=(0, 1), config=QUICK).any()
+    assert critical_n(2, top_k=2, seeds=(0, 1), config=QUICK, low=2, high=8) == 3
+
+
+def test_seeds_do_not_depend_on_each_other():
+    alone = [bool(solved(3, 5, top_k=2, seeds=(seed,), config=QUICK)) for seed in range(3)]
+    assert solved(3, 5, top_k=2, seeds=(0, 1, 2), config=QUICK).tolist() == alone
+
+
+@pytest.mark.parametrize("dim", [4])
+def test_enough_dimensions_solve_every_pair(dim):
+    assert solved(dim, 6, top_k=2, seeds=(0, 1), config=QUICK).all()
