@@ -1,12 +1,14 @@
 """Stores of facts, outside any experiment: build one and see its ledger, check it, ask it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from retrieval.engines import Engine
 from retrieval.errors import UserError
 from retrieval.generations import while_written
+from retrieval.plan_request import is_request, parse_request
 from retrieval.sealed_folder import read_manifest, verify_sealed
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
@@ -37,29 +39,51 @@ def build(
     from retrieval.encoder import Encoder, EncoderConfig
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
+    from retromem.planning import plan_for, recall_of
 
-    memory_config = FaissMemoryConfig(key_by=key_by, factory=factory, rotate_to=rotate_to)
+    request = parse_request(factory) if is_request(factory) else None
+    if request is not None and rotate_to is not None:
+        raise UserError("--rotate-to: a planned index chooses its own rotation; leave it out")
+    memory_config = FaissMemoryConfig(key_by=key_by, factory="Flat" if request else factory, rotate_to=rotate_to)
     checked_spec(memory_config.spec, 384)
     encoder, cache = Encoder(EncoderConfig()), EmbeddingCache(_CACHE)
     # Free questions have no wording whose mean could be taken off: such a store keeps the embeddings as they are.
     keys = CachedTextKeys(cache, encoder.content_hash, centred=False, names_off_the_set=())
     collector = TextCollector(())
-    knowledge.with_keys(collector).facts(statements=memory_config.reads_statements)
+    knowledge.with_keys(collector).facts(statements=True)  # whatever is stored, the other is asked
     cache.encode_missing(encoder, collector.texts)
+    facts_of_set = knowledge.with_keys(keys).facts(statements=True)
+    lines = []
+    if request is not None:
+        made = plan_for(request, facts_of_set, key_by)
+        lines.append(f"{factory.strip()}: {made.chosen.described(knowledge.num_facts)}")
+        lines.append(
+            f"  expected from {made.asked:,} questions to {made.sampled:,} facts; {len(made.tried)} indexes were tried"
+        )
+        spec = made.chosen.spec
+        memory_config = replace(
+            memory_config, factory=spec.factory, rotate_to=spec.rotate_to, nprobe=spec.nprobe, ef_search=spec.ef_search
+        )
     memory = memory_config.build(seed=0)
     memory.encoder_name, memory.num_shards = encoder.config.model, num_shards
-    memory.write(knowledge.with_keys(keys).facts(statements=memory_config.reads_statements))
+    cost = memory.write(facts_of_set)
     memory.save(store)
     footprint = memory.footprint()
-    lines = [f"{store}: {knowledge.num_facts:,} facts in {memory.name}"]
+    lines.append(f"{store}: {knowledge.num_facts:,} facts in {memory.name}, built in {cost.seconds:.1f} s")
     for part in (Part.STORAGE, Part.MAINTAIN, Part.VALUE):
         names = ", ".join(h.name for h in footprint.holdings if h.part is part)
         lines.append(f"  {part.value + '_bytes':<15} {footprint.num_bytes(part):>14,}  ({names})")
     lines.append(f"  {'shared_bytes':<15} {encoder.file_bytes:>14,}  (encoder)")
     lines.append(f"  {'seeded_bytes':<15} {footprint.num_bytes(Part.SEEDED):>14,}  (on no disk)")
     lines += _self_test(read_manifest(store))
+    found, asked = recall_of(store, facts_of_set, key_by)
+    lines.append(f"  recall@1 {found / asked:.3f} against exact search ({asked:,} {_asked_of(key_by)} asked)")
     lines += [f"  left out: {count:,} {reason}" for reason, count in sorted(knowledge.dropped.items())]
     return "\n".join(lines)
+
+
+def _asked_of(key_by: Literal["question", "statement"]) -> str:
+    return "questions" if key_by == "statement" else "statements"
 
 
 def verify(store: Path) -> str:

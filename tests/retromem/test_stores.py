@@ -69,7 +69,7 @@ def numbers(ledger: str) -> dict[str, int]:
 
 
 def test_the_ledger_sums_to_the_bytes_of_the_folder(ledger: str, store: Path) -> None:
-    assert ledger.startswith("store: 12 facts in faiss-s-Flat\n")
+    assert ledger.startswith("store: 12 facts in faiss-s-Flat, built in ")
     files = {path.name: path.stat().st_size for path in store.iterdir()}
     counted = numbers(ledger)
     assert counted["storage_bytes"] + counted["maintain_bytes"] + counted["value_bytes"] == sum(files.values())
@@ -190,3 +190,34 @@ def test_a_sealed_folder_that_is_no_store_of_facts_is_not_searched(tmp_path: Pat
     write_sealed(tmp_path / "other", {"a.bin": b"1"}, kind="test", meta={})
     with pytest.raises(UserError, match="other: is no store of facts"):
         stores.search(tmp_path / "other", "Where?", top=1)
+
+
+def test_a_planned_index_is_built_and_keeps_its_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [f"{first}{second}" for first in ("Al", "Bo", "Ca", "De", "Er") for second in ("da", "len", "mir", "sor")]
+    rows = "".join(f"{name},colour,{'red' if row % 3 else 'green'}\n" for row, name in enumerate(names))
+    (tmp_path / "facts.csv").write_text("subject,relation,value\n" + rows)
+    asked = {
+        "facts": "facts.csv",
+        "phrasings": None,
+        "columns": [],
+        "rotate_to": None,
+    }
+    said = stores.build(tmp_path / "s", factory="auto: bytes<=400 per fact", key_by="statement", **asked)  # type: ignore[arg-type]
+    expected = re.search(r"auto: bytes<=400 per fact: (\S+): ([\d,]+) bytes", said)
+    assert expected is not None
+    assert re.search(rf"storage_bytes +{expected[2]} ", said)
+    assert re.search(r"; \d+ indexes were tried", said)
+    assert re.search(r"recall@1 \d\.\d{3} against exact search \(20 questions asked\)", said)
+    turned = stores.build(tmp_path / "q", factory="Flat", key_by="question", num_shards=3, **asked)  # type: ignore[arg-type]
+    assert "recall@1 1.000 against exact search (20 statements asked)" in turned
+    with pytest.raises(UserError, match="the smallest is"):
+        stores.build(tmp_path / "n", factory="auto: bytes<=1 per fact", key_by="statement", **asked)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="chooses its own rotation"):
+        stores.build(
+            tmp_path / "n",
+            factory="auto: bytes<=9",
+            key_by="statement",
+            **{**asked, "rotate_to": 16},  # type: ignore[arg-type]
+        )
+    assert not (tmp_path / "n").exists()

@@ -1,0 +1,52 @@
+"""Plans of an index for a set of facts, and the recall of a store against exact search, asked by the facts' own texts.
+
+Shape legend: N facts, D dimensions.
+"""
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from retrieval.bit_packing import packed_size
+from retrieval.chunk_store import ChunkStore
+from retrieval.plan_request import PlanRequest
+from retrieval.planner import Plan, plan, recall_at_1
+from retromem.seam import Facts
+
+_MOST_ASKED = 6_000
+
+KeyBy = Literal["question", "statement"]
+
+
+def plan_for(request: PlanRequest, facts: Facts, key_by: KeyBy) -> Plan:
+    """The index for these facts. Statements that are stored are asked by the written question, and the other way round.
+
+    Refused where none meets the limits.
+    """
+    assert facts.statements is not None, "one of the two is stored, the other asked"
+    statements, questions = facts.statements.key_vectors(), facts.cues[0].key_vectors()
+    stored, asked = (statements, questions) if key_by == "statement" else (questions, statements)
+    return plan(request, stored, asked, payload_bytes=_payload_bytes(facts))
+
+
+def _payload_bytes(facts: Facts) -> int:
+    """Of the labels, at the bits of each relation, and of the counts of the relations where there are several."""
+    candidates_R = facts.values.num_candidates_R()
+    assert facts.statements is not None
+    counts_R = np.bincount(facts.statements.relation_ids_Q, minlength=len(candidates_R))
+    bits = [math.ceil(math.log2(max(1, count))) for count in candidates_R.tolist()]
+    labels = sum(packed_size(count, width) for count, width in zip(counts_R.tolist(), bits, strict=True))
+    return labels + (4 * len(bits) if len(bits) > 1 else 0)
+
+
+def recall_of(folder: Path, facts: Facts, key_by: KeyBy) -> tuple[int, int]:
+    """Facts whose text finds, in a store of them, what exact search finds; and all that were asked, drawn by a seed."""
+    store = ChunkStore.open(folder, verify=False)  # it was written a moment ago
+    asked_by = facts.cues[0] if key_by == "statement" else facts.statements
+    assert asked_by is not None, "one of the two is stored, the other asked"
+    rows = np.random.default_rng(1).permutation(len(facts))[:_MOST_ASKED]
+    queries_QD = np.ascontiguousarray(asked_by.key_vectors()[rows])
+    vectors_ND = np.concatenate([segment.chunks.vectors_ND for segment in store.segments])
+    return recall_at_1(store.search(queries_QD, 1)[0][:, 0], vectors_ND, queries_QD), len(rows)

@@ -1,0 +1,184 @@
+"""Plans: bytes against what FAISS writes, recall against what a whole store finds, refusals that name the nearest."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy import ndarray
+
+from retrieval.errors import Refused, UserError
+from retrieval.plan_candidates import bytes_of, families
+from retrieval.plan_request import PlanRequest, is_request, parse_request
+from retrieval.planner import Pilot, plan, recall_at_1
+from retrieval.recall_law import PRIOR_SLOPE, Sampled, recall_at, slope_of
+from retrieval.vector_index import IndexSpec, VectorIndex
+
+DIM = 32
+
+
+def unit(num: int, seed: int = 0) -> ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((num, DIM)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def asked(vectors: ndarray, noise: float = 0.4) -> ndarray:
+    """Questions: the vectors, disturbed."""
+    questions = vectors + noise * unit(len(vectors), seed=1)
+    return np.asarray(questions / np.linalg.norm(questions, axis=1, keepdims=True), dtype=np.float32)
+
+
+def index_of(spec: IndexSpec, vectors: ndarray) -> VectorIndex:
+    index = VectorIndex(spec, vectors.shape[1])
+    index.add(vectors)
+    return index
+
+
+@given(
+    max_bytes=st.floats(0.5, 1e9),
+    per_fact=st.booleans(),
+    min_recall=st.one_of(st.none(), st.floats(0.01, 1)),
+    max_ms=st.one_of(st.none(), st.floats(0.01, 1e3)),
+)
+def test_a_request_is_read_as_it_was_written(
+    max_bytes: float, per_fact: bool, min_recall: float | None, max_ms: float | None
+) -> None:
+    parts = [f"bytes<={max_bytes!r}{' per fact' if per_fact else ''}"]
+    parts += [] if min_recall is None else [f"recall >= {min_recall!r}"]
+    parts += [] if max_ms is None else [f"ms<={max_ms!r}"]
+    request = parse_request("auto: " + ", ".join(parts))
+    assert request == PlanRequest(max_bytes=max_bytes, per_fact=per_fact, min_recall=min_recall, max_ms=max_ms)
+    assert request.bytes_for(10) == (10 * max_bytes if per_fact else max_bytes)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("auto:", "'' is no limit"),
+        ("auto: bytes<64", "'bytes<64' is no limit"),
+        ("auto: bytes>=64", "no limit"),
+        ("auto: recall<=.9", "no limit"),
+        ("auto: recall>=.9 per fact", "no limit"),
+        ("auto: bytes<=6-4", "no limit"),
+        ("auto: speed<=3", "no limit; write 'auto: bytes<=64 per fact, recall>=0.95, ms<=2'"),
+        ("auto: recall>=1.5", "recall must be more than 0 and at most 1, not 1.5"),
+        ("auto: bytes<=0", "bytes must be more than 0"),
+        ("auto: ms<=1, ms<=2", "ms is limited twice"),
+    ],
+)
+def test_what_is_no_request_is_one_line(index: str, message: str) -> None:
+    assert is_request(index)
+    with pytest.raises(UserError, match=message):
+        parse_request(index)
+
+
+def test_names_of_indexes_are_no_requests() -> None:
+    assert not any(is_request(name) for name in ("Flat", "PQ48np", "automatic"))
+
+
+@pytest.mark.parametrize("dim", [32, 384])
+def test_bytes_of_every_candidate_are_those_that_faiss_writes(dim: int) -> None:
+    num = 300
+    vectors = np.random.default_rng(0).standard_normal((num, dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for specs in families(dim, num, graphs=True).values():
+        for spec in specs:
+            expected, measured = bytes_of(spec, dim, num), len(index_of(spec, vectors).storage())
+            assert measured == pytest.approx(expected, rel=0.01 if "HNSW" in spec.factory else 0, abs=0), spec.label
+
+
+def test_families_rise_in_bytes_and_leave_out_what_would_be_all_codebook() -> None:
+    small, large = families(384, 1000, graphs=False), families(384, 10**6, graphs=False)
+    assert "PQ np" not in small
+    assert [spec.factory for spec in large["PQ np"]][-1] == "PQ192np"
+    for specs in large.values():
+        sizes = [bytes_of(spec, 384, 10**6) for spec in specs]
+        assert sizes == sorted(sizes)
+    assert "HNSW" not in large
+
+
+@given(level=st.floats(-8, 0), slope=st.floats(0, 1), doublings=st.integers(1, 6))
+def test_the_law_is_followed_where_samples_are_large(level: float, slope: float, doublings: int) -> None:
+    def share(size: float) -> float:
+        return 1 / (1 + math.exp(-(level + slope * math.log2(size / 4096))))
+
+    samples = [
+        Sampled(num_vectors=size, asked=10**9, found=round(10**9 * (1 - share(size)))) for size in (4096, 8192, 16384)
+    ]
+    whole = 16384 * 2**doublings
+    assert slope_of(samples) == pytest.approx(slope, abs=0.01)
+    assert recall_at(whole, samples) == pytest.approx(1 - share(whole), abs=0.005)
+    assert recall_at(16384, samples) == samples[-1].found / 10**9
+
+
+def test_without_misses_the_slope_is_that_of_other_sets() -> None:
+    samples = [Sampled(num_vectors=size, asked=50, found=50) for size in (1000, 2000, 4000)]
+    assert slope_of(samples) == pytest.approx(PRIOR_SLOPE, abs=0.1)
+    assert recall_at(4000, samples) == 1.0
+    assert 0.9 < recall_at(16_000, samples) < 1.0
+
+
+def test_recall_is_counted_against_brute_force() -> None:
+    vectors, queries = unit(500), asked(unit(500), noise=1.5)
+    answers = index_of(IndexSpec(factory="LSH", rotate_to=16), vectors).search(queries, 1)[0][:, 0]
+    best = (queries @ vectors.T).argmax(axis=1)
+    assert recall_at_1(answers, vectors, queries) == (answers == best).sum()
+    assert recall_at_1(best, vectors, queries) == 500
+    assert recall_at_1(np.full(500, -1), vectors, queries) == 0
+
+
+def test_a_small_store_is_tried_whole_and_a_large_one_carried_on() -> None:
+    vectors, spec = unit(6000), IndexSpec(factory="LSH", rotate_to=64)
+    questions = asked(vectors, noise=0.9)
+    whole = Pilot(vectors, questions).expected(spec, 0, thoroughly=True)
+    answers = index_of(spec, vectors).search(questions, 1)[0][:, 0]
+    measured = recall_at_1(answers, vectors, questions) / 6000
+    assert whole.recall_at_1 == pytest.approx(measured, abs=0.01)
+    part = Pilot(vectors, questions, most_sampled=2000)
+    assert part.sizes == [500, 1000, 2000]
+    carried = part.expected(spec, 0, thoroughly=True).recall_at_1
+    assert carried == pytest.approx(measured, abs=0.04)  # 500 questions, and 1.6 doublings on
+    assert 0.5 < measured < 0.97
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    ["auto: bytes<=12 per fact", "auto: recall>=0.9", "auto: bytes<=100 per fact, recall>=0.8", "auto: ms<=1000"],
+)
+def test_what_is_chosen_keeps_the_limits_and_is_the_best_of_what_was_tried(request_text: str) -> None:
+    vectors, request = unit(1500), parse_request(request_text)
+    made = plan(request, vectors, asked(vectors), payload_bytes=100)
+    chosen = made.chosen
+    assert chosen.storage_bytes == len(index_of(chosen.spec, vectors).storage()) + 100
+    limit = request.bytes_for(1500) or math.inf
+    assert chosen.storage_bytes <= limit
+    within = [
+        found
+        for found in made.tried
+        if found.storage_bytes <= limit and (request.max_ms is None or found.query_ms <= request.max_ms)
+    ]
+    if request.min_recall is None:
+        assert chosen.recall_at_1 >= max(found.recall_at_1 for found in within) - 0.0011
+    else:
+        assert chosen.recall_at_1 >= request.min_recall
+        good = [found for found in within if found.recall_at_1 >= request.min_recall]
+        assert chosen.storage_bytes == min(found.storage_bytes for found in good)
+    assert made.sampled == made.asked == 1500
+
+
+@pytest.mark.parametrize(
+    ("request_text", "message"),
+    [
+        ("auto: bytes<=1 per fact", r"no index holds 400 facts in 400 bytes; the smallest is .* a fact\)"),
+        (
+            "auto: bytes<=4 per fact, recall>=0.999",
+            r"no index within these limits reaches recall 0.999; the nearest is",
+        ),
+        ("auto: ms<=0.000001", "no index answers within 1e-06 ms here; the fastest is"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_with_the_nearest_that_can(request_text: str, message: str) -> None:
+    vectors = unit(400)
+    with pytest.raises(Refused, match=message):
+        plan(parse_request(request_text), vectors, asked(vectors), payload_bytes=0)
