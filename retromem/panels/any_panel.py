@@ -11,7 +11,9 @@ from retromem.panels.limits.overload import OverloadConfig
 from retromem.panels.limits.rank_limits import RankLimitsConfig
 from retromem.panels.limits.ranks_in_training import RanksInTrainingConfig
 from retromem.panels.limits.reworded_capacity import RewordedCapacityConfig
+from retromem.panels.retrieval.change_prices import ChangePricesConfig
 from retromem.panels.retrieval.embedding_limits import EmbeddingLimitsConfig
+from retromem.panels.retrieval.index_recall import IndexRecallConfig
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 from retromem.panels.theory.key_sparsity import KeySparsityConfig
 from retromem.panels.theory.neurons import NeuronsConfig
@@ -46,4 +48,6 @@ AnyPanelConfig = (
     | CodeDimensionConfig
     | EncoderKeysConfig
     | EmbeddingLimitsConfig
+    | IndexRecallConfig
+    | ChangePricesConfig
 )

@@ -130,7 +130,7 @@ def test_recall_is_counted_against_brute_force() -> None:
 
 def test_a_small_store_is_tried_whole_and_a_large_one_carried_on() -> None:
     vectors, spec = unit(6000), IndexSpec(factory="LSH", rotate_to=64)
-    questions = asked(vectors, noise=0.9)
+    questions = asked(vectors, noise=0.65)
     whole = Pilot(vectors, questions).expected(spec, 0, thoroughly=True)
     answers = index_of(spec, vectors).search(questions, 1)[0][:, 0]
     measured = recall_at_1(answers, vectors, questions) / 6000

@@ -1,0 +1,61 @@
+"""Recall against a full ranking, on keys that need no encoder."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from retrieval.errors import UserError
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.text_keys import Template
+from retromem.panels.retrieval.index_recall import IndexRecallConfig, spec_of
+
+
+class LetterPairs:
+    """Counts of pairs of letters: near for texts that share words, made without a model."""
+
+    encoder_hash = "letters"
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> np.ndarray:
+        keys = np.zeros((len(texts), 256), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for first, second in pairwise(text):
+                keys[row, (31 * ord(first) + ord(second)) % 256] += 1
+        return keys / np.linalg.norm(keys, axis=1, keepdims=True)
+
+
+def encoded(knowledge: KnowledgeSet) -> KnowledgeSet:
+    return knowledge.with_keys(LetterPairs())
+
+
+def test_names_of_indexes() -> None:
+    assert spec_of("rot64-LSH").label == "rot64-LSH"
+    assert spec_of("HNSW16,SQ8").label == "HNSW16,SQ8"
+    assert spec_of("rot-LSH").factory == "rot-LSH"
+
+
+def test_recall_is_that_of_a_full_ranking() -> None:
+    config = IndexRecallConfig(indexes=("Flat", "rot64-LSH", "PQ16np"), num_facts=(100, 300))
+    points = config.measure(0, encoded)
+    by_name = {(point.quantity, point.series, point.x): point.y for point in points}
+    assert ("bytes_a_fact", "PQ16np", 100.0) not in by_name  # too few to train its codebook
+    part = encoded(config.text_sets(0)[0]).prefix(300)
+    facts, asked = part.facts(), part.ask("heldout", num=2000)
+    scores = asked.queries.key_vectors() @ facts.cues[0].key_vectors().T
+    own = (facts.ids_N[None, :] == asked.fact_ids_Q[:, None]).argmax(axis=1)
+    place = (scores > np.take_along_axis(scores, own[:, None], axis=1) + 1e-6).sum(axis=1)
+    for rank in (1, 2, 5, 10):
+        expected = float((place < rank).mean())
+        assert by_name[f"recall_at_{rank}, heldout", "Flat", 300.0] == pytest.approx(expected, abs=0.01)
+    assert by_name["recall_at_1, identical", "Flat", 300.0] > 0.98
+    assert by_name["recall_at_1, heldout", "rot64-LSH", 300.0] <= by_name["recall_at_10, heldout", "rot64-LSH", 300.0]
+    assert by_name["bytes_a_fact", "Flat", 300.0] == pytest.approx(4 * 256, rel=0.01)
+    page = config.page(points)
+    assert [line[0].text for line in page.tables[0].blocks[0][1]] == ["Flat", "rot64-LSH", "PQ16np"]
+    assert "heldout" in page.finding
+
+
+def test_an_index_that_is_none_is_said_before_anything_is_encoded() -> None:
+    with pytest.raises(UserError, match="rotate_to"):
+        IndexRecallConfig(indexes=("rot0-LSH",))
