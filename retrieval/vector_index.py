@@ -74,6 +74,15 @@ def _random_rotation(dim: int, to: int, seed: int) -> Float64[ndarray, "D E"]:
     return rotation
 
 
+def _norms(vectors_ND: ndarray) -> ndarray:
+    """By FAISS, on all threads: numpy's would take a third of the time of building a Flat index."""
+    from retrieval._faiss import faiss
+
+    norms_N = np.empty(len(vectors_ND), dtype=np.float32)
+    faiss.fvec_norms_L2(faiss.swig_ptr(norms_N), faiss.swig_ptr(vectors_ND), vectors_ND.shape[1], len(vectors_ND))
+    return norms_N
+
+
 class VectorIndex:
     """One FAISS index over unit vectors, by inner product, whose vectors may lie in groups.
 
@@ -153,7 +162,7 @@ class VectorIndex:
             raise ValueError("there are no vectors to store")
         if not vectors_ND.flags.c_contiguous:
             raise ValueError("vectors do not lie row after row; use np.ascontiguousarray")
-        norms_N = np.linalg.norm(vectors_ND, axis=1)
+        norms_N = _norms(vectors_ND)
         if not np.isfinite(norms_N).all():
             raise ValueError(f"vector {np.flatnonzero(~np.isfinite(norms_N))[0]} holds NaN or infinity")
         if (off_N := np.abs(norms_N - 1)).max() > _UNIT_NORM_TOLERANCE:
