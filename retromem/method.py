@@ -12,6 +12,7 @@ _PACKAGES = (
     "lightning",
     "faiss-cpu",
     "faiss-gpu",
+    "bm25s",
     "sentence-transformers",
     "transformers",
     "datasets",

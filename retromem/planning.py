@@ -3,7 +3,6 @@
 Shape legend: N facts, D dimensions.
 """
 
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from retrieval.bit_packing import packed_size
 from retrieval.chunk_store import ChunkStore
 from retrieval.plan_request import PlanRequest
 from retrieval.planner import Plan, plan, recall_at_1
+from retromem.memories.store_memory import label_bits
 from retromem.seam import Facts
 
 _MOST_ASKED = 6_000
@@ -33,10 +33,9 @@ def plan_for(request: PlanRequest, facts: Facts, key_by: KeyBy) -> Plan:
 
 def _payload_bytes(facts: Facts) -> int:
     """Of the labels, at the bits of each relation, and of the counts of the relations where there are several."""
-    candidates_R = facts.values.num_candidates_R()
+    bits = label_bits(facts.values)
     assert facts.statements is not None
-    counts_R = np.bincount(facts.statements.relation_ids_Q, minlength=len(candidates_R))
-    bits = [math.ceil(math.log2(max(1, count))) for count in candidates_R.tolist()]
+    counts_R = np.bincount(facts.statements.relation_ids_Q, minlength=len(bits))
     labels = sum(packed_size(count, width) for count, width in zip(counts_R.tolist(), bits, strict=True))
     return labels + (4 * len(bits) if len(bits) > 1 else 0)
 

@@ -4,6 +4,7 @@ from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
+from retromem.memories.lexical_memory import LexicalMemoryConfig
 from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.sign_memory import SignMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
@@ -16,6 +17,7 @@ AnyMemoryConfig = (
     | ClosedFormMemoryConfig
     | SignMemoryConfig
     | FaissMemoryConfig
+    | LexicalMemoryConfig
     | PairedMemoryConfig
     | FrequencyConfig
     | StaticFunctionConfig

@@ -43,7 +43,7 @@ def build_store(
     ids = np.concatenate([facts.ids_N | number for number in range(len(sources))])
     labels = np.tile(facts.value_ids_N, len(sources)) - np.asarray(values.starts)[relation_ids]
     texts = None if sources[0].texts is None else [text for source in sources for text in source.texts or ()]
-    bits = [math.ceil(math.log2(max(1, count))) for count in values.num_candidates_R().tolist()]
+    bits = label_bits(values)
     chunks = Chunks(
         ids_N=ids[order],
         vectors_ND=np.ascontiguousarray(np.concatenate([source.key_vectors() for source in sources])[order]),
@@ -55,6 +55,11 @@ def build_store(
     made_by = sources[0].encoder_hash
     encoder = EncoderId(name=encoder_name, revision=made_by) if made_by else None
     return ChunkStore.build(chunks, spec, encoder, num_shards=num_shards)
+
+
+def label_bits(values: ValueTable) -> list[int]:
+    """Bits of a value's label, for each relation."""
+    return [math.ceil(math.log2(max(1, count))) for count in values.num_candidates_R().tolist()]
 
 
 def fact_ids_of_chunks(store: ChunkStore) -> Int64[ndarray, " N"]:

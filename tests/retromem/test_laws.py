@@ -24,6 +24,7 @@ from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemory, FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemory, FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
+from retromem.memories.lexical_memory import LexicalMemoryConfig
 from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
 from retromem.memories.ranking import BLOCK
 from retromem.memories.sign_memory import SignMemoryConfig
@@ -71,6 +72,8 @@ ON_TEXT = [
     FaissMemoryConfig(factory="LSH", rotate_to=64),
     PairedMemoryConfig(ffn=DenseConfig(width=8), chunks=2, training=SHORT),
     PairedMemoryConfig(ffn=DenseConfig(width=8), neighbours="random", training=SHORT),
+    LexicalMemoryConfig(),
+    LexicalMemoryConfig(key_by="statement", k1=0.9, b=0.4),
     FrequencyConfig(),
     StaticFunctionConfig(),
 ]

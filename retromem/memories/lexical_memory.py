@@ -1,0 +1,164 @@
+"""Facts in a lexical index: a question finds the text with which it shares the rarest words. No encoder, no vector.
+
+Shape legend: N chunks, Q queries, B block, M candidates of a relation.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from retrieval.chunks import Chunks, npy_bytes, pack_payload, unpack_payload
+from retrieval.errors import Refused
+from retrieval.lexical_index import LexicalIndex, LexicalSpec
+from retrieval.sealed_folder import verify_sealed
+from retromem.memories.ranking import rank_candidates
+from retromem.memories.saved import SavedFiles, load_calibration, load_values
+from retromem.memories.store_memory import label_bits
+from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, WriteCost
+
+_INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexicalMemoryConfig:
+    """BM25 over the questions (as index-q) or the statements (as index-s)."""
+
+    memory: Literal["bm25"] = "bm25"
+    key_by: Literal["question", "statement"] = "question"
+    """whose texts are stored"""
+    method: Literal["lucene", "robertson", "atire"] = "lucene"
+    """which of the formulas called BM25"""
+    k1: float = 1.5
+    """how soon a repeated word adds no more"""
+    b: float = 0.75
+    """how much longer texts are discounted"""
+
+    @property
+    def spec(self) -> LexicalSpec:
+        return LexicalSpec(method=self.method, k1=self.k1, b=self.b)
+
+    @property
+    def name(self) -> str:
+        return self.family + self.spec.label.removeprefix("bm25")
+
+    @property
+    def family(self) -> str:
+        return "bm25-q" if self.key_by == "question" else "bm25-s"
+
+    @property
+    def reads_statements(self) -> bool:
+        return self.key_by == "statement"
+
+    def build(self, *, seed: int) -> "LexicalMemory":
+        return LexicalMemory(self)
+
+
+class LexicalMemory:
+    """The best chunk of the question's relation speaks for its value; a question that shares no word gets no answer."""
+
+    side: ClassVar[Side] = "retrieval"
+
+    def __init__(self, config: LexicalMemoryConfig) -> None:
+        self.config = config
+        self.calibration = b""
+        self._index: LexicalIndex | None = None
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def write(self, facts: Facts) -> WriteCost:
+        """Index the texts. Refused for facts without any."""
+        assert self._index is None, "a memory is written once"
+        start = time.perf_counter()
+        sources = [facts.statements] if self.config.reads_statements else list(facts.cues)
+        texts = [text for source in sources for text in (source.texts or () if source else ())]
+        if len(texts) != len(facts) * len(sources):
+            raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
+        relation_ids = np.concatenate([source.relation_ids_Q for source in sources if source])
+        order = np.argsort(relation_ids, kind="stable")
+        ids = np.concatenate([facts.ids_N | number for number in range(len(sources))])
+        labels = np.tile(facts.value_ids_N, len(sources)) - np.asarray(facts.values.starts)[relation_ids]
+        self._values, self._texts = facts.values, [texts[row] for row in order]
+        self._know(labels[order], relation_ids[order], ids[order])
+        self._index = LexicalIndex.build(self._texts, self.config.spec)
+        return WriteCost(
+            seconds=time.perf_counter() - start,
+            texts_encoded=0,
+            flops=float("nan"),
+            exposures=1.0,
+            optimizer_steps=0,
+        )
+
+    def _know(self, labels_N: ndarray, groups_N: ndarray, ids_N: ndarray) -> None:
+        self._labels_N, self._groups_N, self._ids_N = labels_N, groups_N, ids_N
+        self._starts = np.searchsorted(groups_N, np.arange(len(self._values.relations) + 1))
+
+    def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
+        index, starts, texts = self._index, self._values.starts, queries.texts
+        assert index is not None, "write or load before recall"
+        assert texts is not None, "a lexical index is asked in words"
+        found_Q = np.full(len(queries), -1, dtype=np.int64)
+
+        def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
+            window = range(int(self._starts[relation]), int(self._starts[relation + 1]))
+            positions_B = index.search([texts[row] for row in rows.tolist()], 1, window)[0][:, 0]
+            found_Q[rows] = positions_B
+            log_BM = np.full((len(rows), starts[relation + 1] - starts[relation]), -np.inf, dtype=np.float32)
+            answered = np.flatnonzero(positions_B >= 0)
+            log_BM[answered, self._labels_N[positions_B[answered]]] = 0.0
+            return log_BM
+
+        def fact_ids(rows: Int64[ndarray, " B"], value_ids_BK: Int64[ndarray, "B K"]) -> Int64[ndarray, "B K"]:
+            ids_B = self._ids_N[found_Q[rows]] & ~np.int64(MAX_WORDINGS - 1)
+            return np.where(value_ids_BK >= 0, ids_B[:, None], -1)
+
+        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score, fact_ids=fact_ids)
+
+    def _files(self) -> SavedFiles:
+        assert self._index is not None
+        bits = label_bits(self._values)
+        payload = pack_payload(
+            Chunks(
+                ids_N=self._ids_N,
+                vectors_ND=np.zeros((len(self._ids_N), 0), dtype=np.float32),
+                labels_N=self._labels_N,
+                groups_N=self._groups_N,
+                label_bits_G=bits,
+            )
+        )
+        files = SavedFiles("lexical", {"config": asdict(self.config)}, self._values, self.calibration)
+        files.add(_INDEX, Part.STORAGE, self._index.storage())
+        files.add(_PAYLOAD, Part.STORAGE, payload)
+        files.add(_IDS, Part.MAINTAIN, npy_bytes(self._ids_N))
+        files.add(_TEXTS, Part.MAINTAIN, "\n".join(text.replace("\n", " ") for text in self._texts).encode())
+        return files
+
+    def footprint(self) -> Footprint:
+        files = self._files()
+        return files.footprint(resident_bytes=files.footprint().storage_bytes)
+
+    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "LexicalMemory":
+        """Its files are compressed: one flipped bit and they cannot be read."""
+        raise NotImplementedError("a compressed lexical index has no codes whose bits could be flipped alone")
+
+    def save(self, folder: Path) -> None:
+        self._files().write(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "LexicalMemory":
+        meta = verify_sealed(folder, "lexical")["meta"]
+        memory = cls(LexicalMemoryConfig(**meta["config"]))
+        memory._values = load_values(folder, meta)
+        ids_N = np.load(folder / _IDS, allow_pickle=False)
+        labels_N, groups_N = unpack_payload((folder / _PAYLOAD).read_bytes(), len(ids_N), label_bits(memory._values))
+        memory._know(labels_N, groups_N, ids_N)
+        memory._texts = (folder / _TEXTS).read_text(encoding="utf-8").split("\n")
+        memory._index = LexicalIndex.from_storage((folder / _INDEX).read_bytes())
+        memory.calibration = load_calibration(folder)
+        return memory

@@ -1,0 +1,85 @@
+"""BM25 against its formula, written out."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.errors import UserError
+from retrieval.lexical_index import LexicalIndex, LexicalSpec
+
+WORDS = ["ada", "bor", "cid", "dom", "eva"]
+texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
+
+
+def formula(stored: list[str], query: str, k1: float, b: float) -> list[float]:
+    """Lucene's: idf ln(1 + (N - n + .5) / (n + .5)) times tf / (tf + k1 (1 - b + b length / mean length))."""
+    words = [re.findall(r"\w\w+", text.lower()) for text in stored]
+    mean = sum(map(len, words)) / len(words)
+    scores = []
+    for of_text in words:
+        score = 0.0
+        for word in re.findall(r"\w\w+", query.lower()):
+            having = sum(word in other for other in words)
+            idf = math.log(1 + (len(words) - having + 0.5) / (having + 0.5))
+            frequency = of_text.count(word)
+            if not frequency:
+                continue
+            score += idf * frequency / (frequency + k1 * (1 - b + b * len(of_text) / mean))
+        scores.append(score)
+    return scores
+
+
+@given(
+    stored=st.lists(texts, min_size=1, max_size=12),
+    query=st.lists(st.sampled_from([*WORDS, "unknown"]), max_size=4).map(" ".join),
+    k=st.integers(1, 15),
+    k1=st.sampled_from([0.0, 0.9, 1.5]),
+    b=st.sampled_from([0.0, 0.4, 1.0]),
+    start=st.integers(0, 5),
+)
+def test_answers_are_those_of_the_formula(
+    stored: list[str], query: str, k: int, k1: float, b: float, start: int
+) -> None:
+    index = LexicalIndex.build(stored, LexicalSpec(k1=k1, b=b))
+    window = range(min(start, len(stored)), len(stored))
+    expected = formula(stored, query, k1, b)
+    again = LexicalIndex.from_storage(index.storage())
+    positions, scores = index.search([query], k, window)
+    found = [position for position in positions[0].tolist() if position >= 0]
+    matching = [position for position in window if expected[position] > 0]
+    assert len(found) == min(k, len(matching))
+    for place, position in enumerate(found):
+        assert scores[0, place] == pytest.approx(expected[position], rel=1e-5)
+    # Equal scores may differ in their last bit; what is left out is no better than what was found.
+    left = [expected[position] for position in matching if position not in found]
+    assert not left or max(left) <= min(expected[position] for position in found) + 1e-5
+    for one, other in zip(again.search([query], k, window), (positions, scores), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert again.storage() == index.storage()
+
+
+def test_ties_go_to_the_smaller_position_and_words_alone_count() -> None:
+    index = LexicalIndex.build(["Who likes Tea?", "who LIKES tea", "He likes coffee."], LexicalSpec())
+    positions, scores = index.search(["TEA!", "nothing known", ""], 3)
+    assert positions.tolist() == [[0, 1, -1], [-1, -1, -1], [-1, -1, -1]]
+    assert scores[0, 0] == scores[0, 1] > 0 == scores[0, 2]
+
+
+def test_names_and_dials() -> None:
+    assert LexicalSpec().label == "bm25"
+    assert LexicalSpec(method="atire", k1=0.9, b=0.4).label == "bm25-atire-k0.9-b0.4"
+    with pytest.raises(UserError, match="b between 0 and 1, not 1.5 and 2"):
+        LexicalSpec(b=2.0)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"x" * 100])
+def test_what_is_no_lexical_index_is_one_line(damage: bytes) -> None:
+    with pytest.raises(UserError, match="the stored lexical index cannot be read"):
+        LexicalIndex.from_storage(damage)
+    whole = LexicalIndex.build(["one text"], LexicalSpec()).storage()
+    with pytest.raises(UserError, match="the stored lexical index cannot be read"):
+        LexicalIndex.from_storage(whole[:-20])
