@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 # Address of another index of torch wheels (a CPU or CUDA build), if the default one does not suit.
 TORCH_INDEX ?=
-VARIABLES := CONFIG TIER FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS OUT ONLY PYTHON TORCH_INDEX
+VARIABLES := CONFIG TIER LIMIT_SMALL FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS OUT ONLY PYTHON TORCH_INDEX
 export $(VARIABLES)
 # Make would expand a `$` in them once more.
 $(foreach name,$(VARIABLES),$(eval override $(name) := $$(value $(name))))
@@ -60,8 +60,8 @@ report: .venv/.cpu ## compare weights and index, write reports/<name>/index.html
 experiment: report ## the same, by the name of what it runs: CONFIG=... SET="a.b=c d.e=f"
 
 .PHONY: reproduce
-reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones
-	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"}
+reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones, LIMIT_SMALL=folder
+	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"}
 
 .PHONY: index
 index: .venv/.cpu ## build a store from FACTS into OUT and print its ledger

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -105,7 +106,7 @@ class LexicalIndex:
                     "indptr": stored["starts"].astype(np.int64),
                     "num_docs": num_texts,
                 }
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise UserError(f"the stored lexical index cannot be read ({error}); build the store again") from error
         bm25.vocab_dict = {word: number for number, word in enumerate(words)}
         bm25.unique_token_ids_set = set(bm25.vocab_dict.values())

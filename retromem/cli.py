@@ -3,7 +3,7 @@
     python -m retromem compare [CONFIG] [--facts FILE] [--phrasings FILE] [--name NAME] [--section.field VALUE ...]
     python -m retromem index build | verify | search STORE
     python -m retromem report RUN_FOLDER
-    python -m retromem reproduce [--tier full]
+    python -m retromem reproduce [--tier full] [--limit-small FOLDER]
     python -m retromem bench | doctor
 
 A user's mistake is one line on stderr and exit status 2; Ctrl-C is 130; every other exception keeps its traceback.
@@ -170,6 +170,7 @@ def _parser() -> "ArgumentParser":
 
     again = new(description="Measure published numbers again, each in its own setting, and set ours beside them.")
     again.add_argument("--tier", type=str, default="quick", help="quick (default: minutes) or full (hours)")
+    again.add_argument("--limit-small", type=str, help="folder of LIMIT-small, for the row of BM25 on it")
     again.add_argument("--workers", type=_count, help="processes; one a core where empty")
     commands.add_subcommand("reproduce", again, help="measure published numbers again")
 
@@ -227,7 +228,7 @@ def _reproduce(chosen: Any, command: str) -> None:
 
     folder = Path("reports/reproduce")
     rows = reproduce(
-        claims_of(chosen.tier),
+        claims_of(chosen.tier, limit_small=Path(chosen.limit_small) if chosen.limit_small else None),
         folder,
         command=command,
         num_workers=chosen.workers or num_cores(),

@@ -18,14 +18,18 @@ from retromem.run_cells import prepare_workers
 TIERS: tuple[Tier, ...] = get_args(Tier)
 
 
-def claims_of(tier: str) -> list[Claim]:
-    """Every claim of the tier; full holds the quick ones too. UserError for another name."""
+def claims_of(tier: str, *, limit_small: Path | None = None) -> list[Claim]:
+    """Every claim of the tier; full holds the quick ones too. UserError for another name.
+
+    `limit_small`: the folder with LIMIT-small, which is not ours to ship; without it its row is left out.
+    """
     from retromem.reproduce import (
         elhage,
         faiss_bytes,
         hanin_rolnick,
         independent_trial,
         krauth_mezard,
+        limit_small_words,
         linsefors_bushnaq,
         moment_curve_sets,
         nichani,
@@ -36,7 +40,9 @@ def claims_of(tier: str) -> list[Claim]:
         raise UserError(f"TIER={tier}: is no tier; name one of {', '.join(TIERS)}")
     of_weights = (nichani, linsefors_bushnaq, elhage, hanin_rolnick, krauth_mezard, independent_trial)
     sources = (*of_weights, weller, moment_curve_sets, faiss_bytes)
-    return [claim for source in sources for claim in source.CLAIMS if tier == "full" or claim.tier == "quick"]
+    claims = [claim for source in sources for claim in source.CLAIMS]
+    claims += [limit_small_words.claim_for(limit_small)] if limit_small else []
+    return [claim for claim in claims if tier == "full" or claim.tier == "quick"]
 
 
 def measured(claim: Claim) -> ReproducedRow:
