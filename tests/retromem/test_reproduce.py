@@ -130,7 +130,7 @@ def test_a_killed_worker_costs_numbers_not_the_table(tmp_path):
 @pytest.mark.parametrize(("ours", "status"), [(2.0, None), (3.0, 1)])
 def test_the_command_ends_with_1_where_a_number_is_out_of_its_band(ours, status, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_reproduction, "claims_of", lambda tier: [claim(measure=partial(float, ours))])
+    monkeypatch.setattr(run_reproduction, "claims_of", lambda tier, limit_small: [claim(measure=partial(float, ours))])
     if status is None:
         cli.main(["reproduce"])
     else:
