@@ -45,7 +45,7 @@ class ChangePricesConfig(PanelConfig):
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         names = series_of(points, "seconds, build")
-        lines, dearest = [], 0.0
+        lines, shares, slower = [], [], []
         for name in names:
             cells = [Cell(text=name)]
             build = spread_at(points, "seconds, build", name)
@@ -54,17 +54,23 @@ class ChangePricesConfig(PanelConfig):
                 if seconds and written and build:
                     cells.append(Cell(text=seconds_text(seconds.median), detail=f" {bytes_text(written.median)}"))
                     if change in ("add", "delete", "replace"):
-                        dearest = max(dearest, seconds.median / build.median)
-            slower = spread_at(points, "search_ratio", name)
-            cells.append(Cell(text="" if slower is None else f"{slower.median:.2f}"))
+                        shares.append(seconds.median / build.median)
+            ratio = spread_at(points, "search_ratio", name)
+            assert ratio is not None, "every index that was built was searched"
+            slower.append(ratio.median)
+            cells.append(Cell(text=f"{ratio.median:.2f}"))
             lines.append(cells)
         changed = percent_text(self.share)
         return PanelPage(
             title="The price of a change",
-            answer="A change costs what it touches; its traces cost every search until the store is compacted.",
+            answer=(
+                f"Changing {changed} of a store takes {percent_text(min(shares))} to {percent_text(max(shares))} of "
+                f"the time of building it anew; searches then take {min(slower):.2f} to {max(slower):.2f} times as "
+                "long, until it is compacted."
+            ),
             finding=(
-                f"Adding, deleting or replacing {changed} of {self.num_chunks:,} chunks takes at most "
-                f"{dearest:.2f} of the time of building the store anew."
+                f"Adding, deleting or replacing {changed} of {self.num_chunks:,} chunks takes {min(shares):.3f} to "
+                f"{max(shares):.3f} of the time of building the store anew."
             ),
             explained=[
                 "Stores on disk: what is added becomes a segment of its own, coded by what the first one learnt; what "

@@ -48,10 +48,7 @@ class EmbeddingLimitsConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="What dimensions of an embedding can rank",
-            answer=(
-                "How many documents vectors can rank in every pair is set by dimension, margin, number format and "
-                "optimiser together: no one of them alone is the capacity of an index."
-            ),
+            answer=self._answer(points),
             finding=self._finding(points),
             explained=[
                 "Every pair of N documents is the answer of one query: can the two be its nearest? Free embeddings "
@@ -66,21 +63,21 @@ class EmbeddingLimitsConfig(PanelConfig):
             ],
             charts=[
                 Chart(
-                    title="Documents ranked in every pair",
+                    title="Documents in every pair",
                     quantities=["documents"],
                     x_label="dimensions",
                     y_label="documents",
                     y_scale="log",
                 ),
                 Chart(
-                    title="Moment curve, d = 4: pairs that are lost",
+                    title="Curve, d = 4: pairs lost",
                     quantities=["share_of_pairs_lost"],
                     x_label="documents",
                     y_label="share of pairs lost",
                     x_scale="log",
                 ),
                 Chart(
-                    title="Moment curve, d = 4: the smallest gap",
+                    title="Curve, d = 4: gap",
                     quantities=["margin"],
                     x_label="documents",
                     y_label="gap of inner products",
@@ -90,6 +87,16 @@ class EmbeddingLimitsConfig(PanelConfig):
             ],
         )
 
+    def _answer(self, points: Sequence[Point]) -> str:
+        trained = curve(points, "documents", TRAINED)
+        dim = min(trained, key=lambda dim: (abs(dim - 4), dim))
+        return (
+            f"By training, vectors of {dim:g} dimensions rank every pair of {trained[dim].median:g} documents; by a "
+            f"closed form, those of 4 do of {_most_held(points, 'float64')} in float64 and of "
+            f"{_most_held(points, 'float32')} in float32: dimension, margin, number format and optimiser set the limit "
+            "together."
+        )
+
     def _finding(self, points: Sequence[Point]) -> str:
         trained = curve(points, "documents", TRAINED)
         said = [
@@ -97,11 +104,7 @@ class EmbeddingLimitsConfig(PanelConfig):
             for dim, spread in sorted(trained.items())
             if dim is not None
         ]
-        held = []
-        for name in FORMATS:
-            lost = curve(points, "share_of_pairs_lost", name)
-            whole = [_x(num) for num, spread in lost.items() if spread.median == 0]
-            held.append(f"{name} {max(whole):,.0f}" if whole else f"{name} fewer than {min(map(_x, lost)):g}")
+        held = [f"{name} {_most_held(points, name)}" for name in FORMATS]
         gaps = curve(points, "margin", "moment curve")
         most = max(map(_x, gaps))
         return (
@@ -109,6 +112,13 @@ class EmbeddingLimitsConfig(PanelConfig):
             f"every pair of as many documents as were tried in {', '.join(held)}; at {most:,.0f} documents "
             f"({comb(int(most), 2):,} pairs) its smallest gap is {significant_text(gaps[most].median)}."
         )
+
+
+def _most_held(points: Sequence[Point], number_format: str) -> str:
+    """The most documents no pair of which is lost."""
+    lost = curve(points, "share_of_pairs_lost", number_format)
+    whole = [num for num, spread in lost.items() if spread.median == 0]
+    return f"{max(whole):,.0f}" if whole else f"fewer than {min(lost):g}"
 
 
 def _x(x: float | None) -> float:

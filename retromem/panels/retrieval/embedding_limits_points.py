@@ -35,6 +35,8 @@ def embedding_limits_points(config: "EmbeddingLimitsConfig", seed: int) -> list[
     for num in config.num_documents:
         for name in FORMATS:
             wrong, sets = num_wrong_sets(num, _TOP_K, dtype=getattr(np, name))
-            points.append(Point(quantity="share_of_pairs_lost", series=name, x=float(num), y=wrong / sets))
-        points.append(Point(quantity="margin", series="moment curve", x=float(num), y=smallest_margin(num, _TOP_K)))
+            points.append(Point(quantity="share_of_pairs_lost", series=name, x=float(num), y=wrong / sets, seed=seed))
+        points.append(
+            Point(quantity="margin", series="moment curve", x=float(num), y=smallest_margin(num, _TOP_K), seed=seed)
+        )
     return points
