@@ -7,7 +7,7 @@ import torch
 
 from models.free_embeddings import FreeEmbeddingsConfig, all_sets, answers_all, critical_n, solved
 
-QUICK = FreeEmbeddingsConfig(steps=3000)
+QUICK = FreeEmbeddingsConfig(steps=1000)
 
 
 def test_all_sets_are_every_combination_once():
@@ -39,7 +39,7 @@ def test_in_two_dimensions_only_neighbours_on_the_circle_can_be_a_pair():
     """Four documents on a circle have pairs that are not next to each other: no vectors solve them."""
     assert solved(2, 3, top_k=2, seeds=(0, 1), config=QUICK).any()  # one of them ends in a local minimum
     assert not solved(2, 4, top_k=2, seeds=(0, 1), config=QUICK).any()
-    assert critical_n(2, top_k=2, seeds=(0, 1), config=QUICK, low=2, high=8) == 3
+    assert critical_n(2, top_k=2, seeds=(0, 1), config=QUICK, low=2, high=5) == 3
 
 
 def test_seeds_do_not_depend_on_each_other():

@@ -121,7 +121,7 @@ class CapacitySlopeConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
     """of keys, labels and weights"""
 
-    seconds_expected: ClassVar[float] = 100.0
+    seconds_expected: ClassVar[float] = 1000.0
     """of one seed"""
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from retromem.panels.retrieval.embedding_limits import CUBIC, TRAINED, Embedding
 
 
 def test_a_small_panel_says_where_training_and_number_formats_end() -> None:
-    config = EmbeddingLimitsConfig(dims=(2,), trainings=2, steps=2000, num_documents=(10, 46))
+    config = EmbeddingLimitsConfig(dims=(2,), trainings=2, steps=800, num_documents=(10, 46))
     points = config.measure(0, lambda knowledge: knowledge)
     by_name = {(point.quantity, point.series, point.x): point.y for point in points}
     assert by_name["documents", TRAINED, 2] == 3  # on a circle
