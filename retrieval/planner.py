@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from numpy import ndarray
 
 from retrieval.errors import Refused
+from retrieval.exact_recall import best_similarities, num_nearest
 from retrieval.plan_candidates import bytes_of, families
 from retrieval.plan_request import PlanRequest
 from retrieval.recall_law import Sampled, recall_at
@@ -26,8 +27,6 @@ _MOST_SAMPLED = 32_768
 _SHARES = (4, 2, 1)  # of the sample: nested, the smallest first
 _ROUGHLY, _THOROUGHLY = 1_000, 5_000  # questions; of a share of .95 that is .7 and .3 points of standard error
 _TIMED_QUERIES = 25
-_ROWS_AT_ONCE = 1 << 15
-_TIE = 1e-6  # of a similarity: equal vectors, whose float32 sums differ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +62,6 @@ class Plan:
     """questions asked of it for what was chosen"""
 
 
-def recall_at_1(
-    answers_Q: Int64[ndarray, " Q"], vectors_ND: Float32[ndarray, "N D"], queries_QD: Float32[ndarray, "Q D"]
-) -> int:
-    """Questions whose first answer, a position, is as near as the nearest of all vectors."""
-    best_Q = np.full(len(queries_QD), -np.inf, dtype=np.float32)
-    for start in range(0, len(vectors_ND), _ROWS_AT_ONCE):
-        best_Q = np.maximum(best_Q, (queries_QD @ vectors_ND[start : start + _ROWS_AT_ONCE].T).max(axis=1))
-    return _num_found(answers_Q, vectors_ND, queries_QD, best_Q)
-
-
-def _num_found(answers_Q: ndarray, vectors_ND: ndarray, queries_QD: ndarray, best_Q: ndarray) -> int:
-    similarities_Q = np.einsum("qd,qd->q", queries_QD, vectors_ND[np.maximum(answers_Q, 0)])
-    return int(((answers_Q >= 0) & (similarities_Q >= best_Q - _TIE)).sum())
-
-
 class Pilot:
     """Nested samples of a store and questions of facts that are in all of them."""
 
@@ -101,7 +85,7 @@ class Pilot:
             size: np.ascontiguousarray(questions_ND[rows[: self.sizes[0] if size < num else num]][:_THOROUGHLY])
             for size in self.sizes
         }
-        self._best = {size: (queries @ self._sample_ND[:size].T).max(axis=1) for size, queries in self._asked.items()}
+        self._best = {size: best_similarities(self._sample_ND[:size], queries) for size, queries in self._asked.items()}
 
     @property
     def num_asked(self) -> int:
@@ -119,7 +103,7 @@ class Pilot:
             index.add(vectors)
             seconds.append(time.perf_counter() - start)
             answers = index.search(queries, 1)[0][:, 0]
-            found = _num_found(answers, vectors, queries, self._best[size][:num_asked])
+            found = num_nearest(answers, vectors, queries, self._best[size][:num_asked])
             samples.append(Sampled(num_vectors=size, asked=len(queries), found=found))
             query_ms.append(_query_ms(index, queries))
         return Expected(

@@ -10,8 +10,9 @@ import numpy as np
 
 from retrieval.bit_packing import packed_size
 from retrieval.chunk_store import ChunkStore
+from retrieval.exact_recall import num_nearest
 from retrieval.plan_request import PlanRequest
-from retrieval.planner import Plan, plan, recall_at_1
+from retrieval.planner import Plan, plan
 from retromem.memories.store_memory import label_bits
 from retromem.seam import Facts
 
@@ -48,4 +49,4 @@ def recall_of(folder: Path, facts: Facts, key_by: KeyBy) -> tuple[int, int]:
     rows = np.random.default_rng(1).permutation(len(facts))[:_MOST_ASKED]
     queries_QD = np.ascontiguousarray(asked_by.key_vectors()[rows])
     vectors_ND = np.concatenate([segment.chunks.vectors_ND for segment in store.segments])
-    return recall_at_1(store.search(queries_QD, 1)[0][:, 0], vectors_ND, queries_QD), len(rows)
+    return num_nearest(store.search(queries_QD, 1)[0][:, 0], vectors_ND, queries_QD), len(rows)

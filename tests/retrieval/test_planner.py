@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy import ndarray
 
 from retrieval.errors import Refused, UserError
+from retrieval.exact_recall import num_nearest
 from retrieval.plan_candidates import bytes_of, families
 from retrieval.plan_request import PlanRequest, is_request, parse_request
-from retrieval.planner import Pilot, plan, recall_at_1
+from retrieval.planner import Pilot, plan
 from retrieval.recall_law import PRIOR_SLOPE, Sampled, recall_at, slope_of
 from retrieval.vector_index import IndexSpec, VectorIndex
 
@@ -123,9 +124,9 @@ def test_recall_is_counted_against_brute_force() -> None:
     vectors, queries = unit(500), asked(unit(500), noise=1.5)
     answers = index_of(IndexSpec(factory="LSH", rotate_to=16), vectors).search(queries, 1)[0][:, 0]
     best = (queries @ vectors.T).argmax(axis=1)
-    assert recall_at_1(answers, vectors, queries) == (answers == best).sum()
-    assert recall_at_1(best, vectors, queries) == 500
-    assert recall_at_1(np.full(500, -1), vectors, queries) == 0
+    assert num_nearest(answers, vectors, queries) == (answers == best).sum()
+    assert num_nearest(best, vectors, queries) == 500
+    assert num_nearest(np.full(500, -1), vectors, queries) == 0
 
 
 def test_a_small_store_is_tried_whole_and_a_large_one_carried_on() -> None:
@@ -133,7 +134,7 @@ def test_a_small_store_is_tried_whole_and_a_large_one_carried_on() -> None:
     questions = asked(vectors, noise=0.65)
     whole = Pilot(vectors, questions).expected(spec, 0, thoroughly=True)
     answers = index_of(spec, vectors).search(questions, 1)[0][:, 0]
-    measured = recall_at_1(answers, vectors, questions) / 6000
+    measured = num_nearest(answers, vectors, questions) / 6000
     assert whole.recall_at_1 == pytest.approx(measured, abs=0.01)
     part = Pilot(vectors, questions, most_sampled=2000)
     assert part.sizes == [500, 1000, 2000]
