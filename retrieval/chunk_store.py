@@ -75,11 +75,10 @@ class ChunkStore(SegmentedChunks):
         cannot be, stay side by side as segments, and their answers are merged.
         """
         index = VectorIndex(spec, chunks.vectors_ND.shape[1])
-        if num_shards > 1:
-            index.train(chunks.vectors_ND)
         if num_shards == 1 or index.merges:
             index.add(chunks.vectors_ND, chunks.groups_N, num_shards=num_shards)
             return cls([Segment(chunks, index)], encoder)
+        index.train(chunks.vectors_ND)
 
         def built(part: tuple[int, Chunks]) -> Segment:
             number, of_shard = part

@@ -58,10 +58,6 @@ class Chunks:
         if (repeated := ids[counts > 1]).size:
             raise UserError(f"chunk id {repeated[0]} comes twice; ids are unique")
 
-    def counts_G(self) -> Int64[ndarray, " G"]:
-        """Chunks of each group."""
-        return np.bincount(self.groups_N, minlength=len(self.label_bits_G)).astype(np.int64)
-
     def parts(self, num_parts: int) -> "list[Chunks]":
         """The same chunks in so many runs, one after the other; fewer where there are not so many chunks."""
         return [
@@ -97,16 +93,22 @@ class Chunks:
         return digest.hexdigest()
 
 
-def pack_payload(chunks: Chunks) -> bytes:
+def pack_payload(labels_N: Int64[ndarray, " N"], groups_N: Int64[ndarray, " N"], label_bits_G: Sequence[int]) -> bytes:
     """Sizes of the groups (none for a single one: it is the index's), then the labels of one group after the other.
 
     ValueError for a label that its group's bits do not hold.
     """
-    counts_G = chunks.counts_G()
+    counts_G = np.bincount(groups_N, minlength=len(label_bits_G))
     head = counts_G.astype(_COUNT).tobytes() if len(counts_G) > 1 else b""
-    labels_by_group = np.split(chunks.labels_N, np.cumsum(counts_G)[:-1])
-    packed = [pack(labels, bits) for labels, bits in zip(labels_by_group, chunks.label_bits_G, strict=True)]
+    labels_by_group = np.split(labels_N, np.cumsum(counts_G)[:-1])
+    packed = [pack(labels, bits) for labels, bits in zip(labels_by_group, label_bits_G, strict=True)]
     return head + b"".join(packed)
+
+
+def payload_size(counts_G: Int64[ndarray, " G"], label_bits_G: Sequence[int]) -> int:
+    """Bytes of `pack_payload` for groups of so many chunks."""
+    head = _COUNT.itemsize * len(counts_G) if len(counts_G) > 1 else 0
+    return head + sum(packed_size(count, bits) for count, bits in zip(counts_G.tolist(), label_bits_G, strict=True))
 
 
 def unpack_payload(payload: bytes, num_chunks: int, label_bits_G: Sequence[int]) -> tuple[ndarray, ndarray]:

@@ -77,6 +77,11 @@ class LexicalIndex:
             scores_QK[row, : len(best_K)] = scores_N[best_K]
         return positions_QK, scores_QK
 
+    @property
+    def resident_bytes(self) -> int:
+        """Of scores and postings in memory; the words come on top."""
+        return sum(int(self._bm25.scores[name].nbytes) for name in ("data", "indices", "indptr"))
+
     def storage(self) -> bytes:
         """Scores, postings and words, compressed: what a disk must hold. The same texts make the same bytes."""
         scores, file = self._bm25.scores, io.BytesIO()

@@ -36,7 +36,7 @@ def families(dim: int, num_vectors: int, *, graphs: bool) -> dict[str, list[Inde
     found["floats"] = [IndexSpec(factory="SQfp16"), IndexSpec(factory="Flat")]
     if graphs:
         found["HNSW"] = [
-            *(IndexSpec(factory="HNSW16_SQ8", ef_search=ef) for ef in (16, 64)),
+            *(IndexSpec(factory="HNSW16,SQ8", ef_search=ef) for ef in (16, 64)),
             *(IndexSpec(factory="HNSW32", ef_search=ef) for ef in (32, 128)),
         ]
     for name, specs in found.items():
@@ -46,5 +46,4 @@ def families(dim: int, num_vectors: int, *, graphs: bool) -> dict[str, list[Inde
 
 def bytes_of(spec: IndexSpec, dim: int, num_vectors: int) -> int:
     """Of the serialised index, by formula."""
-    factory = spec.factory.replace("_SQ8", ",SQ8")  # one of two spellings of the same graph
-    return index_bytes(factory, spec.rotate_to or dim, num_vectors)
+    return index_bytes(spec.factory, spec.rotate_to or dim, num_vectors)

@@ -85,7 +85,8 @@ class Segment:
 
     def storage_files(self) -> dict[str, bytes]:
         """What answers: the index and the payload."""
-        files = {INDEX: self.index.storage(), PAYLOAD: pack_payload(self.chunks)}
+        payload = pack_payload(self.chunks.labels_N, self.chunks.groups_N, self.chunks.label_bits_G)
+        files = {INDEX: self.index.storage(), PAYLOAD: payload}
         return {name_of(name, self.generation): content for name, content in files.items()}
 
     def maintain_files(self) -> dict[str, bytes]:

@@ -19,12 +19,10 @@ from retrieval.faiss_factory import innermost, one_thread
 
 
 def can_merge(index: Any) -> bool:
-    """Whether codes of two such indexes, trained, can be put together; a graph would have to be walked anew."""
-    try:
-        index.check_compatible_for_merge(index)
-    except RuntimeError:
-        return False
-    return True
+    """Whether codes of two such indexes can be put together; a graph would have to be walked anew."""
+    from retrieval._faiss import faiss
+
+    return isinstance(innermost(index), faiss.IndexFlatCodes | faiss.IndexFastScan | faiss.IndexIVF)
 
 
 def bounds_of_shards(num_vectors: int, num_shards: int) -> list[tuple[int, int]]:

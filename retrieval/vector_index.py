@@ -170,7 +170,7 @@ class VectorIndex:
 
     @property
     def merges(self) -> bool:
-        """Whether several threads can fill it, once it is trained; a graph cannot be put together from parts."""
+        """Whether several threads can fill it; a graph cannot be put together from parts."""
         return can_merge(self._index)
 
     def train(self, vectors_ND: Shaped[ndarray, "*any"]) -> None:
@@ -187,10 +187,10 @@ class VectorIndex:
         """
         assert self.num_vectors == 0, "an index is filled once"
         assert groups_N is None or len(groups_N) == len(vectors_ND), "one group a vector"
+        assert num_shards == 1 or self.merges, "this index cannot be merged"
         stored = self._storable(vectors_ND)
         if not self._is_trained:
             self._train(stored)
-        assert num_shards == 1 or self.merges, "this index cannot be merged"
         with self._building(len(stored)):
             if num_shards == 1:
                 self._index.add(stored)

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from retrieval.bit_packing import packed_size
 from retrieval.chunk_store import ChunkStore
+from retrieval.chunks import payload_size
 from retrieval.exact_recall import num_nearest
 from retrieval.plan_request import PlanRequest
 from retrieval.planner import Plan, plan
@@ -29,16 +29,9 @@ def plan_for(request: PlanRequest, facts: Facts, key_by: KeyBy) -> Plan:
     assert facts.statements is not None, "one of the two is stored, the other asked"
     statements, questions = facts.statements.key_vectors(), facts.cues[0].key_vectors()
     stored, asked = (statements, questions) if key_by == "statement" else (questions, statements)
-    return plan(request, stored, asked, payload_bytes=_payload_bytes(facts))
-
-
-def _payload_bytes(facts: Facts) -> int:
-    """Of the labels, at the bits of each relation, and of the counts of the relations where there are several."""
     bits = label_bits(facts.values)
-    assert facts.statements is not None
     counts_R = np.bincount(facts.statements.relation_ids_Q, minlength=len(bits))
-    labels = sum(packed_size(count, width) for count, width in zip(counts_R.tolist(), bits, strict=True))
-    return labels + (4 * len(bits) if len(bits) > 1 else 0)
+    return plan(request, stored, asked, payload_bytes=payload_size(counts_R, bits))
 
 
 def recall_of(folder: Path, facts: Facts, key_by: KeyBy) -> tuple[int, int]:

@@ -57,9 +57,8 @@ def build(
     if request is not None:
         made = plan_for(request, facts_of_set, key_by)
         lines.append(f"{factory.strip()}: {made.chosen.described(knowledge.num_facts)}")
-        lines.append(
-            f"  expected from {made.asked:,} questions to {made.sampled:,} facts; {len(made.tried)} indexes were tried"
-        )
+        asked = f"{made.asked:,} {_asked_of(key_by)} to {made.sampled:,} facts"
+        lines.append(f"  expected from {asked}; {len(made.tried)} indexes were tried")
         spec = made.chosen.spec
         memory_config = replace(
             memory_config, factory=spec.factory, rotate_to=spec.rotate_to, nprobe=spec.nprobe, ef_search=spec.ef_search
@@ -76,8 +75,8 @@ def build(
     lines.append(f"  {'shared_bytes':<15} {encoder.file_bytes:>14,}  (encoder)")
     lines.append(f"  {'seeded_bytes':<15} {footprint.num_bytes(Part.SEEDED):>14,}  (on no disk)")
     lines += _self_test(read_manifest(store))
-    found, asked = recall_of(store, facts_of_set, key_by)
-    lines.append(f"  recall@1 {found / asked:.3f} against exact search ({asked:,} {_asked_of(key_by)} asked)")
+    found, num_asked = recall_of(store, facts_of_set, key_by)
+    lines.append(f"  recall@1 {found / num_asked:.3f} against exact search ({num_asked:,} {_asked_of(key_by)} asked)")
     lines += [f"  left out: {count:,} {reason}" for reason, count in sorted(knowledge.dropped.items())]
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.chunks import Chunks, npy_bytes, pack_payload, unpack_payload
+from retrieval.chunks import npy_bytes, pack_payload, unpack_payload
 from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.sealed_folder import verify_sealed
@@ -76,11 +76,14 @@ class LexicalMemory:
         """Index the texts. Refused for facts without any."""
         assert self._index is None, "a memory is written once"
         start = time.perf_counter()
-        sources = [facts.statements] if self.config.reads_statements else list(facts.cues)
-        texts = [text for source in sources for text in (source.texts or () if source else ())]
-        if len(texts) != len(facts) * len(sources):
+        sources = list(facts.cues)
+        if self.config.reads_statements:
+            assert facts.statements is not None, "this set has no statements, or they were not asked for"
+            sources = [facts.statements]
+        if sources[0].texts is None:
             raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
-        relation_ids = np.concatenate([source.relation_ids_Q for source in sources if source])
+        texts = [text for source in sources for text in source.texts or ()]
+        relation_ids = np.concatenate([source.relation_ids_Q for source in sources])
         order = np.argsort(relation_ids, kind="stable")
         ids = np.concatenate([facts.ids_N | number for number in range(len(sources))])
         labels = np.tile(facts.value_ids_N, len(sources)) - np.asarray(facts.values.starts)[relation_ids]
@@ -122,26 +125,16 @@ class LexicalMemory:
 
     def _files(self) -> SavedFiles:
         assert self._index is not None
-        bits = label_bits(self._values)
-        payload = pack_payload(
-            Chunks(
-                ids_N=self._ids_N,
-                vectors_ND=np.zeros((len(self._ids_N), 0), dtype=np.float32),
-                labels_N=self._labels_N,
-                groups_N=self._groups_N,
-                label_bits_G=bits,
-            )
-        )
         files = SavedFiles("lexical", {"config": asdict(self.config)}, self._values, self.calibration)
         files.add(_INDEX, Part.STORAGE, self._index.storage())
-        files.add(_PAYLOAD, Part.STORAGE, payload)
+        files.add(_PAYLOAD, Part.STORAGE, pack_payload(self._labels_N, self._groups_N, label_bits(self._values)))
         files.add(_IDS, Part.MAINTAIN, npy_bytes(self._ids_N))
         files.add(_TEXTS, Part.MAINTAIN, "\n".join(text.replace("\n", " ") for text in self._texts).encode())
         return files
 
     def footprint(self) -> Footprint:
-        files = self._files()
-        return files.footprint(resident_bytes=files.footprint().storage_bytes)
+        assert self._index is not None
+        return self._files().footprint(resident_bytes=self._index.resident_bytes + self._labels_N.nbytes)
 
     def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "LexicalMemory":
         """Its files are compressed: one flipped bit and they cannot be read."""

@@ -106,7 +106,7 @@ class EmbeddingLimitsConfig(PanelConfig):
         ]
         held = [f"{name} {_most_held(points, name)}" for name in FORMATS]
         gaps = curve(points, "margin", "moment curve")
-        most = max(map(_x, gaps))
+        most = max(gaps)
         return (
             f"Trained free embeddings rank every pair of {', '.join(said)} documents. The closed form in d = 4 ranks "
             f"every pair of as many documents as were tried in {', '.join(held)}; at {most:,.0f} documents "
@@ -119,8 +119,3 @@ def _most_held(points: Sequence[Point], number_format: str) -> str:
     lost = curve(points, "share_of_pairs_lost", number_format)
     whole = [num for num, spread in lost.items() if spread.median == 0]
     return f"{max(whole):,.0f}" if whole else f"fewer than {min(lost):g}"
-
-
-def _x(x: float | None) -> float:
-    assert x is not None, "every point of this panel has a place"
-    return x
