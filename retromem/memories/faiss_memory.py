@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 from numpy import ndarray
 
 from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
-from retromem.memories.ranking import rank_candidates
+from retromem.memories.chunk_votes import recall_by_votes
 from retromem.memories.saved import load_calibration, load_values
 from retromem.memories.store_memory import (
     build_store,
@@ -115,7 +115,14 @@ class FaissMemory:
         start = time.perf_counter()
         sources = self._sources(facts)
         self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
-        self._store = build_store(facts, sources, self.config.spec, with_values=True, encoder_name=self.encoder_name)
+        self._store = build_store(
+            facts,
+            sources,
+            self.config.spec,
+            with_values=True,
+            encoder_name=self.encoder_name,
+            num_shards=self.num_shards,
+        )
         self._chunk_facts_N = fact_ids_of_chunks(self._store)
         return WriteCost(
             seconds=time.perf_counter() - start,
@@ -126,38 +133,20 @@ class FaissMemory:
         )
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
-        store, starts = self._store, self._values.starts
+        store = self._store
         assert store is not None, "write or load before recall"
         assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
         keys_QD = queries.key_vectors()
-        spoke_QM: dict[int, Int64[ndarray, "B M"]] = {}
-
-        def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
-            positions_BK, similarities_BK = store.search(keys_QD[rows], self.config.chunks, relation)
-            num_candidates = starts[relation + 1] - starts[relation]
-            mass_BM = np.zeros((len(rows), num_candidates))
-            chunk_BM = np.full((len(rows), num_candidates), -1, dtype=np.int64)
-            nearest_B = similarities_BK.max(axis=1, initial=-np.inf)
-            for place in range(positions_BK.shape[1] - 1, -1, -1):  # the nearest chunk of a value is noted last
-                found = np.flatnonzero(positions_BK[:, place] >= 0)
-                labels = store.labels_N[positions_BK[found, place]]
-                with np.errstate(invalid="ignore"):  # a flipped bit can make a similarity infinite: no answer then
-                    gap = similarities_BK[found, place] - nearest_B[found]
-                mass_BM[found, labels] += np.exp(gap / self.config.temperature)
-                chunk_BM[found, labels] = positions_BK[found, place]
-            spoke_QM[int(rows[0])] = chunk_BM
-            with np.errstate(divide="ignore", invalid="ignore"):
-                log_BM = np.log(mass_BM / mass_BM.sum(axis=1, keepdims=True))
-            return np.where(mass_BM > 0, log_BM, -np.inf).astype(np.float32)
-
-        def fact_ids(rows: Int64[ndarray, " B"], value_ids_BK: Int64[ndarray, "B K"]) -> Int64[ndarray, "B K"]:
-            chunk_BM = spoke_QM.pop(int(rows[0]))
-            first = np.asarray(starts)[queries.relation_ids_Q[rows]]
-            column_BK = np.where(value_ids_BK >= 0, value_ids_BK - first[:, None], 0)
-            chunk_BK = np.take_along_axis(chunk_BM, column_BK, axis=1)
-            return np.where(value_ids_BK >= 0, self._chunk_facts_N[chunk_BK], -1)
-
-        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score, fact_ids=fact_ids)
+        return recall_by_votes(
+            queries,
+            self._values,
+            lambda relation, rows: store.search(keys_QD[rows], self.config.chunks, relation),
+            labels_N=store.labels_N,
+            facts_N=self._chunk_facts_N,
+            temperature=self.config.temperature,
+            top_k=top_k,
+            score=score,
+        )
 
     def _extra_files(self) -> dict[str, bytes]:
         return extra_files(self._values, self.calibration)

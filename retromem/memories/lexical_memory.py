@@ -16,7 +16,7 @@ from retrieval.chunks import npy_bytes, pack_payload, unpack_payload
 from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.sealed_folder import verify_sealed
-from retromem.memories.ranking import rank_candidates
+from retromem.memories.chunk_votes import recall_by_votes
 from retromem.memories.saved import SavedFiles, load_calibration, load_values
 from retromem.memories.store_memory import label_bits
 from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, WriteCost
@@ -103,25 +103,24 @@ class LexicalMemory:
         self._starts = np.searchsorted(groups_N, np.arange(len(self._values.relations) + 1))
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
-        index, starts, texts = self._index, self._values.starts, queries.texts
+        index, texts = self._index, queries.texts
         assert index is not None, "write or load before recall"
         assert texts is not None, "a lexical index is asked in words"
-        found_Q = np.full(len(queries), -1, dtype=np.int64)
 
-        def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
+        def search(relation: int, rows: Int64[ndarray, " B"]) -> tuple[Int64[ndarray, "B 1"], Float32[ndarray, "B 1"]]:
             window = range(int(self._starts[relation]), int(self._starts[relation + 1]))
-            positions_B = index.search([texts[row] for row in rows.tolist()], 1, window)[0][:, 0]
-            found_Q[rows] = positions_B
-            log_BM = np.full((len(rows), starts[relation + 1] - starts[relation]), -np.inf, dtype=np.float32)
-            answered = np.flatnonzero(positions_B >= 0)
-            log_BM[answered, self._labels_N[positions_B[answered]]] = 0.0
-            return log_BM
+            return index.search([texts[row] for row in rows.tolist()], 1, window)
 
-        def fact_ids(rows: Int64[ndarray, " B"], value_ids_BK: Int64[ndarray, "B K"]) -> Int64[ndarray, "B K"]:
-            ids_B = self._ids_N[found_Q[rows]] & ~np.int64(MAX_WORDINGS - 1)
-            return np.where(value_ids_BK >= 0, ids_B[:, None], -1)
-
-        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score, fact_ids=fact_ids)
+        return recall_by_votes(
+            queries,
+            self._values,
+            search,
+            labels_N=self._labels_N,
+            facts_N=self._ids_N & ~np.int64(MAX_WORDINGS - 1),
+            temperature=1.0,
+            top_k=top_k,
+            score=score,
+        )
 
     def _files(self) -> SavedFiles:
         assert self._index is not None

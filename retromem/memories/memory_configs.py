@@ -4,6 +4,7 @@ from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
+from retromem.memories.hybrid_memory import HybridMemoryConfig
 from retromem.memories.lexical_memory import LexicalMemoryConfig
 from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.sign_memory import SignMemoryConfig
@@ -18,6 +19,7 @@ AnyMemoryConfig = (
     | SignMemoryConfig
     | FaissMemoryConfig
     | LexicalMemoryConfig
+    | HybridMemoryConfig
     | PairedMemoryConfig
     | FrequencyConfig
     | StaticFunctionConfig

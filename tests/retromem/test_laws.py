@@ -24,6 +24,7 @@ from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemory, FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemory, FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
+from retromem.memories.hybrid_memory import HybridMemoryConfig
 from retromem.memories.lexical_memory import LexicalMemoryConfig
 from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
 from retromem.memories.ranking import BLOCK
@@ -74,6 +75,8 @@ ON_TEXT = [
     PairedMemoryConfig(ffn=DenseConfig(width=8), neighbours="random", training=SHORT),
     LexicalMemoryConfig(),
     LexicalMemoryConfig(key_by="statement", k1=0.9, b=0.4),
+    HybridMemoryConfig(),
+    HybridMemoryConfig(key_by="statement", factory="LSH", rotate_to=64, depth=20),
     FrequencyConfig(),
     StaticFunctionConfig(),
 ]

@@ -221,3 +221,9 @@ def test_a_planned_index_is_built_and_keeps_its_word(tmp_path: Path, monkeypatch
             **{**asked, "rotate_to": 16},  # type: ignore[arg-type]
         )
     assert not (tmp_path / "n").exists()
+
+
+def test_a_graph_in_two_shards_is_two_segments_that_answer_as_one(place: Path) -> None:
+    build(Path("sharded"), factory="HNSW8", num_shards=2)
+    assert sorted(path.name for path in Path("sharded").glob("index*.faiss")) == ["index-00000001.faiss", "index.faiss"]
+    assert "Oslo" in stores.search(Path("sharded"), "What is the capital of Norway?", top=1)

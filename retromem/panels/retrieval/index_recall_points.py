@@ -1,21 +1,41 @@
-"""The points of the panel on the recall of indexes."""
+"""The points of the panel on the recall of indexes.
 
+Shape legend: N facts, D dimensions, Q queries, K ranked answers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
 
 from retrieval.errors import Refused
+from retrieval.lexical_index import LexicalIndex, LexicalSpec
+from retrieval.rank_fusion import reciprocal_rank_fusion
 from retrieval.vector_index import VectorIndex
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.robustness import with_key_noise
-from retromem.panels.retrieval.index_recall import NOISES, RANKS, spec_of
+from retromem.panels.retrieval.index_recall import HYBRID, LEXICAL, NOISES, RANKS, spec_of
 from retromem.points import Point
-from retromem.seam import Asked
+from retromem.seam import Asked, Queries
 
 if TYPE_CHECKING:
     from retromem.panels.retrieval.index_recall import IndexRecallConfig
 
 _MOST_ASKED = 2000
+_NOISY = "noise "
+
+
+@dataclass(frozen=True)
+class _Ranker:
+    """Something that ranks the stored questions."""
+
+    num_bytes: int
+    in_words: bool
+    """whether it reads words too: noise on the key alone would not be a noisy question then"""
+    search: Callable[[Queries], Int64[ndarray, "Q K"]]
 
 
 def index_recall_points(config: "IndexRecallConfig", knowledge: KnowledgeSet, seed: int) -> list[Point]:
@@ -23,18 +43,18 @@ def index_recall_points(config: "IndexRecallConfig", knowledge: KnowledgeSet, se
     points = []
     for num_facts in config.num_facts:
         part = knowledge.prefix(num_facts)
-        facts = part.facts()
-        vectors_ND = np.ascontiguousarray(facts.cues[0].key_vectors())
+        facts, asked_by_phrasing = part.facts(), _questions(part, seed)
         for name in config.indexes:
-            index = VectorIndex(spec_of(name), vectors_ND.shape[1])
             try:
-                index.add(vectors_ND)
+                ranker = _ranker(name, facts.cues[0])
             except Refused:
                 continue
-            size = len(index.storage()) / num_facts
+            size = ranker.num_bytes / num_facts
             points.append(Point(quantity="bytes_a_fact", series=name, x=float(num_facts), y=size, seed=seed))
-            for phrasing, asked in _questions(part, seed).items():
-                answers_QK = index.search(asked.queries.key_vectors(), max(RANKS))[0]
+            for phrasing, asked in asked_by_phrasing.items():
+                if ranker.in_words and phrasing.startswith(_NOISY):
+                    continue
+                answers_QK = ranker.search(asked.queries)
                 is_own_QK = (facts.ids_N[answers_QK] == asked.fact_ids_Q[:, None]) & (answers_QK >= 0)
                 for rank in RANKS:
                     recall = float(is_own_QK[:, :rank].any(axis=1).mean())
@@ -45,6 +65,24 @@ def index_recall_points(config: "IndexRecallConfig", knowledge: KnowledgeSet, se
     return points
 
 
+def _ranker(name: str, cue: Queries) -> _Ranker:
+    """Over the stored questions; Refused for an index that cannot be trained on so few."""
+    if name == LEXICAL:
+        lexical = LexicalIndex.build(cue.texts or (), LexicalSpec())
+        return _Ranker(len(lexical.storage()), True, lambda queries: lexical.search(queries.texts or (), max(RANKS))[0])
+    if name == HYBRID:
+        halves = [_ranker("Flat", cue), _ranker(LEXICAL, cue)]
+        return _Ranker(
+            sum(half.num_bytes for half in halves),
+            True,
+            lambda queries: reciprocal_rank_fusion([half.search(queries) for half in halves], max(RANKS))[0],
+        )
+    vectors_ND = np.ascontiguousarray(cue.key_vectors())
+    index = VectorIndex(spec_of(name), vectors_ND.shape[1])
+    index.add(vectors_ND)
+    return _Ranker(len(index.storage()), False, lambda queries: index.search(queries.key_vectors(), max(RANKS))[0])
+
+
 def _questions(part: KnowledgeSet, seed: int) -> dict[str, Asked]:
     """By how they are asked; those of which there are none are left out."""
     identical = part.ask("identical", num=_MOST_ASKED)
@@ -53,5 +91,5 @@ def _questions(part: KnowledgeSet, seed: int) -> dict[str, Asked]:
         if phrasing != "identical":
             asked[phrasing] = part.ask(phrasing, num=_MOST_ASKED)
     for noise in NOISES:
-        asked[f"noise {noise:g}"] = with_key_noise(identical, noise, seed=seed)
+        asked[f"{_NOISY}{noise:g}"] = with_key_noise(identical, noise, seed=seed)
     return {name: questions for name, questions in asked.items() if len(questions)}

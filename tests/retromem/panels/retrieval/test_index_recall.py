@@ -36,7 +36,7 @@ def test_names_of_indexes() -> None:
 
 
 def test_recall_is_that_of_a_full_ranking() -> None:
-    config = IndexRecallConfig(indexes=("Flat", "rot64-LSH", "PQ16np"), num_facts=(100, 300))
+    config = IndexRecallConfig(indexes=("Flat", "rot64-LSH", "PQ16np", "bm25", "hybrid"), num_facts=(100, 300))
     points = config.measure(0, encoded)
     by_name = {(point.quantity, point.series, point.x): point.y for point in points}
     assert ("bytes_a_fact", "PQ16np", 100.0) not in by_name  # too few to train its codebook
@@ -51,8 +51,13 @@ def test_recall_is_that_of_a_full_ranking() -> None:
     assert by_name["recall_at_1, identical", "Flat", 300.0] > 0.98
     assert by_name["recall_at_1, heldout", "rot64-LSH", 300.0] <= by_name["recall_at_10, heldout", "rot64-LSH", 300.0]
     assert by_name["bytes_a_fact", "Flat", 300.0] == pytest.approx(4 * 256, rel=0.01)
+    assert by_name["recall_at_1, heldout", "bm25", 300.0] > 0.9  # names are rare words
+    assert by_name["bytes_a_fact", "hybrid", 300.0] == pytest.approx(
+        by_name["bytes_a_fact", "Flat", 300.0] + by_name["bytes_a_fact", "bm25", 300.0]
+    )
+    assert ("recall_at_1, noise 0.1", "bm25", 300.0) not in by_name
     page = config.page(points)
-    assert [line[0].text for line in page.tables[0].blocks[0][1]] == ["Flat", "rot64-LSH", "PQ16np"]
+    assert [line[0].text for line in page.tables[0].blocks[0][1]] == ["Flat", "rot64-LSH", "bm25", "hybrid", "PQ16np"]
     assert "heldout" in page.finding
 
 

@@ -1,0 +1,178 @@
+"""Facts in a FAISS store and in a lexical index over the same chunks, their two rankings fused by rank.
+
+Shape legend: N chunks, Q queries, B queries of one block, L answers of each ranking.
+"""
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from retrieval.chunk_store import ChunkStore
+from retrieval.errors import Refused
+from retrieval.lexical_index import LexicalIndex, LexicalSpec
+from retrieval.rank_fusion import RANK_CONSTANT, reciprocal_rank_fusion
+from retrieval.vector_index import IndexSpec
+from retromem.configuration import build
+from retromem.memories.chunk_votes import recall_by_votes
+from retromem.memories.saved import load_calibration, load_values
+from retromem.memories.store_memory import (
+    build_store,
+    extra_files,
+    fact_ids_of_chunks,
+    load_faiss,
+    open_store,
+    store_footprint,
+)
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, WriteCost
+
+_LEXICAL = "lexical.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridMemoryConfig:
+    """Dense and lexical search by reciprocal rank fusion; the best fused chunk speaks for its value."""
+
+    memory: Literal["hybrid"] = "hybrid"
+    key_by: Literal["question", "statement"] = "question"
+    """whose texts are stored, in both indexes"""
+    factory: str = "Flat"
+    """FAISS factory string of the dense half"""
+    rotate_to: int | None = None
+    """dimensions of a random rotation from a seed, before FAISS"""
+    lexical: LexicalSpec = field(default_factory=LexicalSpec)
+    """the formula of the lexical half"""
+    rank_constant: int = RANK_CONSTANT
+    """of the fusion: a chunk at place r of a ranking gets 1 / (rank_constant + r)"""
+    depth: int = 100
+    """chunks that each half ranks"""
+
+    def __post_init__(self) -> None:
+        if self.depth < 1 or self.rank_constant < 0:
+            raise ValueError("depth must be 1 or more, rank_constant 0 or more")
+
+    @property
+    def spec(self) -> IndexSpec:
+        return IndexSpec(factory=self.factory, rotate_to=self.rotate_to)
+
+    @property
+    def name(self) -> str:
+        dials = [f"c{self.rank_constant}"] if self.rank_constant != RANK_CONSTANT else []
+        dials += [f"d{self.depth}"] if self.depth != HybridMemoryConfig.depth else []
+        return "-".join([self.family, self.spec.label, self.lexical.label, *dials])
+
+    @property
+    def family(self) -> str:
+        return "hybrid-q" if self.key_by == "question" else "hybrid-s"
+
+    @property
+    def reads_statements(self) -> bool:
+        return self.key_by == "statement"
+
+    def build(self, *, seed: int) -> "HybridMemory":
+        return HybridMemory(self)
+
+
+class HybridMemory:
+    """Both halves search the chunks of the question's relation."""
+
+    side: ClassVar[Side] = "retrieval"
+
+    def __init__(self, config: HybridMemoryConfig) -> None:
+        self.config = config
+        self.calibration = b""
+        self._store: ChunkStore | None = None
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def write(self, facts: Facts) -> WriteCost:
+        """Index vectors and texts. Refused for facts that are vectors alone, or too few to train the index."""
+        assert self._store is None, "a memory is written once"
+        sources = list(facts.cues)
+        if self.config.reads_statements:
+            assert facts.statements is not None, "this set has no statements, or they were not asked for"
+            sources = [facts.statements]
+        if sources[0].texts is None:
+            raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
+        load_faiss()
+        start = time.perf_counter()
+        store = build_store(facts, sources, self.config.spec, with_values=True)
+        texts = [store.text(position) for position in range(len(store.ids_N))]
+        self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
+        self._know(store, LexicalIndex.build(texts, self.config.lexical))
+        return WriteCost(
+            seconds=time.perf_counter() - start,
+            texts_encoded=len(facts) * len(sources),
+            flops=float("nan"),
+            exposures=1.0,
+            optimizer_steps=0,
+        )
+
+    def _know(self, store: ChunkStore, lexical: LexicalIndex) -> None:
+        self._store, self._lexical = store, lexical
+        self._facts_N = fact_ids_of_chunks(store)
+        self._starts = np.searchsorted(store.groups_N, np.arange(len(self._values.relations) + 1))
+
+    def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
+        store, texts, depth = self._store, queries.texts, self.config.depth
+        assert store is not None, "write or load before recall"
+        assert texts is not None, "half of this index is asked in words"
+        assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
+        keys_QD = queries.key_vectors()
+
+        def search(relation: int, rows: Int64[ndarray, " B"]) -> tuple[Int64[ndarray, "B 1"], Float32[ndarray, "B 1"]]:
+            window = range(int(self._starts[relation]), int(self._starts[relation + 1]))
+            dense_BL = store.search(keys_QD[rows], depth, relation)[0]
+            lexical_BL = self._lexical.search([texts[row] for row in rows.tolist()], depth, window)[0]
+            return reciprocal_rank_fusion([dense_BL, lexical_BL], 1, constant=self.config.rank_constant)
+
+        return recall_by_votes(
+            queries,
+            self._values,
+            search,
+            labels_N=store.labels_N,
+            facts_N=self._facts_N,
+            temperature=1.0,
+            top_k=top_k,
+            score=score,
+        )
+
+    def _extra_files(self) -> dict[str, bytes]:
+        return {**extra_files(self._values, self.calibration), _LEXICAL: self._lexical.storage()}
+
+    def _meta(self) -> dict[str, object]:
+        return {
+            "memory": "hybrid",
+            "config": asdict(self.config),
+            "encoder_hash": self._encoder_hash,
+            "relations": self._values.relations,
+            "starts": self._values.starts,
+        }
+
+    def footprint(self) -> Footprint:
+        assert self._store is not None
+        stored = store_footprint(self._store, self._extra_files(), self._meta())
+        return Footprint(stored.holdings, resident_bytes=(stored.resident_bytes or 0) + self._lexical.resident_bytes)
+
+    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "HybridMemory":
+        """Its lexical half is compressed: one flipped bit and it cannot be read."""
+        raise NotImplementedError("a compressed lexical index has no codes whose bits could be flipped alone")
+
+    def save(self, folder: Path) -> None:
+        assert self._store is not None
+        self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
+
+    @classmethod
+    def load(cls, folder: Path) -> "HybridMemory":
+        store, meta = open_store(folder, "hybrid")
+        memory = cls(build(HybridMemoryConfig, meta["config"], source=str(folder)))
+        memory._values, memory._encoder_hash = load_values(folder, meta), meta["encoder_hash"]
+        memory._know(store, LexicalIndex.from_storage((folder / _LEXICAL).read_bytes()))
+        memory.calibration = load_calibration(folder)
+        return memory
