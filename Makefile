@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 # Address of another index of torch wheels (a CPU or CUDA build), if the default one does not suit.
 TORCH_INDEX ?=
-VARIABLES := CONFIG TIER LIMIT_SMALL FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS OUT ONLY PYTHON TORCH_INDEX
+VARIABLES := CONFIG TIER LIMIT_SMALL FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS ENCODER OUT ONLY PYTHON TORCH_INDEX
 export $(VARIABLES)
 # Make would expand a `$` in them once more.
 $(foreach name,$(VARIABLES),$(eval override $(name) := $$(value $(name))))
@@ -24,7 +24,7 @@ help: ## this text
 	@echo
 	@echo "  report, experiment: CONFIG=configs/x.yaml  FACTS=my.jsonl [PHRASINGS=my.yaml] [COLUMNS=subject=name]"
 	@echo "                      [NAME=mine] [MAX_FACTS=4000]  SET=\"a.b=c d.e=f\"  FORCE=1"
-	@echo "  index:              FACTS=my.jsonl OUT=folder [INDEX=Flat] [ROTATE_TO=64] [KEY_BY=statement] [SHARDS=4] [PHRASINGS=my.yaml]"
+	@echo "  index:              FACTS=my.jsonl OUT=folder [INDEX=Flat] [ROTATE_TO=64] [KEY_BY=statement] [SHARDS=4] [ENCODER=folder] [PHRASINGS=my.yaml]"
 	@echo "  set-up:             PYTHON=python3.11  TORCH_INDEX=address of another index of torch wheels"
 
 $(BIN)/python:
@@ -67,10 +67,11 @@ reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/r
 index: .venv/.cpu ## build a store from FACTS into OUT and print its ledger
 	@$(RETROMEM) index build "$$OUT" $${FACTS:+--facts "$$FACTS"} $${PHRASINGS:+--phrasings "$$PHRASINGS"} \
 		$${COLUMNS:+--columns "$$COLUMNS"} $${INDEX:+--index "$$INDEX"} $${ROTATE_TO:+--rotate-to "$$ROTATE_TO"} \
-		$${KEY_BY:+--key-by "$$KEY_BY"} $${SHARDS:+--shards "$$SHARDS"}
+		$${KEY_BY:+--key-by "$$KEY_BY"} $${SHARDS:+--shards "$$SHARDS"} \
+		$${ENCODER:+--encoder "$$ENCODER"}
 
 .PHONY: bench
-bench: .venv/.cpu ## our code beside bare FAISS, torch and the processor, timed in turns: ONLY=index, engines, training or million
+bench: .venv/.cpu ## our code beside bare FAISS, torch and the processor, timed in turns: ONLY=index, encoder, engines, training or million
 	@$(RETROMEM) bench $${ONLY:+--only "$$ONLY"}
 
 .PHONY: doctor

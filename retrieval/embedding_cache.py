@@ -8,7 +8,6 @@ Needs numpy alone; torch is imported only when there is something to encode.
 
 import hashlib
 import io
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -88,15 +87,13 @@ class EmbeddingCache:
         so that vectors do not depend on the order of the texts. `on_progress` gets (texts done, texts to do).
         """
         pending = sorted(self.missing(encoder.content_hash, texts), key=lambda text: (len(text), text))
-        if pending:
-            encoder.load()
-        for start in range(0, len(pending), TEXTS_PER_BATCH):
-            batch = pending[start : start + TEXTS_PER_BATCH]
-            started = time.perf_counter()
-            vectors_ND = encoder.encode(batch)
-            self.add(encoder.content_hash, batch, vectors_ND, seconds=time.perf_counter() - started)
+        batches = [pending[start : start + TEXTS_PER_BATCH] for start in range(0, len(pending), TEXTS_PER_BATCH)]
+        num_done = 0
+        for batch, (vectors_ND, seconds) in zip(batches, encoder.encode_batches(batches), strict=True):
+            self.add(encoder.content_hash, batch, vectors_ND, seconds=seconds)
+            num_done += len(batch)
             if on_progress is not None:
-                on_progress(start + len(batch), len(pending))
+                on_progress(num_done, len(pending))
         return len(pending)
 
     def _of(self, encoder_hash: str) -> _Known:

@@ -4,87 +4,21 @@ Importing this file imports neither torch nor sentence-transformers (4 to 13 sec
 hashed without them, and its model is loaded when the first text has to be encoded.
 """
 
-import hashlib
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.encoder_files import DEFAULT_MODEL, encoder_files, find_default, hub_folder, sha256_of
+from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
+from retrieval.hashed_trigrams import HASHED_DIM, hashed_trigrams
 
-
-@dataclass(frozen=True, kw_only=True)
-class ResolvedEncoder:
-    """Which files an encoder is, known without loading it."""
-
-    path: Path
-    """folder in the layout of sentence-transformers"""
-    precision: Literal["float32", "bfloat16"]
-    content_hash: str
-    """16 hex digits: sha256 over the name and sha256 of every file that takes part, and the precision"""
-    file_bytes: int
-    """bytes of those files (weights, tokenizer, configs)"""
-    description: str
-    """one line for people: model, precision, device, content hash"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """A sentence encoder and how to run it. Only what changes the vectors is in the content hash."""
-
-    model: str = DEFAULT_MODEL
-    """the default's name, a local folder, or the id of a sentence-transformers model on the Hugging Face hub"""
-    batch_size: int = 128
-    """texts; 32 to 256 are equally fast on two cores"""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 where the CPU multiplies it natively (3 times as fast) or the device is cuda, else float32"""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU when torch finds one. `precision: auto` looks at the CPU then, as the hash must not need torch"""
-
-    def resolve(self) -> ResolvedEncoder:
-        """Find, check and hash the encoder's files (0.1 seconds for 90 MB); downloads only what is not on this machine.
-
-        Raises UserError when there is no such model, when it is not a sentence-transformers model with safetensors
-        weights, or when the only files found under the default's name are others.
-        """
-        path = self._folder()
-        files = encoder_files(path)
-        precision = self._precision()
-        digests = {file.relative_to(path).as_posix(): sha256_of(file) for file in files}
-        identity = json.dumps({"files": digests, "precision": precision}, sort_keys=True)
-        content_hash = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        return ResolvedEncoder(
-            path=path,
-            precision=precision,
-            content_hash=content_hash,
-            file_bytes=sum(file.stat().st_size for file in files),
-            description=f"{self.model}, {precision}, device {self.device}, content {content_hash}",
-        )
-
-    def _folder(self) -> Path:
-        if self.model == DEFAULT_MODEL:
-            return find_default(download=True)[0]
-        if (folder := Path(self.model)).is_dir():
-            return folder
-        try:
-            folder = hub_folder(self.model, local_files_only=True)
-            encoder_files(folder)  # another program may have cached a part of the model
-        except UserError:
-            folder = hub_folder(self.model, local_files_only=False)
-        return folder
-
-    def _precision(self) -> Literal["float32", "bfloat16"]:
-        if self.precision != "auto":
-            return self.precision
-        return "bfloat16" if self.device == "cuda" or _cpu_multiplies_bfloat16() else "float32"
+MOST_TOKENS = 16_384
+"""of one batch, padding included"""
 
 
 class Encoder:
@@ -96,11 +30,13 @@ class Encoder:
         self.content_hash = self.resolved.content_hash
         self.file_bytes = self.resolved.file_bytes
         self.description = self.resolved.description
+        self.prompts = self.resolved.prompts
 
     @property
     def dim(self) -> int:
         """D, the size of a vector."""
-        return int(self._model.get_embedding_dimension())
+        whole = HASHED_DIM if self.resolved.path is None else int(self._model.get_embedding_dimension())
+        return min(whole, self.config.truncate_dim or whole)
 
     def load(self) -> None:
         """Load the model and warm it up, so that what is timed afterwards is encoding alone."""
@@ -109,10 +45,9 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> Float32[ndarray, "N D"]:
         """Unit vectors of N texts, in their order; N may be 0. Where a model sees no token, the vector may be zero.
 
-        Every text is encoded as it stands, questions and statements alike, since both must lie in one space: the
-        prompts that some models keep for queries and documents are not put before it. Normalised in float32, because
-        vectors that were normalised in bfloat16 are off unit norm by up to 4e-3. The vector of a text depends on the
-        texts it was batched with: measured up to 3e-7 a component in float32 and 3e-3 in bfloat16.
+        Every text is encoded as it stands: whoever asks puts the encoder's `prompts` before it. Normalised in float32,
+        because vectors that were normalised in bfloat16 are off unit norm by up to 4e-3. The vector of a text depends
+        on the texts it was batched with: measured up to 3e-7 a component in float32 and 3e-3 in bfloat16.
         """
         assert not isinstance(texts, str), "a list of texts, not one text"
         if len(texts) == 0:
@@ -132,11 +67,43 @@ class Encoder:
             milliseconds.append(1e3 * (time.perf_counter() - started))
         return float(np.median(milliseconds))
 
+    def encode_batches(self, batches: Sequence[Sequence[str]]) -> Iterator[tuple[Float32[ndarray, "N D"], float]]:
+        """`encode` of each batch in their order, and the seconds that it took, loading apart; in several processes
+        where the config asks for them, which share the cores and therefore the seconds."""
+        if self.config.processes == 1 or len(batches) < 2 or self.resolved.path is None:
+            for number, batch in enumerate(batches):
+                if number == 0:
+                    self.load()
+                yield _timed(self, batch)
+            return
+        from joblib import Parallel, cpu_count, delayed, parallel_config
+
+        num_processes = min(self.config.processes, len(batches))
+        with parallel_config(backend="loky", inner_max_num_threads=max(1, cpu_count() // num_processes)):
+            work = Parallel(n_jobs=num_processes, return_as="generator")
+            for vectors_ND, seconds in work(delayed(_timed_in_worker)(self.config, batch) for batch in batches):
+                yield vectors_ND, seconds / num_processes
+
     def _encode(self, texts: list[str]) -> Float32[ndarray, "N D"]:
-        vectors_ND: Float32[ndarray, "N D"] = self._model.encode(
-            texts, batch_size=self.config.batch_size, show_progress_bar=False
-        )
+        """In batches of one length each where that can be: padding, and the mask that it needs, cost a quarter."""
+        if self.resolved.path is None:
+            return hashed_trigrams(texts)[:, : self.dim]
+        lengths_N = self._num_tokens(texts)
+        vectors_ND = np.empty((len(texts), self.dim), dtype=np.float32)
+        for rows_B in batches_of_a_length(lengths_N, self.config.batch_size):
+            vectors_ND[rows_B] = self._model.encode(
+                [texts[row] for row in rows_B.tolist()],
+                prompt="",  # the prompt that a model puts before every text unasked
+                batch_size=len(rows_B),
+                show_progress_bar=False,
+                truncate_dim=self.config.truncate_dim,
+            )
         return vectors_ND
+
+    def _num_tokens(self, texts: list[str]) -> Int64[ndarray, " N"]:
+        """Tokens of each text, as the model is given them; 0 where it takes texts of any length in one batch."""
+        mask_NT = self._model.preprocess(texts).get("attention_mask")
+        return np.zeros(len(texts), dtype=np.int64) if mask_NT is None else mask_NT.sum(dim=1).numpy()
 
     @cached_property
     def _model(self) -> Any:
@@ -166,7 +133,37 @@ class Encoder:
         return model if model.dtype == dtype else model.to(dtype)
 
 
-def _cpu_multiplies_bfloat16() -> bool:
-    """From Linux's list of CPU features, since torch, which knows it too, takes a second to import."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpuinfo.read_text().split())
+def batches_of_a_length(lengths_N: Int64[ndarray, " N"], most: int) -> Iterator[Int64[ndarray, " B"]]:
+    """Rows of N texts, the shortest first, in batches of at most `most` texts and `MOST_TOKENS` tokens.
+
+    A batch ends where the next text is longer, unless it has less than an eighth of that yet: then it is padded.
+    """
+    order_N = np.argsort(lengths_N, kind="stable")
+    start = 0
+    for end in range(1, len(order_N) + 1):
+        if end < len(order_N):
+            size, longest, following = end - start, lengths_N[order_N[end - 1]], lengths_N[order_N[end]]
+            is_full = size >= most or (size + 1) * following > MOST_TOKENS
+            is_worth_it = 8 * size >= most or 8 * size * longest >= MOST_TOKENS
+            if not is_full and not (following > longest and is_worth_it):
+                continue
+        yield order_N[start:end]
+        start = end
+
+
+def _timed(encoder: Encoder, batch: Sequence[str]) -> tuple[Float32[ndarray, "N D"], float]:
+    started = time.perf_counter()
+    vectors_ND = encoder.encode(batch)
+    return vectors_ND, time.perf_counter() - started
+
+
+def _timed_in_worker(config: EncoderConfig, batch: Sequence[str]) -> tuple[Float32[ndarray, "N D"], float]:
+    return _timed(_loaded(config), batch)
+
+
+@lru_cache(maxsize=1)
+def _loaded(config: EncoderConfig) -> Encoder:
+    """Once in each worker."""
+    encoder = Encoder(config)
+    encoder.load()
+    return encoder

@@ -91,6 +91,16 @@ def encoder_files(folder: Path) -> list[Path]:
     return sorted(files)
 
 
+def own_prompts(folder: Path) -> dict[str, str]:
+    """Prompts that a model's makers trained it with, by their names (`query`, `document`, ...); few models have any."""
+    path = folder / "config_sentence_transformers.json"
+    try:
+        named = json.loads(path.read_bytes()).get("prompts", {}) if path.is_file() else {}
+        return {str(name): str(prompt) for name, prompt in named.items()}
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not the settings file of a sentence-transformers model ({error})") from error
+
+
 def sha256_of(path: Path) -> str:
     """Hex digest of a file; 90 MB take .05 seconds once they are in memory."""
     with path.open("rb") as file:

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from retrieval.encoder_files import DEFAULT_MODEL
 from retrieval.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,6 +154,12 @@ def _parser() -> "ArgumentParser":
         help="build: whose vectors are stored (default: statement)",
     )
     index.add_argument("--shards", type=_count, default=1, help="build: threads that build at once (default: 1)")
+    index.add_argument(
+        "--encoder",
+        type=str,
+        default=DEFAULT_MODEL,
+        help="build: folder or hub id of a sentence-transformers model (default: the packaged one)",
+    )
     index.add_argument("--query", type=str, help="search: a question")
     index.add_argument(
         "--engine",
@@ -175,7 +182,7 @@ def _parser() -> "ArgumentParser":
     commands.add_subcommand("reproduce", again, help="measure published numbers again")
 
     bench = new(description="Time our code beside what it stands on, in turns within one run.")
-    bench.add_argument("--only", type=str, help="index, engines, training or million; all where empty")
+    bench.add_argument("--only", type=str, help="index, encoder, engines, training or million; all where empty")
     commands.add_subcommand("bench", bench, help="our code beside FAISS's, torch's and the processor's, in turns")
 
     doctor = new(description="Print what this installation is made of.")
@@ -301,5 +308,6 @@ def _index(chosen: Any) -> None:
                 rotate_to=chosen.rotate_to,
                 key_by=chosen.key_by,
                 num_shards=chosen.shards,
+                model=chosen.encoder,
             )
         )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval.embedding_cache import EmbeddingCache
-from retrieval.encoder import EncoderConfig
+from retrieval.encoder_config import EncoderConfig
 from retromem.experiment import MeasureConfig
 from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
@@ -75,12 +75,13 @@ def _encoded(
     from retrieval.encoder import Encoder
 
     names = spare_city_names()
-    collector, cache, encoder = TextCollector(names), EmbeddingCache(folder), Encoder(config)
+    cache, encoder = EmbeddingCache(folder), Encoder(config)
+    collector = TextCollector(names, encoder.prompts)
     statements = any(memory.reads_statements for memory in memories)
     for prefix, seed in prefixes:
         collect_texts(prefix.with_keys(collector), measures, statements=statements, halves=halves, seed=seed)
     cache.encode_missing(encoder, collector.texts)
-    keys = CachedTextKeys(cache, encoder.content_hash, centred=True, names_off_the_set=names)
+    keys = CachedTextKeys(cache, encoder.content_hash, centred=True, names_off_the_set=names, prompts=encoder.prompts)
     cost = EncoderCost(
         seconds_per_text=cache.seconds_per_text(encoder.content_hash),
         single_text_ms=encoder.single_text_ms(collector.texts[:60]),

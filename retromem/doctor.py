@@ -26,7 +26,7 @@ def device_name() -> str:
 
 def describe() -> str:
     """Versions, threads, both OpenMP runtimes, GPU, FAISS build, the encoder found and its hash."""
-    from retrieval.encoder import EncoderConfig
+    from retrieval.encoder_config import EncoderConfig
     from retrieval.encoder_files import find_default
 
     lines = [f"{key:<12} {value}" for key, value in describe_machine().items()]

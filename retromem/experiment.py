@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from retrieval.encoder import EncoderConfig
+from retrieval.encoder_config import EncoderConfig
 from retromem.knowledge.sources import KnowledgeConfig
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.panels.any_panel import AnyPanelConfig

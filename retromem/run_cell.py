@@ -14,6 +14,7 @@ from typing import Any
 from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
+from retrieval.encoder_config import Prompts
 from retrieval.errors import Refused
 from retromem.cells import Cell
 from retromem.compare import collect_texts
@@ -21,7 +22,7 @@ from retromem.experiment import MeasureConfig
 from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
-from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
+from retromem.knowledge.text_keys import NO_PROMPTS, CachedTextKeys, TextCollector
 from retromem.measure.capacity import search_capacity
 from retromem.measure.judgement import Setting, floor_lines, judge
 from retromem.measure.latency import EncoderCost
@@ -40,6 +41,7 @@ class Workplace:
     cells_folder: str
     cache_folder: str
     encoder: EncoderCost
+    prompts: Prompts = NO_PROMPTS
 
 
 @lru_cache(maxsize=1)
@@ -48,12 +50,14 @@ def _cache(folder: str, changed_ns: int) -> EmbeddingCache:
     return EmbeddingCache(Path(folder))
 
 
-def _text_keys(encoder_hash: str, folder: str, *, centred: bool) -> CachedTextKeys:
+def _text_keys(encoder_hash: str, workplace: Workplace, *, centred: bool) -> CachedTextKeys:
+    folder = workplace.cache_folder
     return CachedTextKeys(
         _cache(folder, (Path(folder) / encoder_hash).stat().st_mtime_ns),
         encoder_hash,
         centred=centred,
         names_off_the_set=spare_city_names(),
+        prompts=workplace.prompts,
     )
 
 
@@ -65,9 +69,9 @@ def cell_knowledge(cell: Cell) -> KnowledgeSet:
     return whole.twin(seed=cell.seed) if cell.twin or whole.uniform else whole
 
 
-def texts_of(cells: Sequence[AnyCell]) -> list[str]:
+def texts_of(cells: Sequence[AnyCell], prompts: Prompts = NO_PROMPTS) -> list[str]:
     """Every text that these cells need encoded, once."""
-    collector = TextCollector(spare_city_names())
+    collector = TextCollector(spare_city_names(), prompts)
     for cell in cells:
         if isinstance(cell, PanelCell):
             for knowledge in cell.panel.text_sets(cell.seed):
@@ -107,9 +111,7 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
     encoder = EncoderCost()
     if cell.encoder_hash:
         encoder = workplace.encoder
-        knowledge = knowledge.with_keys(
-            _text_keys(cell.encoder_hash, workplace.cache_folder, centred=not cell.raw_keys)
-        )
+        knowledge = knowledge.with_keys(_text_keys(cell.encoder_hash, workplace, centred=not cell.raw_keys))
     setting = Setting(
         study=cell.study,
         role=cell.role,
@@ -176,7 +178,7 @@ def measure_panel(cell: PanelCell, workplace: Workplace) -> list[Point]:
     """Points of one panel and seed."""
 
     def encoded(knowledge: KnowledgeSet) -> KnowledgeSet:
-        return knowledge.with_keys(_text_keys(cell.encoder_hash, workplace.cache_folder, centred=True))
+        return knowledge.with_keys(_text_keys(cell.encoder_hash, workplace, centred=True))
 
     return cell.measure(encoded)
 

@@ -20,6 +20,7 @@ from retrieval.folder_lock import locked
 from retromem.cells import Cell, key_dim, plan
 from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge
+from retromem.knowledge.text_keys import NO_PROMPTS
 from retromem.measure.latency import EncoderCost
 from retromem.method import describe_machine, num_cores, versions
 from retromem.panel_cells import PanelCell, plan_panels
@@ -96,7 +97,8 @@ def _run(
         for cell in cells:
             forget_cell(cells_folder / cell.folder_name)
     encoder = _encode(config, todo, cache, say) if any(cell.encoder_hash for cell in todo) else EncoderCost()
-    workplace = Workplace(cells_folder=str(cells_folder), cache_folder=str(cache), encoder=encoder)
+    prompts = config.encoder.resolve().prompts if any(cell.encoder_hash for cell in todo) else NO_PROMPTS
+    workplace = Workplace(cells_folder=str(cells_folder), cache_folder=str(cache), encoder=encoder, prompts=prompts)
     record = _plan_record(config, name, command, cells, encoder_text=_describe_encoder(config, cells))
     if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
         # Nothing was run: the report keeps the day and the command of the measurement.
@@ -138,8 +140,8 @@ def _encode(config: ExperimentConfig, todo: list[AnyCell], folder: Path, say: Sa
     """Encode what no earlier run did; the cold cost is charged to every row all the same."""
     from retrieval.encoder import Encoder
 
-    texts, cache = texts_of(todo), EmbeddingCache(folder)
-    encoder = Encoder(config.encoder)
+    encoder, cache = Encoder(config.encoder), EmbeddingCache(folder)
+    texts = texts_of(todo, encoder.prompts)
     missing = cache.missing(encoder.content_hash, texts)
     cost_file = folder / encoder.content_hash / "single_text.json"
     if missing:

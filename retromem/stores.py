@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from retrieval.encoder_files import DEFAULT_MODEL
 from retrieval.engines import Engine
 from retrieval.errors import UserError
 from retrieval.generations import while_written
@@ -27,16 +28,18 @@ def build(
     rotate_to: int | None,
     key_by: Literal["question", "statement"],
     num_shards: int = 1,
+    model: str = DEFAULT_MODEL,
 ) -> str:
     """Encode the facts, write their store, return its ledger as text. UserError for bad facts or an unknown index.
 
-    `num_shards`: threads that build the index at once.
+    `num_shards`: threads that build the index at once. `model`: of the encoder, as `EncoderConfig.model` names it.
     """
     config = TextConfig(source="file", file=facts, phrasings=phrasings, columns=tuple(columns))
     knowledge = build_knowledge(config)
 
     from retrieval.embedding_cache import EmbeddingCache
-    from retrieval.encoder import Encoder, EncoderConfig
+    from retrieval.encoder import Encoder
+    from retrieval.encoder_config import EncoderConfig
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
     from retromem.planning import plan_for, recall_of
@@ -46,10 +49,10 @@ def build(
         raise UserError("--rotate-to: a planned index chooses its own rotation; leave it out")
     memory_config = FaissMemoryConfig(key_by=key_by, factory="Flat" if request else factory, rotate_to=rotate_to)
     checked_spec(memory_config.spec, 384)
-    encoder, cache = Encoder(EncoderConfig()), EmbeddingCache(_CACHE)
+    encoder, cache = Encoder(EncoderConfig(model=model)), EmbeddingCache(_CACHE)
     # Free questions have no wording whose mean could be taken off: such a store keeps the embeddings as they are.
-    keys = CachedTextKeys(cache, encoder.content_hash, centred=False, names_off_the_set=())
-    collector = TextCollector(())
+    keys = CachedTextKeys(cache, encoder.content_hash, centred=False, names_off_the_set=(), prompts=encoder.prompts)
+    collector = TextCollector((), encoder.prompts)
     knowledge.with_keys(collector).facts(statements=True)  # whatever is stored, the other is asked
     cache.encode_missing(encoder, collector.texts)
     facts_of_set = knowledge.with_keys(keys).facts(statements=True)
@@ -115,16 +118,18 @@ def search(store: Path, question: str, *, top: int, engine: Engine = "faiss") ->
         raise UserError(f"{store}: is no store of facts; build one with `python -m retromem index build`")
 
     from retrieval.chunk_store import ChunkStore
-    from retrieval.encoder import Encoder, EncoderConfig
+    from retrieval.encoder import Encoder
+    from retrieval.encoder_config import EncoderConfig
     from retromem.memories.saved import load_values
 
-    encoder = Encoder(EncoderConfig())
+    opened, values = ChunkStore.open(store, engine=engine), load_values(store, extra)
+    encoder = Encoder(EncoderConfig(model=(opened.encoder.name if opened.encoder else None) or DEFAULT_MODEL))
     if extra["encoder_hash"] != f"{encoder.content_hash}-raw":
         raise UserError(
             f"{store}: was built with encoder {extra['encoder_hash']}, this one is {encoder.content_hash}-raw"
         )
-    opened, values = ChunkStore.open(store, engine=engine), load_values(store, extra)
-    positions_QK, similarities_QK = opened.search(encoder.encode([question]), top)
+    asked = encoder.prompts.before(question, is_document=False)
+    positions_QK, similarities_QK = opened.search(encoder.encode([asked]), top)
     lines = []
     for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True):
         if position >= 0 and values.strings is not None and opened.has_texts:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from retrieval.atomic import write_text
 from retrieval.errors import UserError
-from retromem.benchmarks import engine_speed, index_cost, million_chunks, training_speed
+from retromem.benchmarks import encoder_speed, engine_speed, index_cost, million_chunks, training_speed
 from retromem.benchmarks.in_turns import Timed
 from retromem.doctor import device_name
 from retromem.method import describe_machine, versions
@@ -18,6 +18,7 @@ Say = Callable[[str], None]
 
 _BENCHMARKS: dict[str, Callable[[Say], Iterator[Timed]]] = {
     "index": lambda _: index_cost.measure(),
+    "encoder": encoder_speed.measure,
     "engines": lambda _: engine_speed.measure(),
     "training": lambda _: training_speed.measure(),
     "million": million_chunks.measure,

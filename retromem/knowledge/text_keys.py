@@ -6,7 +6,7 @@ wording filled with 200 names that are no subjects, so that it is a property of 
 Shape legend: Q texts, D encoder dimension.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +15,10 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from retrieval.embedding_cache import EmbeddingCache
+from retrieval.encoder_config import Prompts
 from retromem.knowledge.wordings import fill
+
+NO_PROMPTS = Prompts()
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,10 @@ class Template:
 
     text: str
     values: tuple[str, ...] = ()
+
+    def encoded(self, text: str, prompts: Prompts) -> str:
+        """A text of this wording as the encoder is given it: with the prompt of a question, or of a statement."""
+        return prompts.before(text, is_document=bool(self.values))
 
     def examples(self, names: Sequence[str]) -> list[str]:
         """The wording filled with names that are no subjects (and, in a statement, with values in turn)."""
@@ -45,17 +52,25 @@ class CachedTextKeys:
     """Keys from the embedding cache, where every text must lie already."""
 
     def __init__(
-        self, cache: EmbeddingCache, encoder_hash: str, *, centred: bool, names_off_the_set: Sequence[str]
+        self,
+        cache: EmbeddingCache,
+        encoder_hash: str,
+        *,
+        centred: bool,
+        names_off_the_set: Sequence[str],
+        prompts: Prompts = NO_PROMPTS,
     ) -> None:
         self.encoder_hash = encoder_hash + ("" if centred else "-raw")
         self._raw_hash = encoder_hash
         self._cache = cache
         self._centred = centred
         self._names = names_off_the_set
+        self._prompts = prompts
         self._means: dict[Template, Float32[ndarray, " D"]] = {}
 
     def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> Float32[ndarray, "Q D"]:
-        vectors_QD = self._cache.vectors(self._raw_hash, texts)
+        given = [template.encoded(text, self._prompts) for text, template in zip(texts, templates, strict=True)]
+        vectors_QD = self._cache.vectors(self._raw_hash, given)
         if not self._centred or not texts:
             return vectors_QD
         # By identity first: hashing a statement's template goes through all of its relation's values.
@@ -67,7 +82,8 @@ class CachedTextKeys:
 
     def _mean(self, template: Template) -> Float32[ndarray, " D"]:
         if template not in self._means:
-            examples_D = self._cache.vectors(self._raw_hash, template.examples(self._names))
+            given = [template.encoded(text, self._prompts) for text in template.examples(self._names)]
+            examples_D = self._cache.vectors(self._raw_hash, given)
             self._means[template] = examples_D.mean(axis=0, dtype=np.float64).astype(np.float32)
         return self._means[template]
 
@@ -77,19 +93,22 @@ class TextCollector:
 
     encoder_hash = "none yet"
 
-    def __init__(self, names_off_the_set: Sequence[str]) -> None:
-        self._names = names_off_the_set
+    def __init__(self, names_off_the_set: Sequence[str], prompts: Prompts = NO_PROMPTS) -> None:
+        self._names, self._prompts = names_off_the_set, prompts
         self._texts: dict[str, None] = {}
         self._templates: set[Template] = set()
 
     def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> Float32[ndarray, "Q D"]:
-        self._texts.update(dict.fromkeys(texts))
+        self._note(zip(texts, templates, strict=True))
         for template in set(templates) - self._templates:
             self._templates.add(template)
-            self._texts.update(dict.fromkeys(template.examples(self._names)))
+            self._note((text, template) for text in template.examples(self._names))
         return np.zeros((len(texts), 1), dtype=np.float32)
+
+    def _note(self, worded: Iterable[tuple[str, Template]]) -> None:
+        self._texts.update(dict.fromkeys(template.encoded(text, self._prompts) for text, template in worded))
 
     @property
     def texts(self) -> list[str]:
-        """Every text seen so far, once."""
+        """Every text seen so far, once, as the encoder is to be given it."""
         return list(self._texts)

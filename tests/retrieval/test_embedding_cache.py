@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from retrieval import embedding_cache
 from retrieval.embedding_cache import EmbeddingCache
-from retrieval.encoder import Encoder, EncoderConfig
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
 
 TEXTS = ["In which country is Paris?", "Paris is in France.", "oslo", "In which country is Paris?", "Ærø"]
 LONG_TEXT = "A text about a city that lies in another country. " * 4
@@ -128,7 +129,8 @@ def test_a_full_cache_needs_no_torch(encoder: Encoder, tmp_path: Path) -> None:
     code = f"""
 import sys; from pathlib import Path
 from retrieval.embedding_cache import EmbeddingCache
-from retrieval.encoder import Encoder, EncoderConfig
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
 encoder = Encoder(EncoderConfig(precision="bfloat16", device="cpu"))
 assert EmbeddingCache(Path({str(tmp_path)!r})).encode_missing(encoder, ["oslo"]) == 0
 assert not {{"torch", "transformers", "sentence_transformers"}} & set(sys.modules)

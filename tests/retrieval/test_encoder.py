@@ -1,16 +1,17 @@
+import json
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from retrieval.encoder import (
-    Encoder,
-    EncoderConfig,
-    _cpu_multiplies_bfloat16,
-)
+from retrieval.encoder import MOST_TOKENS, Encoder, batches_of_a_length
+from retrieval.encoder_config import EncoderConfig, Prompts, cpu_multiplies_bfloat16
 from retrieval.encoder_files import find_default
 from retrieval.errors import UserError
 
@@ -144,7 +145,7 @@ def test_bfloat16_probe_agrees_with_torch() -> None:
     if capabilities["architecture"] != "x86_64" or not Path("/proc/cpuinfo").is_file():
         pytest.skip("needs Linux on x86")
     native = capabilities["avx512_bf16"] or capabilities.get("amx_bf16", False)
-    assert _cpu_multiplies_bfloat16() == native
+    assert cpu_multiplies_bfloat16() == native
 
 
 def test_cuda_without_a_gpu_is_a_user_error(word_model: Path) -> None:
@@ -154,3 +155,71 @@ def test_cuda_without_a_gpu_is_a_user_error(word_model: Path) -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(UserError, match="torch finds no GPU"):
         Encoder(EncoderConfig(model=str(word_model), device="cuda")).load()
+
+
+@given(st.lists(st.integers(1, 9_000), max_size=60), st.integers(1, 40))
+def test_batches_hold_every_row_once_and_stay_within_their_limits(lengths: list[int], most: int) -> None:
+    lengths_N = np.array(lengths, dtype=np.int64)
+    batches = list(batches_of_a_length(lengths_N, most))
+    assert sorted(row for rows_B in batches for row in rows_B.tolist()) == list(range(len(lengths)))
+    for rows_B in batches:
+        assert len(rows_B) <= most
+        assert len(rows_B) == 1 or len(rows_B) * lengths_N[rows_B].max() <= MOST_TOKENS
+
+
+def test_texts_of_one_length_are_padded_only_where_there_are_few() -> None:
+    batches = batches_of_a_length(np.array([7] * 30 + [8] * 40 + [9] * 3 + [20] * 2), 32)
+    assert [len(rows_B) for rows_B in batches] == [
+        30,
+        32,
+        8,
+        5,
+    ]  # eight are worth one of their own
+
+
+def test_prompts_are_those_of_the_config_or_of_the_model(word_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(word_model, tmp_path / "prompted")
+    settings = json.loads((folder / "config_sentence_transformers.json").read_text())
+    settings |= {"prompts": {"query": "where ", "passage": "is ", "other": "oslo "}, "default_prompt_name": "other"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    own = EncoderConfig(model=str(folder), precision="float32", device="cpu")
+    assert own.resolve().prompts == Prompts(query="where ", document="is ")
+    assert Prompts(query="q: ", document="d: ").before("oslo", is_document=True) == "d: oslo"
+    without = replace(own, query_prompt="", document_prompt="")
+    assert without.resolve().prompts == Prompts()
+    assert without.resolve().content_hash != own.resolve().content_hash
+    np.testing.assert_allclose(Encoder(own).encode(["oslo"])[0], [0, 0, 0, 1, 0], atol=1e-6)  # no prompt unasked
+
+
+def test_a_cut_vector_is_the_beginning_of_the_whole_one(word_model: Path) -> None:
+    whole = EncoderConfig(model=str(word_model), precision="float32", device="cpu")
+    cut = Encoder(replace(whole, truncate_dim=3))
+    assert cut.dim == 3
+    beginning_ND = Encoder(whole).encode(["oslo is", "where is is"])[:, :3]
+    expected_ND = beginning_ND / np.linalg.norm(beginning_ND, axis=1, keepdims=True)
+    np.testing.assert_allclose(cut.encode(["oslo is", "where is is"]), expected_ND, atol=1e-6)
+    assert cut.content_hash != whole.resolve().content_hash
+
+
+def test_hashed_trigrams_need_no_model() -> None:
+    encoder = Encoder(EncoderConfig(model="hashed-trigrams"))
+    vectors_ND = encoder.encode(["Which country is Lyon in?", "Lyon: which country?", "Name the colour of Ukka."])
+    assert vectors_ND.shape == (3, encoder.dim) and encoder.file_bytes == 0
+    assert vectors_ND[0] @ vectors_ND[1] > vectors_ND[0] @ vectors_ND[2] + 0.2
+    assert not encoder.encode([""]).any()
+    np.testing.assert_array_equal(encoder.encode(["oslo"]), Encoder(encoder.config).encode(["OSLO"]))
+
+
+def test_settings_that_are_none() -> None:
+    with pytest.raises(ValueError, match="processes must be 1 or more, not 0"):
+        EncoderConfig(processes=0)
+
+
+def test_two_processes_encode_what_one_does(word_model: Path) -> None:
+    config = EncoderConfig(model=str(word_model), precision="float32", device="cpu")
+    batches = [["oslo is"], ["where", "is is oslo"], ["oslo"]]
+    alone = list(Encoder(config).encode_batches(batches))
+    both = list(Encoder(replace(config, processes=2)).encode_batches(batches))
+    for (one_ND, _), (two_ND, seconds) in zip(alone, both, strict=True):
+        np.testing.assert_allclose(two_ND, one_ND, atol=1e-6)
+        assert seconds > 0

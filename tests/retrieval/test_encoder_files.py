@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.encoder import EncoderConfig
+from retrieval.encoder_config import EncoderConfig
 from retrieval.encoder_files import DEFAULT_MODEL, DEFAULT_SHA256, find_default
 from retrieval.errors import UserError
 
@@ -48,7 +48,7 @@ def shadow_package(folder: Path, weights: bytes) -> None:
 def test_default_is_found_by_hash_without_heavy_imports() -> None:
     code = """
         import sys
-        from retrieval.encoder import EncoderConfig
+        from retrieval.encoder_config import EncoderConfig
         from retrieval.encoder_files import find_default
         print(find_default()[1], EncoderConfig().resolve().description)
         print([name for name in ("torch", "transformers", "sentence_transformers") if name in sys.modules])
@@ -83,7 +83,7 @@ def test_another_file_is_refused_by_name_and_the_next_place_is_tried(tmp_path: P
 
 def test_hub_id_is_read_from_the_local_cache(tmp_path: Path) -> None:
     cache_on_disk(tmp_path, "someone/words", find_default()[0])
-    code = "from retrieval.encoder import *; print(EncoderConfig(model='someone/words').resolve().content_hash)"
+    code = "from retrieval.encoder_config import *; print(EncoderConfig(model='someone/words').resolve().content_hash)"
     assert in_new_process(code, HF_HUB_CACHE=str(tmp_path)) == [EncoderConfig().resolve().content_hash]
 
 

@@ -12,7 +12,7 @@ import pytest
 from retrieval import store_updates
 from retrieval.chunks import Chunks
 from retrieval.errors import UserError
-from retrieval.sealed_folder import write_sealed
+from retrieval.sealed_folder import read_manifest, write_sealed
 from retromem import stores
 from retromem.memories.faiss_memory import FaissMemory
 from retromem.seam import Part
@@ -227,3 +227,10 @@ def test_a_graph_in_two_shards_is_two_segments_that_answer_as_one(place: Path) -
     build(Path("sharded"), factory="HNSW8", num_shards=2)
     assert sorted(path.name for path in Path("sharded").glob("index*.faiss")) == ["index-00000001.faiss", "index.faiss"]
     assert "Oslo" in stores.search(Path("sharded"), "What is the capital of Norway?", top=1)
+
+
+def test_a_store_is_asked_with_the_encoder_that_built_it(place: Path) -> None:
+    ledger = build(Path("hashed"), model="hashed-trigrams")
+    assert numbers(ledger)["shared_bytes"] == 0
+    assert read_manifest(Path("hashed"))["meta"]["store"]["encoder"]["name"] == "hashed-trigrams"
+    assert "Oslo" in stores.search(Path("hashed"), "Norway's capital", top=1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.embedding_cache import EmbeddingCache
+from retrieval.encoder_config import Prompts
 from retromem.compare import collect_texts
 from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactRow, clean
@@ -170,3 +171,22 @@ def test_identical_questions_have_the_very_keys_written(tmp_path: Path) -> None:
         asked = knowledge.ask("identical", num=9)
         np.testing.assert_array_equal(asked.queries.key_vectors(), written.cues[0].key_vectors()[:9])
         assert asked.queries.encoder_hash == written.cues[0].encoder_hash == keys.encoder_hash
+
+
+# ---- prompts -------------------------------------------------------------------------------------------------------
+
+
+def test_questions_and_statements_are_encoded_with_their_prompts(tmp_path: Path) -> None:
+    prompts = Prompts(query="ask: ", document="tell: ")
+    collector = TextCollector(NAMES, prompts)
+    go_through(people(), collector, statements=True)
+    assert {text.partition(" ")[0] for text in collector.texts} == {"ask:", "tell:"}
+    cache = cache_of(collector.texts, tmp_path)
+    keys = CachedTextKeys(cache, ENCODER, centred=True, names_off_the_set=NAMES, prompts=prompts)
+    go_through(people(), keys, statements=True)
+    assert cache.asked == set(collector.texts)
+    question = Template("Where was {subject} born?")
+    mean = np.mean([vector("ask: " + text) for text in question.examples(NAMES)], axis=0)
+    expected = vector("ask: Where was Someone 3 born?") - mean
+    made = keys.keys(["Where was Someone 3 born?"], [question])[0]
+    np.testing.assert_allclose(made, expected / np.linalg.norm(expected), atol=1e-5)
