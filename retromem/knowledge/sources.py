@@ -14,6 +14,7 @@ from retromem.knowledge.fact_files import read_facts
 from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.near_duplicates import NearDuplicatesConfig, near_duplicates_set
 from retromem.knowledge.random_keys import KeysConfig, TokenPairsConfig, keys_set, token_pairs_set
 from retromem.knowledge.wordings import (
     Wordings,
@@ -47,7 +48,7 @@ class TextConfig:
     """of the one shuffle, and of the dealing of wordings"""
 
 
-KnowledgeConfig = TextConfig | KeysConfig | TokenPairsConfig | BiographiesConfig
+KnowledgeConfig = TextConfig | KeysConfig | TokenPairsConfig | BiographiesConfig | NearDuplicatesConfig
 
 
 def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
@@ -76,6 +77,8 @@ def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, 
         return token_pairs_set(config)
     if isinstance(config, BiographiesConfig):
         return biographies_set(config)
+    if isinstance(config, NearDuplicatesConfig):
+        return near_duplicates_set(config)
     table, wordings = _table(config)
     return text_set(
         drop_value_in_wording(table, wordings),

@@ -14,6 +14,7 @@ from retromem.panels.limits.reworded_capacity import RewordedCapacityConfig
 from retromem.panels.retrieval.change_prices import ChangePricesConfig
 from retromem.panels.retrieval.embedding_limits import EmbeddingLimitsConfig
 from retromem.panels.retrieval.index_recall import IndexRecallConfig
+from retromem.panels.retrieval.near_duplicates import NearDuplicatesPanelConfig
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 from retromem.panels.theory.key_sparsity import KeySparsityConfig
 from retromem.panels.theory.neurons import NeuronsConfig
@@ -48,6 +49,7 @@ AnyPanelConfig = (
     | CodeDimensionConfig
     | EncoderKeysConfig
     | EmbeddingLimitsConfig
+    | NearDuplicatesPanelConfig
     | IndexRecallConfig
     | ChangePricesConfig
 )

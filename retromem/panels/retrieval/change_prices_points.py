@@ -14,7 +14,7 @@ from retrieval import store_updates
 from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks
 from retromem.benchmarks.in_turns import in_turns
-from retromem.panels.retrieval.index_recall import spec_of
+from retromem.panels.retrieval.rankers import spec_of
 from retromem.points import Point
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, spec_of
 from retromem.points import Point
 from retromem.report.numerals import count_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
@@ -17,8 +17,6 @@ from retromem.report.table_text import Cell, Table
 RANKS = (1, 2, 5, 10)
 NOISES = (0.1, 0.4)
 """|noise| / |key| of disturbed questions"""
-LEXICAL, HYBRID = "bm25", "hybrid"
-"""stand among the names of indexes: BM25 over the words, and its ranking fused with that of Flat by rank"""
 _DRAWN = ("Flat", "RaBitQ", "LSH", "rot64-LSH", LEXICAL, HYBRID)
 
 
@@ -70,7 +68,8 @@ class IndexRecallConfig(PanelConfig):
         return build_knowledge(TextConfig(source="cities", pool=2, seed=seed)).prefix(max(self.num_facts))
 
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
-        return [self._whole(seed)]
+        whole = self._whole(seed)
+        return [whole.prefix(num_facts) for num_facts in self.num_facts]  # a smaller set asks others of its questions
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.retrieval.index_recall_points import index_recall_points
@@ -145,11 +144,3 @@ class IndexRecallConfig(PanelConfig):
 def _asked(points: Sequence[Point]) -> list[str]:
     names = dict.fromkeys(point.quantity for point in points if point.quantity.startswith("recall_at_1, "))
     return [name.removeprefix("recall_at_1, ") for name in names]
-
-
-def spec_of(name: str) -> IndexSpec:
-    """`rot64-LSH` or a factory string alone, as `IndexSpec.label` writes it."""
-    rotated, dash, factory = name.partition("-")
-    if dash and rotated.startswith("rot") and rotated[3:].isdecimal():
-        return IndexSpec(factory=factory, rotate_to=int(rotated[3:]))
-    return IndexSpec(factory=name)

@@ -3,39 +3,22 @@
 Shape legend: N facts, D dimensions, Q queries, K ranked answers.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Int64
-from numpy import ndarray
-
 from retrieval.errors import Refused
-from retrieval.lexical_index import LexicalIndex, LexicalSpec
-from retrieval.rank_fusion import reciprocal_rank_fusion
-from retrieval.vector_index import VectorIndex
+from retromem.experiment import MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.robustness import with_key_noise
-from retromem.panels.retrieval.index_recall import HYBRID, LEXICAL, NOISES, RANKS, spec_of
+from retromem.panels.retrieval.index_recall import NOISES, RANKS
+from retromem.panels.retrieval.rankers import ranker_of
 from retromem.points import Point
-from retromem.seam import Asked, Queries
+from retromem.seam import Asked
 
 if TYPE_CHECKING:
     from retromem.panels.retrieval.index_recall import IndexRecallConfig
 
-_MOST_ASKED = 2000
+_MOST_ASKED = MeasureConfig().max_reworded  # more are not encoded
 _NOISY = "noise "
-
-
-@dataclass(frozen=True)
-class _Ranker:
-    """Something that ranks the stored questions."""
-
-    num_bytes: int
-    in_words: bool
-    """whether it reads words too: noise on the key alone would not be a noisy question then"""
-    search: Callable[[Queries], Int64[ndarray, "Q K"]]
 
 
 def index_recall_points(config: "IndexRecallConfig", knowledge: KnowledgeSet, seed: int) -> list[Point]:
@@ -46,7 +29,7 @@ def index_recall_points(config: "IndexRecallConfig", knowledge: KnowledgeSet, se
         facts, asked_by_phrasing = part.facts(), _questions(part, seed)
         for name in config.indexes:
             try:
-                ranker = _ranker(name, facts.cues[0])
+                ranker = ranker_of(name, facts.cues[0], max(RANKS))
             except Refused:
                 continue
             size = ranker.num_bytes / num_facts
@@ -63,24 +46,6 @@ def index_recall_points(config: "IndexRecallConfig", knowledge: KnowledgeSet, se
                     if rank == 1 and phrasing == "heldout" and num_facts == max(config.num_facts):
                         points.append(Point(quantity="recall_by_bytes", series=name, x=size, y=recall, seed=seed))
     return points
-
-
-def _ranker(name: str, cue: Queries) -> _Ranker:
-    """Over the stored questions; Refused for an index that cannot be trained on so few."""
-    if name == LEXICAL:
-        lexical = LexicalIndex.build(cue.texts or (), LexicalSpec())
-        return _Ranker(len(lexical.storage()), True, lambda queries: lexical.search(queries.texts or (), max(RANKS))[0])
-    if name == HYBRID:
-        halves = [_ranker("Flat", cue), _ranker(LEXICAL, cue)]
-        return _Ranker(
-            sum(half.num_bytes for half in halves),
-            True,
-            lambda queries: reciprocal_rank_fusion([half.search(queries) for half in halves], max(RANKS))[0],
-        )
-    vectors_ND = np.ascontiguousarray(cue.key_vectors())
-    index = VectorIndex(spec_of(name), vectors_ND.shape[1])
-    index.add(vectors_ND)
-    return _Ranker(len(index.storage()), False, lambda queries: index.search(queries.key_vectors(), max(RANKS))[0])
 
 
 def _questions(part: KnowledgeSet, seed: int) -> dict[str, Asked]:

@@ -9,7 +9,8 @@ import pytest
 from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.text_keys import Template
-from retromem.panels.retrieval.index_recall import IndexRecallConfig, spec_of
+from retromem.panels.retrieval.index_recall import IndexRecallConfig
+from retromem.panels.retrieval.rankers import spec_of
 
 
 class LetterPairs:
@@ -40,7 +41,7 @@ def test_recall_is_that_of_a_full_ranking() -> None:
     points = config.measure(0, encoded)
     by_name = {(point.quantity, point.series, point.x): point.y for point in points}
     assert ("bytes_a_fact", "PQ16np", 100.0) not in by_name  # too few to train its codebook
-    part = encoded(config.text_sets(0)[0]).prefix(300)
+    part = encoded(config.text_sets(0)[-1])
     facts, asked = part.facts(), part.ask("heldout", num=2000)
     scores = asked.queries.key_vectors() @ facts.cues[0].key_vectors().T
     own = (facts.ids_N[None, :] == asked.fact_ids_Q[:, None]).argmax(axis=1)
@@ -64,3 +65,8 @@ def test_recall_is_that_of_a_full_ranking() -> None:
 def test_an_index_that_is_none_is_said_before_anything_is_encoded() -> None:
     with pytest.raises(UserError, match="rotate_to"):
         IndexRecallConfig(indexes=("rot0-LSH",))
+
+
+def test_a_run_encodes_every_question_that_the_panel_asks(as_in_a_run) -> None:
+    points = as_in_a_run(IndexRecallConfig(indexes=("Flat",), num_facts=(200, 2500)))
+    assert {point.x for point in points if point.quantity == "recall_at_1, seen"} == {200.0, 2500.0}
