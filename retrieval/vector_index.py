@@ -8,12 +8,11 @@ Shape legend: N stored vectors, Q queries, K ranked answers, D dimensions of the
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float32, Int64, Shaped
 from numpy import ndarray
 
 from retrieval.bit_flips import flip_bits
@@ -28,6 +27,7 @@ from retrieval.faiss_factory import (
     reason,
     set_search_parameters,
 )
+from retrieval.random_rotation import random_rotation
 from retrieval.ranked_search import ranked
 from retrieval.sharded_build import can_merge, filled_in_shards
 
@@ -63,17 +63,6 @@ class IndexSpec:
         return self.factory if self.rotate_to is None else f"rot{self.rotate_to}-{self.factory}"
 
 
-@lru_cache(maxsize=1)  # the segments of a store have the same
-def _random_rotation(dim: int, to: int, seed: int) -> Float64[ndarray, "D E"]:
-    """Haar-random, orthonormal along its shorter side (QR of a Gaussian with the signs fixed; Mezzadri 2007)."""
-    tall = np.random.default_rng(seed).standard_normal((max(dim, to), min(dim, to)))
-    orthonormal, triangular = np.linalg.qr(tall)
-    orthonormal *= np.sign(np.diag(triangular))
-    rotation = np.ascontiguousarray(orthonormal if to <= dim else orthonormal.T)
-    rotation.flags.writeable = False
-    return rotation
-
-
 def _norms(vectors_ND: ndarray) -> ndarray:
     """By FAISS, on all threads: numpy's would take a third of the time of building a Flat index."""
     from retrieval._faiss import faiss
@@ -93,9 +82,7 @@ class VectorIndex:
         """An empty index. UserError where FAISS knows no such factory, or a search parameter has no effect on it."""
         self.spec = spec
         self.dim = dim
-        self._rotation_DE = (
-            None if spec.rotate_to is None else _random_rotation(dim, spec.rotate_to, spec.rotation_seed)
-        )
+        self._rotation_DE = None if spec.rotate_to is None else random_rotation(dim, spec.rotate_to, spec.rotation_seed)
         self._groups: dict[int, range] | None = None
         self._is_trained = False
         self._take(empty_index(spec.factory, spec.rotate_to or dim))

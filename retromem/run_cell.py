@@ -75,9 +75,9 @@ def texts_of(cells: Sequence[AnyCell], prompts: Prompts = NO_PROMPTS) -> list[st
     for cell in cells:
         if isinstance(cell, PanelCell):
             for knowledge in cell.panel.text_sets(cell.seed):
-                collect_texts(
-                    knowledge.with_keys(collector), MeasureConfig(), statements=False, halves=False, seed=cell.seed
-                )
+                reads = cell.panel.reads_statements
+                with_keys = knowledge.with_keys(collector)
+                collect_texts(with_keys, MeasureConfig(), statements=reads, halves=False, seed=cell.seed)
     _collect_of_memories([cell for cell in cells if isinstance(cell, Cell)], collector)
     return collector.texts
 

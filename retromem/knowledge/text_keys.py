@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder_config import Prompts
+from retrieval.random_rotation import random_rotation
 from retromem.knowledge.wordings import fill
 
 NO_PROMPTS = Prompts()
@@ -86,6 +87,20 @@ class CachedTextKeys:
             examples_D = self._cache.vectors(self._raw_hash, given)
             self._means[template] = examples_D.mean(axis=0, dtype=np.float64).astype(np.float32)
         return self._means[template]
+
+
+class RotatedKeys:
+    """Keys in fewer dimensions: the first of a random rotation that a seed gives, of unit length again."""
+
+    def __init__(self, whole: TextKeys, dim: int, *, seed: int) -> None:
+        self._whole, self._dim, self._seed = whole, dim, seed
+        self.encoder_hash = f"{whole.encoder_hash}-rot{dim}-{seed}"
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> Float32[ndarray, "Q D"]:
+        whole_QD = self._whole.keys(texts, templates)
+        rotated_QD = whole_QD @ random_rotation(whole_QD.shape[1], self._dim, self._seed)
+        unit_QD: Float32[ndarray, "Q D"] = rotated_QD / np.linalg.norm(rotated_QD, axis=1, keepdims=True)
+        return unit_QD.astype(np.float32)
 
 
 class TextCollector:

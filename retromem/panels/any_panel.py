@@ -15,6 +15,7 @@ from retromem.panels.retrieval.change_prices import ChangePricesConfig
 from retromem.panels.retrieval.embedding_limits import EmbeddingLimitsConfig
 from retromem.panels.retrieval.index_recall import IndexRecallConfig
 from retromem.panels.retrieval.near_duplicates import NearDuplicatesPanelConfig
+from retromem.panels.retrieval.pair_curve import PairCurveConfig
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 from retromem.panels.theory.key_sparsity import KeySparsityConfig
 from retromem.panels.theory.neurons import NeuronsConfig
@@ -50,6 +51,7 @@ AnyPanelConfig = (
     | EncoderKeysConfig
     | EmbeddingLimitsConfig
     | NearDuplicatesPanelConfig
+    | PairCurveConfig
     | IndexRecallConfig
     | ChangePricesConfig
 )

@@ -23,6 +23,8 @@ class PanelConfig(ABC):
     """of everything that is drawn: keys, labels, first weights"""
     seconds_expected: ClassVar[float]
     """of one seed at its defaults on one core, as measured"""
+    reads_statements: ClassVar[bool] = False
+    """whether the statements of its text sets are encoded too"""
     may_be_empty: ClassVar[frozenset[str]] = frozenset()
     """lists that need to name nothing"""
     may_repeat: ClassVar[frozenset[str]] = frozenset()
