@@ -44,7 +44,7 @@ class PanelCell:
 def plan_panels(panels: Mapping[str, AnyPanelConfig], *, encoder_hash: str) -> list[PanelCell]:
     """Every cell of the panels of an experiment."""
     return [
-        PanelCell(name=name, panel=panel, seed=seed, encoder_hash=encoder_hash if panel.text_sets(seed) else "")
+        PanelCell(name=name, panel=panel, seed=seed, encoder_hash=encoder_hash if panel.reads_text else "")
         for name, panel in panels.items()
         for seed in panel.seeds
     ]

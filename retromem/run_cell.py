@@ -11,6 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float32
+from numpy import ndarray
+
 from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
@@ -50,10 +53,14 @@ def _cache(folder: str, changed_ns: int) -> EmbeddingCache:
     return EmbeddingCache(Path(folder))
 
 
-def _text_keys(encoder_hash: str, workplace: Workplace, *, centred: bool) -> CachedTextKeys:
+def _cache_of(encoder_hash: str, workplace: Workplace) -> EmbeddingCache:
     folder = workplace.cache_folder
+    return _cache(folder, (Path(folder) / encoder_hash).stat().st_mtime_ns)
+
+
+def _text_keys(encoder_hash: str, workplace: Workplace, *, centred: bool) -> CachedTextKeys:
     return CachedTextKeys(
-        _cache(folder, (Path(folder) / encoder_hash).stat().st_mtime_ns),
+        _cache_of(encoder_hash, workplace),
         encoder_hash,
         centred=centred,
         names_off_the_set=spare_city_names(),
@@ -78,6 +85,10 @@ def texts_of(cells: Sequence[AnyCell], prompts: Prompts = NO_PROMPTS) -> list[st
                 reads = cell.panel.reads_statements
                 with_keys = knowledge.with_keys(collector)
                 collect_texts(with_keys, MeasureConfig(), statements=reads, halves=False, seed=cell.seed)
+            plain = cell.panel.plain_texts(cell.seed)
+            if plain is not None:
+                collector.note_plain(plain.queries, is_document=False)
+                collector.note_plain(plain.documents, is_document=True)
     _collect_of_memories([cell for cell in cells if isinstance(cell, Cell)], collector)
     return collector.texts
 
@@ -174,13 +185,24 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
     )
 
 
+@dataclass(frozen=True)
+class _EncodedTexts:
+    """Of the encoder of a cell."""
+
+    encoder_hash: str
+    workplace: Workplace
+
+    def __call__(self, knowledge: KnowledgeSet) -> KnowledgeSet:
+        return knowledge.with_keys(_text_keys(self.encoder_hash, self.workplace, centred=True))
+
+    def vectors(self, texts: Sequence[str], *, is_document: bool) -> Float32[ndarray, "N D"]:
+        given = [self.workplace.prompts.before(text, is_document=is_document) for text in texts]
+        return _cache_of(self.encoder_hash, self.workplace).vectors(self.encoder_hash, given)
+
+
 def measure_panel(cell: PanelCell, workplace: Workplace) -> list[Point]:
     """Points of one panel and seed."""
-
-    def encoded(knowledge: KnowledgeSet) -> KnowledgeSet:
-        return knowledge.with_keys(_text_keys(cell.encoder_hash, workplace, centred=True))
-
-    return cell.measure(encoded)
+    return cell.measure(_EncodedTexts(cell.encoder_hash, workplace))
 
 
 def run_cell(cell: AnyCell, workplace: Workplace) -> str:

@@ -66,7 +66,10 @@ def run_experiment(
 def _all_cells(config: ExperimentConfig) -> list[AnyCell]:
     """UserError where there is none."""
     uses_text = any(build_knowledge(study.knowledge).text for study in config.studies.values())
-    uses_text |= any(panel.text_sets(panel.seeds[0]) for panel in config.panels.values() if panel.seeds)
+    for panel in config.panels.values():
+        if panel.seeds:
+            uses_text |= panel.reads_text
+            panel.text_sets(panel.seeds[0])  # says what it cannot have before anything is run
     encoder_hash = config.encoder.resolve().content_hash if uses_text else ""
     cells: list[AnyCell] = [*plan(config, encoder_hash=encoder_hash)]
     cells += plan_panels(config.panels, encoder_hash=encoder_hash)

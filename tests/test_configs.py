@@ -116,6 +116,7 @@ def test_quickstart_compares_ffn_kinds_and_small_codes(quickstart: list[Cell]) -
     assert {"floor", "control"} <= {cell.role for cell in quickstart}
 
 
+@pytest.mark.slow
 def test_quickstart_encodes_at_most_13_000_texts(quickstart: list[Cell]) -> None:
     texts = texts_of(quickstart)
     assert len(texts) == len(set(texts))

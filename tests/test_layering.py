@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
+
+from retrieval.bit_packing import pack
 
 REPO = Path(__file__).parents[1]
 PACKAGES = ("models", "retrieval", "retromem")
@@ -105,3 +109,9 @@ def test_shapes_are_checked_in_tests_wherever_they_are_annotated(pytestconfig: p
     for name in importers("jaxtyping"):
         module = name.removesuffix(".py").replace("/", ".")
         assert any(in_room(module, package) for package in hooked), f"{name}: see addopts in pyproject.toml"
+
+
+def test_a_wrong_shape_is_an_error_in_tests() -> None:
+    """Or the loader of conftest checks nothing."""
+    with pytest.raises(TypeCheckError):
+        pack(np.zeros((2, 2), dtype=np.int64), 1)

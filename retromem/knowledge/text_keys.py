@@ -120,6 +120,10 @@ class TextCollector:
             self._note((text, template) for text in template.examples(self._names))
         return np.zeros((len(texts), 1), dtype=np.float32)
 
+    def note_plain(self, texts: Sequence[str], *, is_document: bool) -> None:
+        """Texts of no wording, which are not centred."""
+        self._texts.update(dict.fromkeys(self._prompts.before(text, is_document=is_document) for text in texts))
+
     def _note(self, worded: Iterable[tuple[str, Template]]) -> None:
         self._texts.update(dict.fromkeys(template.encoded(text, self._prompts) for text, template in worded))
 

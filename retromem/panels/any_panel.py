@@ -14,8 +14,9 @@ from retromem.panels.limits.reworded_capacity import RewordedCapacityConfig
 from retromem.panels.retrieval.change_prices import ChangePricesConfig
 from retromem.panels.retrieval.embedding_limits import EmbeddingLimitsConfig
 from retromem.panels.retrieval.index_recall import IndexRecallConfig
-from retromem.panels.retrieval.near_duplicates import NearDuplicatesPanelConfig
+from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig
 from retromem.panels.retrieval.pair_curve import PairCurveConfig
+from retromem.panels.retrieval.passages import PassagesConfig
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 from retromem.panels.theory.key_sparsity import KeySparsityConfig
 from retromem.panels.theory.neurons import NeuronsConfig
@@ -52,6 +53,7 @@ AnyPanelConfig = (
     | EmbeddingLimitsConfig
     | NearDuplicatesPanelConfig
     | PairCurveConfig
+    | PassagesConfig
     | IndexRecallConfig
     | ChangePricesConfig
 )

@@ -3,15 +3,34 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float32
+from numpy import ndarray
 
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.points import Point
 from retromem.report.panel_page import PanelPage
 
 Encoded = Callable[[KnowledgeSet], KnowledgeSet]
-"""gives a set of texts its keys"""
+"""gives a set of texts its keys, centred per wording"""
+
+
+@runtime_checkable
+class Vectors(Protocol):
+    """What a panel with plain texts is given as `encoded`: their vectors too."""
+
+    def vectors(self, texts: Sequence[str], *, is_document: bool) -> Float32[ndarray, "N D"]:
+        """As the encoder gives them, in the order of the texts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainTexts:
+    """Texts of no wording: passages of documents, and what is asked of them."""
+
+    queries: Sequence[str] = ()
+    documents: Sequence[str] = ()
 
 
 class PanelConfig(ABC):
@@ -71,6 +90,16 @@ class PanelConfig(ABC):
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         """Sets, without keys, that `measure` will ask to be encoded; none where keys are drawn at random."""
         return ()
+
+    def plain_texts(self, seed: int) -> PlainTexts | None:
+        """Texts beside those of sets that `measure` will ask the vectors of."""
+        return None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether an encoder is needed."""
+        own = type(self)
+        return own.text_sets is not PanelConfig.text_sets or own.plain_texts is not PanelConfig.plain_texts
 
 
 def check_facts(num_facts: int, least: int, remedy: str) -> None:

@@ -90,12 +90,15 @@ def test_the_share_given_up_is_the_one_asked_for():
 
 def test_damping_serves_patterns_that_resemble_each_other():
     """Waves of a small bandwidth: messages without damping swing ever further."""
-    rng = np.random.default_rng(0)
-    keys = rng.standard_normal((300, 16)).astype(np.float32)
-    patterns = SignFeatures(16, 1001, bandwidth=1.0, seed=0)(keys)
-    labels = torch.from_numpy(rng.choice([-1.0, 1.0], (4, 300)).astype(np.float32))
-    undamped, damped = (fit_binary_perceptrons(patterns, labels, damping=share) for share in (0.0, 0.5))
-    assert damped.missed_share < 0.1 < 0.2 < undamped.missed_share
+    missed = {0.0: 0.0, 0.5: 0.0}
+    for seed in range(3):  # how far they swing depends on the last bit, and so on the processor
+        rng = np.random.default_rng(seed)
+        keys = rng.standard_normal((340, 16)).astype(np.float32)
+        patterns = SignFeatures(16, 1001, bandwidth=1.0, seed=seed)(keys)
+        labels = torch.from_numpy(rng.choice([-1.0, 1.0], (4, 340)).astype(np.float32))
+        for damping in missed:
+            missed[damping] += fit_binary_perceptrons(patterns, labels, damping=damping).missed_share / 3
+    assert missed[0.5] < 0.03 < 0.1 < missed[0.0]
 
 
 def test_no_output_is_fitted_at_once():

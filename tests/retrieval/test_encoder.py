@@ -215,6 +215,7 @@ def test_settings_that_are_none() -> None:
         EncoderConfig(processes=0)
 
 
+@pytest.mark.slow  # each process imports all anew
 def test_two_processes_encode_what_one_does(word_model: Path) -> None:
     config = EncoderConfig(model=str(word_model), precision="float32", device="cpu")
     batches = [["oslo is"], ["where", "is is oslo"], ["oslo"]]

@@ -17,7 +17,7 @@ def status(arguments, largest_file):
         return end.code
     return 0
 
-build = ["index", "build", "store", "--facts", "facts.csv"]
+build = ["index", "build", "store", "--facts", "facts.csv", "--encoder", "hashed-trigrams"]
 assert status(build, 10**9) == 0
 before = {path.name: path.read_bytes() for path in Path("store").iterdir()}
 assert status(build, 20_000) == 2  # the vectors of the store

@@ -34,7 +34,7 @@ from retromem.seam import Memory, Part
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
-SHORT = TrainingBudget(steps=300)
+SHORT = TrainingBudget(steps=100)
 ON_KEYS = [
     FFNMemoryConfig(ffn=DenseConfig(kind="relu", width=16), training=SHORT),
     FFNMemoryConfig(ffn=GatedConfig(width=16), precision="int8", training=SHORT),

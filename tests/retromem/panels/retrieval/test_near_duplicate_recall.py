@@ -4,7 +4,7 @@ import numpy as np
 
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
-from retromem.panels.retrieval.near_duplicates import NearDuplicatesPanelConfig, facts_held
+from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig, facts_held
 from retromem.points import Point
 
 

@@ -11,7 +11,7 @@ from retromem.panels.retrieval.rankers import ranker_of
 from retromem.points import Point
 
 if TYPE_CHECKING:
-    from retromem.panels.retrieval.near_duplicates import NearDuplicatesPanelConfig
+    from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig
 
 
 def near_duplicates_points(config: "NearDuplicatesPanelConfig", encoded: Encoded, seed: int) -> list[Point]:

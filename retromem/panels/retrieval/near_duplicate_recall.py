@@ -53,7 +53,7 @@ class NearDuplicatesPanelConfig(PanelConfig):
         return [part for parts in self.sets(seed).values() for part in parts]
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
-        from retromem.panels.retrieval.near_duplicates_points import near_duplicates_points
+        from retromem.panels.retrieval.near_duplicate_recall_points import near_duplicates_points
 
         return near_duplicates_points(self, encoded, seed)
 

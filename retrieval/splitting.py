@@ -1,0 +1,123 @@
+"""Documents in passages, by sentences or by windows of tokens, each with its place in the document.
+
+Sentence ends come from `sentencex`, tokens from the encoder's own tokenizer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from retrieval.errors import UserError
+
+Span = tuple[int, int]
+"""[start, end) in characters of a document"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """How long a passage is, and how much of it the next one repeats."""
+
+    by: Literal["sentences", "tokens"] = "sentences"
+    """what is counted"""
+    size: int = 3
+    """sentences or tokens a passage, at most"""
+    overlap: int = 0
+    """of these, how many stand in the next passage too"""
+    language: str = "en"
+    """whose abbreviations do not end a sentence (by: sentences)"""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be 1 or more, not {self.size}")
+        if not 0 <= self.overlap < self.size:
+            raise ValueError(f"overlap must be 0 or more and less than size, not {self.overlap}")
+
+    @property
+    def label(self) -> str:
+        """`1 sentence`, `128 tokens, 32 shared`."""
+        return f"{self.size} {self.by if self.size > 1 else self.by[:-1]}" + (
+            f", {self.overlap} shared" if self.overlap else ""
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """A part of a document: `text` is its characters from `start` to `end`, nothing more or less."""
+
+    document: int
+    """number of the document"""
+    start: int
+    end: int
+    text: str
+
+
+def split_documents(documents: Sequence[str], config: SplitConfig, *, tokenizer: Path | None = None) -> list[Passage]:
+    """Passages of all documents, in their order. Whatever is no space stands in at least one of them.
+
+    `tokenizer`: a `tokenizer.json`, for windows of tokens. UserError where it is needed and is none.
+    """
+    if config.by == "sentences":
+        units = [sentences(document, config.language) for document in documents]
+    else:
+        units = _tokens(documents, tokenizer)
+    passages = []
+    for number, (document, spans) in enumerate(zip(documents, units, strict=True)):
+        for start, end in _windows(spans, config.size, config.overlap):
+            passages.append(Passage(document=number, start=start, end=end, text=document[start:end]))
+    return passages
+
+
+def sentences(text: str, language: str = "en") -> list[Span]:
+    """The sentences of a text, without the spaces around them."""
+    import sentencex
+
+    found = []
+    for boundary in sentencex.get_sentence_boundaries(language, text):
+        start, end = boundary["start_index"], boundary["end_index"]
+        inner = text[start:end]
+        start, end = start + len(inner) - len(inner.lstrip()), end - len(inner) + len(inner.rstrip())
+        if start < end:
+            found.append((start, end))
+    return found
+
+
+def _tokens(documents: Sequence[str], tokenizer: Path | None) -> list[list[Span]]:
+    """The tokens of each document; characters that are in none join the token before them."""
+    from tokenizers import Tokenizer
+
+    if tokenizer is None or not tokenizer.is_file():
+        raise UserError(
+            f"{tokenizer}: there is no tokenizer.json, so windows of tokens cannot be cut; split by sentences"
+        )
+    loaded = Tokenizer.from_file(str(tokenizer))
+    loaded.no_truncation()
+    loaded.no_padding()
+    all_encoded = loaded.encode_batch(list(documents), add_special_tokens=False)
+    return [
+        _whole_spans(document, sorted({start for start, end in encoded.offsets if start < end}))
+        for document, encoded in zip(documents, all_encoded, strict=True)
+    ]
+
+
+def _whole_spans(document: str, starts: list[int]) -> list[Span]:
+    """From each start to the next; what stands before the first start is a span of its own."""
+    lead, length = len(document) - len(document.lstrip()), len(document.rstrip())
+    if lead < length and (not starts or lead < starts[0]):
+        starts = [lead, *starts]
+    spans = [
+        (start, start + len(document[start:end].rstrip()))
+        for start, end in zip(starts, [*starts[1:], length], strict=False)
+    ]
+    return [(start, end) for start, end in spans if start < end]
+
+
+def _windows(spans: Sequence[Span], size: int, overlap: int) -> list[Span]:
+    """From the first character of the first of `size` spans to the last of the last; the last window may be short."""
+    windows = []
+    for first in range(0, len(spans), size - overlap):
+        last = min(first + size, len(spans)) - 1
+        windows.append((spans[first][0], spans[last][1]))
+        if last == len(spans) - 1:
+            break
+    return windows

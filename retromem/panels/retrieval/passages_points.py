@@ -1,0 +1,98 @@
+"""The points of the panel on facts inside documents.
+
+Shape legend: P passages, Q questions, K ranked passages, D dimensions.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Int64
+from numpy import ndarray
+
+from retrieval.candidate_matching import CandidateMatcher
+from retrieval.errors import Refused
+from retrieval.splitting import Passage
+from retromem.panels.panel_config import Encoded, Vectors
+from retromem.panels.retrieval.rankers import ranker_of
+from retromem.points import Point
+from retromem.seam import Queries
+
+if TYPE_CHECKING:
+    from retromem.panels.retrieval.passages import PassagesConfig
+
+_RANKED = 5
+
+
+def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> list[Point]:
+    """Of every number of distractors, cut and ranker; an index that cannot be trained on so few has no point there."""
+    from retromem.panels.retrieval.passages import READ
+
+    assert isinstance(encoded, Vectors), "passages have no wording to be centred by"
+    knowledge = config.knowledge(seed)
+    asked = knowledge.ask("heldout", num=config.num_asked)
+    questions = list(asked.queries.texts or ())
+    queries = _plain(questions, encoded, is_document=False)
+    row_of = {int(fact): row for row, fact in enumerate(knowledge.all_fact_ids[knowledge.rows_N])}
+    facts_Q = [row_of[int(fact)] for fact in asked.fact_ids_Q]
+    matcher = CandidateMatcher(knowledge.values.strings or ())
+    points = []
+    for distractors, (hidden, cuts) in config.hidden(seed).items():
+        for label, passages in cuts.items():
+            texts = [passage.text for passage in passages]
+            stored = _plain(texts, encoded, is_document=True)
+            is_right_QP = _holds(passages, [hidden.spans_N[fact] for fact in facts_Q])
+            for name in config.rankers:
+                try:
+                    ranker = ranker_of(name, stored, _RANKED)
+                except Refused:
+                    continue
+                ranked_QK = ranker.search(queries)
+                right_QK = np.take_along_axis(is_right_QP, np.maximum(ranked_QK, 0), axis=1) & (ranked_QK >= 0)
+                found = {
+                    "bytes_a_fact": ranker.num_bytes / knowledge.num_facts,
+                    "right_at_1": float(right_QK[:, 0].mean()),
+                    "right_at_5": float(right_QK.any(axis=1).mean()),
+                }
+                for number in READ:
+                    found[f"answered_from_{number}"] = _answered(
+                        matcher, questions, texts, ranked_QK[:, :number], asked.value_ids_Q
+                    )
+                points += [
+                    Point(quantity=f"{quantity}, {name}", series=label, x=float(distractors), y=y, seed=seed)
+                    for quantity, y in found.items()
+                ]
+    return points
+
+
+def _plain(texts: Sequence[str], encoded: Vectors, *, is_document: bool) -> Queries:
+    return Queries(
+        texts=texts,
+        keys_QD=encoded.vectors(texts, is_document=is_document),
+        relation_ids_Q=np.zeros(len(texts), dtype=np.int64),
+        encoder_hash="plain",
+    )
+
+
+def _holds(passages: Sequence[Passage], spans_Q: Sequence[tuple[int, int, int]]) -> Bool[ndarray, "Q P"]:
+    """Whether the whole statement stands in the passage."""
+    place_P = np.array([(passage.document, passage.start, passage.end) for passage in passages])
+    span_Q = np.array(spans_Q)
+    same_QP = span_Q[:, :1] == place_P[:, 0]
+    inside_QP: Bool[ndarray, "Q P"] = same_QP & (place_P[:, 1] <= span_Q[:, 1:2]) & (span_Q[:, 2:] <= place_P[:, 2])
+    return inside_QP
+
+
+def _answered(
+    matcher: CandidateMatcher,
+    questions: Sequence[str],
+    texts: Sequence[str],
+    ranked_QK: Int64[ndarray, "Q K"],
+    value_ids_Q: Int64[ndarray, " Q"],
+) -> float:
+    """Share of the questions that the matcher answers right; the set has one relation, so a candidate is a value id."""
+    answers = [
+        matcher.answer(question, [texts[position] for position in ranked_K if position >= 0])
+        for question, ranked_K in zip(questions, ranked_QK.tolist(), strict=True)
+    ]
+    return float((np.array(answers) == value_ids_Q).mean())

@@ -1,0 +1,51 @@
+"""Facts hidden in documents: where they are, and what is found of them, by a plain search of the text."""
+
+import pytest
+
+from retrieval.splitting import sentences
+from retromem.knowledge.hidden_facts import hide
+from retromem.panels.retrieval.passages import PassagesConfig
+
+CONFIG = PassagesConfig(num_facts=60, distractors=(0, 3), sizes=(1, 6), num_asked=40, rankers=("Flat", "bm25"))
+
+
+def test_every_statement_stands_whole_where_it_is_said_to() -> None:
+    knowledge = CONFIG.knowledge(0)
+    statements = knowledge.facts(statements=True).statements.texts
+    hidden = hide(knowledge, facts_per_document=10, distractors_per_fact=3, seed=0)
+    assert len(hidden.documents) == 6
+    for text, (document, start, end) in zip(statements, hidden.spans_N, strict=True):
+        assert hidden.documents[document][start:end] == text
+    assert sum(len(sentences(document)) for document in hidden.documents) == pytest.approx(60 * 4, rel=0.05)
+    orders = {tuple(span[1] for span in hidden.spans_N[first : first + 10]) for first in range(0, 60, 10)}
+    assert all(list(order) != sorted(order) for order in orders)  # shuffled
+    assert hide(knowledge, facts_per_document=10, distractors_per_fact=3, seed=0) == hidden
+
+
+def test_what_is_found_is_what_the_text_holds(as_in_a_run) -> None:
+    points = as_in_a_run(CONFIG)
+    found = {(point.quantity, point.series, point.x): point.y for point in points}
+    assert len(found) == 2 * 3 * 2 * 5
+    for distractors in (0.0, 3.0):
+        # Names are rare words: a lexical index finds the sentence, and the reader the country in it.
+        # Names are rare words: five passages by words hold the sentence, and the reader finds the country in it.
+        assert found["right_at_5, bm25", "1 sentence", distractors] > 0.95
+        assert found["answered_from_5, bm25", "1 sentence", distractors] > 0.95
+        for series in ("1 sentence", "6 sentences", "3 sentences, 1 shared"):
+            for name in ("Flat", "bm25"):
+                first, five = (found[f"right_at_{k}, {name}", series, distractors] for k in (1, 5))
+                assert 0 <= first <= five <= 1
+    sizes = [found["bytes_a_fact, Flat", label, 3.0] for label in ("1 sentence", "6 sentences")]
+    assert sizes[0] == pytest.approx(6 * sizes[1], rel=0.1)
+    page = CONFIG.page(points)
+    assert len(page.tables) == 2 and "other sentences a fact" in page.finding
+
+
+def test_a_sentence_that_is_no_passage_of_its_own_is_still_found_in_its_neighbours() -> None:
+    hidden, cuts = CONFIG.hidden(0)[3]
+    for label, passages in cuts.items():
+        held = [
+            any(p.document == number and p.start <= start and end <= p.end for p in passages)
+            for number, start, end in hidden.spans_N
+        ]
+        assert sum(held) >= 0.97 * len(held), label  # a name with a full stop in it may be cut in two
