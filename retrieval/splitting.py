@@ -36,9 +36,8 @@ class SplitConfig:
     @property
     def label(self) -> str:
         """`1 sentence`, `128 tokens, 32 shared`."""
-        return f"{self.size} {self.by if self.size > 1 else self.by[:-1]}" + (
-            f", {self.overlap} shared" if self.overlap else ""
-        )
+        counted = self.by if self.size > 1 else self.by.removesuffix("s")
+        return f"{self.size} {counted}" + (f", {self.overlap} shared" if self.overlap else "")
 
 
 @dataclass(frozen=True, kw_only=True)
