@@ -6,7 +6,8 @@ from retromem.report.answer import answer, answer_on_real_values
 from retromem.report.content import Block, Content, Points, Section, Terms
 from retromem.report.crossover import min_bytes
 from retromem.report.drawing import Picture
-from retromem.report.figures import study_pictures
+from retromem.report.figures import file_stem, study_pictures
+from retromem.report.front import draw_front
 from retromem.report.glossary import GLOSSARY
 from retromem.report.headline import draw_headline
 from retromem.report.numerals import bytes_text, count_text, list_text
@@ -32,6 +33,7 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     headline = pictures.pop() if contest is None and pictures else None
     sections = [
         Section(title="The ledger", blocks=[_ledger(rows, main, "arm")]),
+        *_front(rows, main),
         *_others(rows, main),
         Section(title=f"Curves: {main}", blocks=pictures),
         *_pairs(paired),
@@ -129,6 +131,24 @@ def _others(rows: Sequence[Row], study: str) -> list[Section]:
         real = [_ledger(rows, study, role, twin=False) for role in ("arm", "control")]
         sections.append(Section(title="The ledger on the real values", blocks=real, folded=True))
     return sections
+
+
+def _front(rows: Sequence[Row], study: str) -> list[Section]:
+    """Bits against bytes where both sides hold the same facts; with the bytes of a change folded away."""
+    here = [row for row in rows if row.study == study]
+    claimed = [row for row in here if row.twin == any(row.twin for row in here)]
+    size = ledger_size(claimed)
+    if size is None or len({row.side for row in claimed if row.role == "arm"} & {"parametric", "retrieval"}) < 2:
+        return []
+    stem = file_stem(study)
+    answering, maintained = (
+        draw_front(claimed, stem, num_facts=size, with_maintenance=with_maintenance)
+        for with_maintenance in (False, True)
+    )
+    return [
+        Section(title="Bits for bytes", blocks=[answering]),
+        Section(title="Bits for bytes, with what a change of a fact needs", blocks=[maintained], folded=True),
+    ]
 
 
 def _study(rows: Sequence[Row], run: RunFacts, study: str) -> list[Section]:

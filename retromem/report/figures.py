@@ -41,7 +41,7 @@ def study_pictures(rows: Sequence[Row], capacities: Sequence[CapacityRow], study
     if not here:
         return []
     twin = any(row.twin for row in here)
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", study)
+    stem = file_stem(study)
     claimed = [row for row in here if row.twin == twin]
     pictures = []
     if len({row.num_facts for row in claimed}) > 1 and len({row.memory for row in claimed}) <= _MOST_LINES:
@@ -52,6 +52,11 @@ def study_pictures(rows: Sequence[Row], capacities: Sequence[CapacityRow], study
     if len(kinds_of(rows, capacities, study)) > 1 and all(group_of(row) is Group.WEIGHTS for row in here):
         pictures.append(_draw_kinds(rows, capacities, study, stem))
     return pictures
+
+
+def file_stem(study: str) -> str:
+    """The name of a study as the beginning of a file's."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", study)
 
 
 def _memories(rows: Sequence[Row]) -> list[tuple[str, Group, "LineStyleType"]]:
@@ -208,6 +213,7 @@ def _draw_kinds(rows: Sequence[Row], capacities: Sequence[CapacityRow], study: s
             )
         axes.set_yticks(range(len(kinds)), [kind.memory for kind in kinds])
         axes.set_xlim(0, max(kind.density.high for kind in kinds) * 1.25)
+        axes.set_ylim(-0.6, len(kinds) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"bits per {kinds[0].per}")
         axes.set_title(f"What a {kinds[0].per} holds, by kind of FFN")

@@ -138,7 +138,14 @@ def folder(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_the_folder_holds_every_form(folder: Path) -> None:
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    figures = {"headline", "cities-accuracy", "cities-density", "cities-twin"}
+    figures = {
+        "headline",
+        "cities-accuracy",
+        "cities-density",
+        "cities-twin",
+        "cities-front",
+        "cities-front-maintained",
+    }
     figures |= {"keys-accuracy", "keys-density", "keys-kinds"}
     assert names == {"index.html", "report.md", "results.csv", "capacity.csv"} | {
         f"figures/{name}.png" for name in figures
