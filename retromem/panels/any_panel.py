@@ -14,6 +14,7 @@ from retromem.panels.limits.reworded_capacity import RewordedCapacityConfig
 from retromem.panels.retrieval.change_prices import ChangePricesConfig
 from retromem.panels.retrieval.embedding_limits import EmbeddingLimitsConfig
 from retromem.panels.retrieval.index_recall import IndexRecallConfig
+from retromem.panels.retrieval.limit_small_recall import LimitSmallConfig
 from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig
 from retromem.panels.retrieval.pair_curve import PairCurveConfig
 from retromem.panels.retrieval.passages import PassagesConfig
@@ -51,6 +52,7 @@ AnyPanelConfig = (
     | CodeDimensionConfig
     | EncoderKeysConfig
     | EmbeddingLimitsConfig
+    | LimitSmallConfig
     | NearDuplicatesPanelConfig
     | PairCurveConfig
     | PassagesConfig

@@ -14,9 +14,8 @@ from retrieval.candidate_matching import CandidateMatcher
 from retrieval.errors import Refused
 from retrieval.splitting import Passage
 from retromem.panels.panel_config import Encoded, Vectors
-from retromem.panels.retrieval.rankers import ranker_of
+from retromem.panels.retrieval.rankers import plain_queries, ranker_of
 from retromem.points import Point
-from retromem.seam import Queries
 
 if TYPE_CHECKING:
     from retromem.panels.retrieval.passages import PassagesConfig
@@ -32,7 +31,7 @@ def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> li
     knowledge = config.knowledge(seed)
     asked = knowledge.ask("heldout", num=config.num_asked)
     questions = list(asked.queries.texts or ())
-    queries = _plain(questions, encoded, is_document=False)
+    queries = plain_queries(questions, encoded, is_document=False)
     row_of = {int(fact): row for row, fact in enumerate(knowledge.all_fact_ids[knowledge.rows_N])}
     facts_Q = [row_of[int(fact)] for fact in asked.fact_ids_Q]
     matcher = CandidateMatcher(knowledge.values.strings or ())
@@ -40,7 +39,7 @@ def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> li
     for distractors, (hidden, cuts) in config.hidden(seed).items():
         for label, passages in cuts.items():
             texts = [passage.text for passage in passages]
-            stored = _plain(texts, encoded, is_document=True)
+            stored = plain_queries(texts, encoded, is_document=True)
             is_right_QP = _holds(passages, [hidden.spans_N[fact] for fact in facts_Q])
             for name in config.rankers:
                 try:
@@ -63,15 +62,6 @@ def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> li
                     for quantity, y in found.items()
                 ]
     return points
-
-
-def _plain(texts: Sequence[str], encoded: Vectors, *, is_document: bool) -> Queries:
-    return Queries(
-        texts=texts,
-        keys_QD=encoded.vectors(texts, is_document=is_document),
-        relation_ids_Q=np.zeros(len(texts), dtype=np.int64),
-        encoder_hash="plain",
-    )
 
 
 def _holds(passages: Sequence[Passage], spans_Q: Sequence[tuple[int, int, int]]) -> Bool[ndarray, "Q P"]:

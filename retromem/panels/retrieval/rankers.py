@@ -1,9 +1,9 @@
-"""What ranks stored questions by their names: factory strings, with a rotation or without; bm25; hybrid.
+"""What ranks stored questions, or texts, by their names: factory strings, with a rotation or without; bm25; hybrid.
 
 Shape legend: N facts, D dimensions, Q queries, K ranked answers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy import ndarray
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.rank_fusion import reciprocal_rank_fusion
 from retrieval.vector_index import IndexSpec, VectorIndex
+from retromem.panels.panel_config import Vectors
 from retromem.seam import Queries
 
 LEXICAL, HYBRID = "bm25", "hybrid"
@@ -55,3 +56,13 @@ def ranker_of(name: str, cue: Queries, top: int) -> Ranker:
     index = VectorIndex(spec_of(name), vectors_ND.shape[1])
     index.add(vectors_ND)
     return Ranker(len(index.storage()), False, lambda queries: index.search(queries.key_vectors(), top)[0])
+
+
+def plain_queries(texts: Sequence[str], encoded: Vectors, *, is_document: bool) -> Queries:
+    """Texts of no wording with the vectors that the encoder gives them."""
+    return Queries(
+        texts=texts,
+        keys_QD=encoded.vectors(texts, is_document=is_document),
+        relation_ids_Q=np.zeros(len(texts), dtype=np.int64),
+        encoder_hash="plain",
+    )

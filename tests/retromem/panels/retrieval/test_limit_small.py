@@ -1,9 +1,15 @@
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from retrieval.errors import UserError
+from retromem.knowledge.limit_other_names import OTHER_NAMES
+from retromem.knowledge.limit_small import limit_small
+from retromem.panels.retrieval.limit_small_recall import OTHER, WRITTEN, LimitSmallConfig
+from retromem.points import Point
 from retromem.reproduce.limit_small_words import claim_for, recall_at_2
 from retromem.reproduce.run_reproduction import claims_of
 
@@ -36,6 +42,34 @@ def test_recall_counts_the_relevant_texts_among_the_two_best(tmp_path: Path) -> 
     assert "k1 = 1.5, b = 0.75" in claim.setting
 
 
+def test_other_names_share_no_word_with_the_first() -> None:
+    words = re.compile(r"\w\w+")
+    for name, other in OTHER_NAMES.items():
+        assert not {word.rstrip("s") for word in words.findall(name.lower())} & {
+            word.rstrip("s") for word in words.findall(other.lower())
+        }, name
+    assert len(set(OTHER_NAMES.values())) == len(OTHER_NAMES) > 200
+
+
+def test_words_find_a_thing_by_its_name_alone(tmp_path: Path, as_in_a_run: Callable[..., list[Point]]) -> None:
+    write(tmp_path, 46)
+    names = dict(zip((f"Thing{row:02d}" for row in range(46)), OTHER_NAMES, strict=False))
+    for file in ("corpus", "queries"):
+        path = tmp_path / f"{file}.jsonl"
+        path.write_text(re.sub(r"Thing\d\d", lambda found: names.get(found[0], found[0]), path.read_text()))
+    data = limit_small(tmp_path)
+    written, other = data.under_other_names()
+    assert len(written.questions) == 45 and written.relevant == other.relevant == data.relevant
+    config = LimitSmallConfig(folder=str(tmp_path), rankers=("Flat", "bm25"))
+    points = as_in_a_run(config)
+    found = {(point.quantity, point.series): point.y for point in points}
+    assert found["recall_at_2, bm25", WRITTEN] > 0.95
+    assert found["recall_at_2, bm25", OTHER] < 0.2
+    # Two things a text, not 45: the vector of hashed letters still tells which.
+    assert found["recall_at_2, Flat", OTHER] < 0.5 < found["recall_at_2, Flat", WRITTEN]
+    assert "bm25" in config.page(points).finding
+
+
 def test_the_row_is_there_where_the_data_is(tmp_path: Path) -> None:
     write(tmp_path, 46)
     without = [claim.setting for claim in claims_of("quick")]
@@ -54,4 +88,7 @@ def test_other_data_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     write(tmp_path, 46)
     (tmp_path / "qrels.jsonl").write_text('{"query-id": "q1"}\n')
     with pytest.raises(UserError, match=r"qrels.jsonl, line 1: is no record with query-id, corpus-id"):
-        recall_at_2(tmp_path)
+        claim_for(tmp_path)
+    (tmp_path / "qrels.jsonl").write_text('{"query-id": "q1", "corpus-id": "nobody"}\n')
+    with pytest.raises(UserError, match=r"qrels.jsonl, line 1: there is no text 'nobody'"):
+        claim_for(tmp_path)
