@@ -41,10 +41,16 @@ class Expected:
     query_ms: float
     """of one alone"""
 
+    @property
+    def _name(self) -> str:
+        """With what a query looks into, where that is a dial."""
+        dials = (("nprobe", self.spec.nprobe), ("ef_search", self.spec.ef_search))
+        return self.spec.label + "".join(f" ({name} {value})" for name, value in dials if value is not None)
+
     def described(self, num_facts: int) -> str:
         """In one line."""
         return (
-            f"{self.spec.label}: {self.storage_bytes:,} bytes ({self.storage_bytes / num_facts:.2f} a fact), "
+            f"{self._name}: {self.storage_bytes:,} bytes ({self.storage_bytes / num_facts:.2f} a fact), "
             f"recall@1 {self.recall_at_1:.3f}, {self.build_seconds:.1f} s to build, {self.query_ms:.2f} ms a query"
         )
 
@@ -151,7 +157,7 @@ def plan(
     limit = request.bytes_for(num)
     sizes = {
         name: [(spec, bytes_of(spec, dim, num) + payload_bytes) for spec in specs]
-        for name, specs in families(dim, num, graphs=request.max_ms is not None).items()
+        for name, specs in families(dim, num, in_time=request.max_ms is not None).items()
     }
     fitting = {
         name: kept for name, all_of in sizes.items() if (kept := [x for x in all_of if limit is None or x[1] <= limit])

@@ -83,20 +83,24 @@ def test_bytes_of_every_candidate_are_those_that_faiss_writes(dim: int) -> None:
     num = 300
     vectors = np.random.default_rng(0).standard_normal((num, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    for specs in families(dim, num, graphs=True).values():
+    for specs in families(dim, num, in_time=True).values():
         for spec in specs:
             expected, measured = bytes_of(spec, dim, num), len(index_of(spec, vectors).storage())
             assert measured == pytest.approx(expected, rel=0.01 if "HNSW" in spec.factory else 0, abs=0), spec.label
 
 
 def test_families_rise_in_bytes_and_leave_out_what_would_be_all_codebook() -> None:
-    small, large = families(384, 1000, graphs=False), families(384, 10**6, graphs=False)
+    small, large = families(384, 1000, in_time=False), families(384, 10**6, in_time=False)
     assert "PQ np" not in small
     assert [spec.factory for spec in large["PQ np"]][-1] == "PQ192np"
     for specs in large.values():
         sizes = [bytes_of(spec, 384, 10**6) for spec in specs]
         assert sizes == sorted(sizes)
     assert "HNSW" not in large
+    timed = families(384, 10**6, in_time=True)
+    assert [spec.nprobe for spec in timed["IVF SQ8"]] == [4, 8, 16, 32, 64, 128]
+    assert {spec.factory for spec in timed["IVF Flat"]} == {"IVF4096,Flat"} and "HNSW" in timed
+    assert not any("IVF" in name for name in families(384, 100, in_time=True))
 
 
 @given(level=st.floats(-8, 0), slope=st.floats(0, 1), doublings=st.integers(1, 6))
