@@ -16,6 +16,7 @@ from numpy import ndarray
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retrieval.hashed_trigrams import HASHED_DIM, hashed_trigrams
+from retrieval.tokens import Tokens
 
 MOST_TOKENS = 16_384
 """of one batch, padding included"""
@@ -100,6 +101,37 @@ class Encoder:
             )
         return vectors_ND
 
+    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        """The vectors of each text's tokens, in float32. UserError for an encoder without tokens of its own.
+
+        As with `encode`, whoever asks puts a prompt before the text, and its tokens are among these.
+        """
+        if self.resolved.path is None or not getattr(self._model.tokenizer, "is_fast", False):
+            raise UserError(f"encoder {self.config.model}: has no tokens whose place in the text is known")
+        tokenizer, longest = self._model.tokenizer, self._model.max_seq_length
+        found: dict[int, Tokens] = {}
+        for rows_B in batches_of_a_length(self._num_tokens(list(texts)), self.config.batch_size):
+            batch = [texts[row] for row in rows_B.tolist()]
+            all_vectors = self._model.encode(
+                batch, prompt="", batch_size=len(batch), show_progress_bar=False, output_value="token_embeddings"
+            )
+            marked = tokenizer(
+                batch,
+                truncation=True,
+                max_length=longest,
+                return_offsets_mapping=True,
+                return_special_tokens_mask=True,
+            )
+            for number, row in enumerate(rows_B.tolist()):
+                is_mark = marked["special_tokens_mask"][number]
+                kept = [place for place, mark in enumerate(is_mark) if not mark]
+                found[row] = Tokens(
+                    all_vectors[number].float().cpu().numpy()[kept],
+                    tuple(marked["input_ids"][number][place] for place in kept),
+                    tuple(tuple(marked["offset_mapping"][number][place]) for place in kept),
+                )
+        return [found[row] for row in range(len(texts))]
+
     def _num_tokens(self, texts: list[str]) -> Int64[ndarray, " N"]:
         """Tokens of each text, as the model is given them; 0 where it takes texts of any length in one batch."""
         mask_NT = self._model.preprocess(texts).get("attention_mask")
@@ -158,11 +190,11 @@ def _timed(encoder: Encoder, batch: Sequence[str]) -> tuple[Float32[ndarray, "N 
 
 
 def _timed_in_worker(config: EncoderConfig, batch: Sequence[str]) -> tuple[Float32[ndarray, "N D"], float]:
-    return _timed(_loaded(config), batch)
+    return _timed(loaded_encoder(config), batch)
 
 
 @lru_cache(maxsize=1)
-def _loaded(config: EncoderConfig) -> Encoder:
+def loaded_encoder(config: EncoderConfig) -> Encoder:
     """Once in each worker."""
     encoder = Encoder(config)
     encoder.load()

@@ -1,12 +1,18 @@
 """Documents in passages, by sentences or by windows of tokens, each with its place in the document.
 
 Sentence ends come from `sentencex`, tokens from the encoder's own tokenizer.
+
+Shape legend: P passages, Q spans that are looked for.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
 
 from retrieval.errors import UserError
 
@@ -65,6 +71,15 @@ def split_documents(documents: Sequence[str], config: SplitConfig, *, tokenizer:
         for start, end in _windows(spans, config.size, config.overlap):
             passages.append(Passage(document=number, start=start, end=end, text=document[start:end]))
     return passages
+
+
+def holds(passages: Sequence[Passage], spans_Q: Sequence[tuple[int, int, int]]) -> Bool[ndarray, "Q P"]:
+    """Whether a passage holds all of a span, which is given by its document, start and end."""
+    place_P = np.array([(passage.document, passage.start, passage.end) for passage in passages])
+    span_Q = np.array(spans_Q)
+    same_QP = span_Q[:, :1] == place_P[:, 0]
+    inside_QP: Bool[ndarray, "Q P"] = same_QP & (place_P[:, 1] <= span_Q[:, 1:2]) & (span_Q[:, 2:] <= place_P[:, 2])
+    return inside_QP
 
 
 def sentences(text: str, language: str = "en") -> list[Span]:

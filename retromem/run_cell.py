@@ -6,7 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from numpy import ndarray
 from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
-from retrieval.encoder_config import Prompts
+from retrieval.encoder import loaded_encoder
+from retrieval.encoder_config import EncoderConfig, Prompts
 from retrieval.errors import Refused
+from retrieval.tokens import Tokens
 from retromem.cells import Cell
 from retromem.compare import collect_texts
 from retromem.experiment import MeasureConfig
@@ -45,6 +47,8 @@ class Workplace:
     cache_folder: str
     encoder: EncoderCost
     prompts: Prompts = NO_PROMPTS
+    encoder_config: EncoderConfig = field(default_factory=EncoderConfig)
+    """for panels that read tokens"""
 
 
 @lru_cache(maxsize=1)
@@ -198,6 +202,9 @@ class _EncodedTexts:
     def vectors(self, texts: Sequence[str], *, is_document: bool) -> Float32[ndarray, "N D"]:
         given = [self.workplace.prompts.before(text, is_document=is_document) for text in texts]
         return _cache_of(self.encoder_hash, self.workplace).vectors(self.encoder_hash, given)
+
+    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        return loaded_encoder(self.workplace.encoder_config).tokens(texts)
 
 
 def measure_panel(cell: PanelCell, workplace: Workplace) -> list[Point]:

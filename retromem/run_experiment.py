@@ -101,7 +101,13 @@ def _run(
             forget_cell(cells_folder / cell.folder_name)
     encoder = _encode(config, todo, cache, say) if any(cell.encoder_hash for cell in todo) else EncoderCost()
     prompts = config.encoder.resolve().prompts if any(cell.encoder_hash for cell in todo) else NO_PROMPTS
-    workplace = Workplace(cells_folder=str(cells_folder), cache_folder=str(cache), encoder=encoder, prompts=prompts)
+    workplace = Workplace(
+        cells_folder=str(cells_folder),
+        cache_folder=str(cache),
+        encoder=encoder,
+        prompts=prompts,
+        encoder_config=config.encoder,
+    )
     record = _plan_record(config, name, command, cells, encoder_text=_describe_encoder(config, cells))
     if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
         # Nothing was run: the report keeps the day and the command of the measurement.

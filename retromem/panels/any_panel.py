@@ -18,6 +18,7 @@ from retromem.panels.retrieval.limit_small_recall import LimitSmallConfig
 from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig
 from retromem.panels.retrieval.pair_curve import PairCurveConfig
 from retromem.panels.retrieval.passages import PassagesConfig
+from retromem.panels.retrieval.reading import ReadingConfig
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 from retromem.panels.theory.key_sparsity import KeySparsityConfig
 from retromem.panels.theory.neurons import NeuronsConfig
@@ -56,6 +57,7 @@ AnyPanelConfig = (
     | NearDuplicatesPanelConfig
     | PairCurveConfig
     | PassagesConfig
+    | ReadingConfig
     | IndexRecallConfig
     | ChangePricesConfig
 )

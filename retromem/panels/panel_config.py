@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float32
 from numpy import ndarray
 
+from retrieval.tokens import Tokens
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.points import Point
 from retromem.report.panel_page import PanelPage
@@ -23,6 +24,9 @@ class Vectors(Protocol):
 
     def vectors(self, texts: Sequence[str], *, is_document: bool) -> Float32[ndarray, "N D"]:
         """As the encoder gives them, in the order of the texts."""
+
+    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        """The vectors of each text's tokens, from the encoder itself: they are kept in no cache."""
 
 
 @dataclass(frozen=True, kw_only=True)

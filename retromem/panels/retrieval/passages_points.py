@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from numpy import ndarray
 
 from retrieval.candidate_matching import CandidateMatcher
 from retrieval.errors import Refused
-from retrieval.splitting import Passage
+from retrieval.splitting import holds
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.retrieval.rankers import plain_queries, ranker_of
 from retromem.points import Point
@@ -40,7 +40,7 @@ def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> li
         for label, passages in cuts.items():
             texts = [passage.text for passage in passages]
             stored = plain_queries(texts, encoded, is_document=True)
-            is_right_QP = _holds(passages, [hidden.spans_N[fact] for fact in facts_Q])
+            is_right_QP = holds(passages, [hidden.spans_N[fact] for fact in facts_Q])
             for name in config.rankers:
                 try:
                     ranker = ranker_of(name, stored, _RANKED)
@@ -62,15 +62,6 @@ def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> li
                     for quantity, y in found.items()
                 ]
     return points
-
-
-def _holds(passages: Sequence[Passage], spans_Q: Sequence[tuple[int, int, int]]) -> Bool[ndarray, "Q P"]:
-    """Whether the whole statement stands in the passage."""
-    place_P = np.array([(passage.document, passage.start, passage.end) for passage in passages])
-    span_Q = np.array(spans_Q)
-    same_QP = span_Q[:, :1] == place_P[:, 0]
-    inside_QP: Bool[ndarray, "Q P"] = same_QP & (place_P[:, 1] <= span_Q[:, 1:2]) & (span_Q[:, 2:] <= place_P[:, 2])
-    return inside_QP
 
 
 def _answered(

@@ -1,0 +1,89 @@
+"""Documents about invented towns, read with the real encoder: its tokens are what the reader reads."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.embedding_cache import EmbeddingCache
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
+from retrieval.errors import UserError
+from retromem.knowledge.cities import spare_city_names
+from retromem.measure.latency import EncoderCost
+from retromem.panel_cells import PanelCell
+from retromem.panels.retrieval.reading import GIVEN, ReadingConfig
+from retromem.reading.reader_training import ReaderTraining
+from retromem.run_cell import Workplace, measure_panel, texts_of
+
+RIVERS = ["Danube", "Volga", "Loire", "Tagus", "Elbe", "Po", "Ebro", "Rhine"]
+
+
+def documents(folder: Path) -> Path:
+    """One town a document, one question about each sentence but the last."""
+    rng = np.random.default_rng(0)
+    data = []
+    for town in spare_city_names()[:60]:
+        river, year, count = rng.choice(RIVERS), int(rng.integers(900, 1900)), int(rng.integers(10, 90))
+        parts = [
+            (f"{town} lies on the river {river}. ", "On which river does {} lie?", str(river)),
+            (f"Its first church was built in {year}. ", "In which year did {} get a church?", str(year)),
+            (f"It has {count} bridges. ", "How many bridges does {} have?", str(count)),
+            ("People like the market there.", "", ""),
+        ]
+        context, asked = "", []
+        for sentence, question, answer in parts:
+            if question:
+                start = len(context) + sentence.rindex(answer)
+                asked.append(
+                    {"question": question.format(town), "answers": [{"text": answer, "answer_start": start}], "id": "x"}
+                )
+            context += sentence
+        data.append({"title": town, "paragraphs": [{"context": context, "qas": asked}]})
+    path = folder / "towns.json"
+    path.write_text(json.dumps({"data": data}))
+    return path
+
+
+def measured(panel: ReadingConfig, folder: Path, model: EncoderConfig) -> dict[tuple[str, str], float]:
+    encoder = Encoder(model)
+    cell = PanelCell(name="it", panel=panel, seed=0, encoder_hash=encoder.content_hash)
+    EmbeddingCache(folder).encode_missing(encoder, texts_of([cell]))
+    workplace = Workplace(cells_folder="", cache_folder=str(folder), encoder=EncoderCost(), encoder_config=model)
+    points = measure_panel(cell, workplace)
+    assert "F1 of what is read" in panel.page(points).finding
+    return {(point.quantity, point.series): point.y for point in points}
+
+
+@pytest.mark.slow
+def test_titles_find_the_passage_and_a_reader_reads_what_it_was_taught_on_other_towns(tmp_path: Path) -> None:
+    panel = ReadingConfig(
+        file=str(documents(tmp_path)), sizes=(1, 4), rankers=("bm25",), training=ReaderTraining(steps=60)
+    )
+    found = measured(panel, tmp_path, EncoderConfig())
+    assert found["questions taught", ""] >= 80 and found["questions asked", ""] == 90
+    # A sentence does not say which town it is about, its title does; a whole document does.
+    assert found["right_at_1, bm25", "1 sentence"] < 0.7 < found["right_at_1, bm25", "1 sentence, titled"]
+    assert found["right_at_1, bm25", "4 sentences"] > 0.95
+    for cut in ("1 sentence, titled", "4 sentences"):
+        assert found[f"f1, {GIVEN}", cut] > 0.7
+        assert found["f1_from_1, bm25", cut] <= found[f"f1, {GIVEN}", cut] + 0.05
+
+
+def test_an_encoder_without_tokens_is_one_line() -> None:
+    with pytest.raises(UserError, match="hashed-trigrams: has no tokens"):
+        Encoder(EncoderConfig(model="hashed-trigrams")).tokens(["a text"])
+
+
+@pytest.mark.slow
+def test_tokens_stand_where_they_are_said_to_and_lie_near_the_vector_of_their_text() -> None:
+    encoder = Encoder(EncoderConfig(precision="float32"))
+    texts = ["Geneva lies on a lake.", "A lake", "", "Où est Zürich ?"]
+    for text, tokens in zip(texts, encoder.tokens(texts), strict=True):
+        assert len(tokens.ids) == len(tokens.spans) == len(tokens.vectors_TD)
+        assert "".join(text[start:end] for start, end in tokens.spans) == text.replace(" ", "")
+        if text:
+            mean = tokens.vectors_TD.mean(axis=0)
+            (vector,) = encoder.encode([text])
+            assert vector @ mean / np.linalg.norm(mean) > 0.9
