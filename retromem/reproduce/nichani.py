@@ -76,13 +76,14 @@ CLAIMS = [
     Claim(
         source=_SOURCE,
         setting="linear associative memory d x d, a value a key, slope of N log2 N on d^2 over d = 16, 32, 64, "
-        "Adam at 1,000, 4,096 full-batch steps",
+        "3 seeds, Adam at 1,000, 4,096 full-batch steps",
         unit="bits/param",
         resolution=_RESOLUTION,
         published=1.11,
         band=within(1.11, 0.12),
-        measure=partial(linear_bits_per_param, (16, 32, 64), (0,)),
-        seconds_expected=100.0,
+        # At a constant rate one seed scatters by 15 %, and its last step differs from processor to processor.
+        measure=partial(linear_bits_per_param, (16, 32, 64), (0, 1, 2)),
+        seconds_expected=250.0,
     ),
     Claim(
         source=_SOURCE,

@@ -61,10 +61,7 @@ class NearDuplicatesPanelConfig(PanelConfig):
         series = [series_name(kind, crowd) for kind in self.kinds for crowd in self.crowds]
         return PanelPage(
             title="Facts that are hard to tell apart",
-            answer=(
-                "Exact search loses facts long before any code does: what the encoder sees as one, no index can "
-                "part. Words still can, as long as the name is in the question."
-            ),
+            answer=self._answer(points),
             finding=self._finding(points),
             explained=[
                 "Invented people with an employer, and samples with a depot; one fact each. The dial is the crowd: how "
@@ -87,6 +84,19 @@ class NearDuplicatesPanelConfig(PanelConfig):
             ],
             tables=[self._table(points, series), self._recalls(points, series)],
         )
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        said = []
+        for name in self.rankers:
+            if name not in ("Flat", LEXICAL):
+                continue
+            held = [
+                f"{series} {facts_held(points, name, series)}"
+                for kind in self.kinds
+                for series in dict.fromkeys(series_name(kind, crowd) for crowd in (min(self.crowds), max(self.crowds)))
+            ]
+            said.append(f"{'exact search' if name == 'Flat' else 'BM25'} ({'; '.join(held)})")
+        return f"Facts until recall in new words falls below {ENOUGH:g}: {', '.join(said)}."
 
     def _finding(self, points: Sequence[Point]) -> str:
         said = []

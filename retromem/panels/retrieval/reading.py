@@ -105,10 +105,7 @@ class ReadingConfig(PanelConfig):
         counts = [count_text(round(spread.median)) for spread in (documents, taught, asked, params) if spread]
         return PanelPage(
             title=f"Real documents: {Path(self.file).name}",
-            answer=(
-                "The passage is found far more often than the answer is read out of it: a reader taught on a few "
-                "hundred questions is what is missing, not the index."
-            ),
+            answer=self._answer(points, cuts),
             finding=self._finding(points, cuts),
             explained=[
                 f"{counts[0]} documents; the reader was taught with {counts[1]} questions about one half of them and "
@@ -120,6 +117,19 @@ class ReadingConfig(PanelConfig):
             ],
             charts=[],
             tables=[self._table(points, cut) for cut in cuts],
+        )
+
+    def _answer(self, points: Sequence[Point], cuts: Sequence[str]) -> str:
+        def best(quantity: str, names: Sequence[str]) -> float:
+            spreads = (spread_at(points, f"{quantity}, {name}", cut) for cut in cuts for name in names)
+            return max(spread.median for spread in spreads if spread)
+
+        found, given, read = best("right_at_5", self.rankers), best("f1", [GIVEN]), best("f1_from_1", self.rankers)
+        lost = "the reader" if given < found else "the search"
+        return (
+            f"Five passages hold the answer to {percent_text(found)} of the questions; a reader taught on half of the "
+            f"documents makes {percent_text(given)} (F1) of the right passage, {percent_text(read)} of the first that "
+            f"is found: more is lost by {lost}."
         )
 
     def _finding(self, points: Sequence[Point], cuts: Sequence[str]) -> str:
