@@ -1,5 +1,6 @@
 """Bits for bytes: what each memory recalls of the same facts, and which of them nothing smaller matches."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from retromem.report.seed_spread import seed_spread
 from retromem.report.sides import COLOURS, MARKERS, Group, group_of
 from retromem.rows import Row
 
+_TOLD_APART = 0.01
+"""of the most bits recalled: the front is named where it gains as much"""
 _PHRASINGS = {"identical": "as written", "heldout": "in new words"}
 
 
@@ -60,6 +63,16 @@ def pareto(found: Sequence[Offer]) -> list[Offer]:
     return best
 
 
+def worth_naming(best: Sequence[Offer]) -> list[Offer]:
+    """Of a front those that recall clearly more than the one named before."""
+    least = _TOLD_APART * max((offer.bits for offer in best), default=0.0)
+    named: list[Offer] = []
+    for offer in best:
+        if not named or offer.bits >= named[-1].bits + least:
+            named.append(offer)
+    return named
+
+
 def draw_front(rows: Sequence[Row], stem: str, *, num_facts: int, with_maintenance: bool) -> Picture:
     """One pair of axes for the written words, one for new ones where they were asked."""
     name = f"{stem}-front" + ("-maintained" if with_maintenance else "")
@@ -67,6 +80,7 @@ def draw_front(rows: Sequence[Row], stem: str, *, num_facts: int, with_maintenan
     with style(name):
         figure = new_figure(FULL_WIDTH if len(asked) > 1 else 0.72 * FULL_WIDTH, 5.2)
         all_axes = figure.subplots(1, len(asked), sharey=True, squeeze=False)[0]
+        named: list[list[Offer]] = []
         for axes, (phrasing, title) in zip(all_axes, asked.items(), strict=True):
             found = offers(rows, num_facts=num_facts, phrasing=phrasing, with_maintenance=with_maintenance)
             found = [offer for offer in found if offer.num_bytes > 0]
@@ -95,18 +109,23 @@ def draw_front(rows: Sequence[Row], stem: str, *, num_facts: int, with_maintenan
             axes.set_xscale("log")
             axes.margins(x=0.2)
             bytes_axis(axes, "x")
-            labels = [
-                Label(x=offer.num_bytes, y=offer.bits, text=offer.memory, colour=COLOURS[offer.group]) for offer in best
-            ]
-            place_labels(axes, labels)
+            named.append(worth_naming(best))
         all_axes[0].set_ylabel("bits recalled")
         figure.legend(loc="outside right upper", fontsize=10)
+        for axes, front in zip(all_axes, named, strict=True):  # once the legend has taken its place
+            place_labels(axes, [_label(offer) for offer in front])
         return finish(
             figure,
             name=name,
             caption=_caption(rows, num_facts, with_maintenance),
             alt="Bits recalled against bytes, one mark a memory; the best for each size joined.",
         )
+
+
+def _label(offer: Offer) -> Label:
+    """Without its family, which the colour tells."""
+    text = re.sub(r"^(ffn|faiss-[qs])-", "", offer.memory)
+    return Label(x=offer.num_bytes, y=offer.bits, text=text, colour=COLOURS[offer.group])
 
 
 def _caption(rows: Sequence[Row], num_facts: int, with_maintenance: bool) -> str:
@@ -118,4 +137,5 @@ def _caption(rows: Sequence[Row], num_facts: int, with_maintenance: bool) -> str
         if with_maintenance
         else "Bytes that answer."
     )
-    return f"{count_text(num_facts)} facts, medians over seeds. {what} Named: what nothing smaller matches.{asked}"
+    how = "Joined: what nothing smaller matches; named where it recalls clearly more."
+    return f"{count_text(num_facts)} facts, medians over seeds. {what} {how}{asked}"

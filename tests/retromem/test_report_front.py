@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retromem.report.front import Offer, draw_front, offers, pareto
+from retromem.report.front import Offer, draw_front, offers, pareto, worth_naming
 from retromem.report.sides import Group
 from retromem.rows import Row
 
@@ -25,6 +25,12 @@ def test_the_front_is_what_nothing_smaller_matches(pairs: list[tuple[int, int]])
     assert kept == set(pairs) - beaten
     assert [one.num_bytes for one in front] == sorted({one.num_bytes for one in front})
     assert len(front) == len(kept)
+
+
+def test_what_gains_less_than_a_hundredth_is_not_named() -> None:
+    front = [offer(1, 50.0, "a"), offer(2, 99.0, "b"), offer(3, 99.5, "c"), offer(4, 100.0, "d")]
+    assert [one.memory for one in worth_naming(front)] == ["a", "b", "d"]
+    assert worth_naming([]) == []
 
 
 def row(
