@@ -12,13 +12,13 @@ from retromem.panels.limits.rank_limits import RankLimitsConfig
 from retromem.panels.limits.ranks_in_training import RanksInTrainingConfig
 from retromem.panels.limits.reworded_capacity import RewordedCapacityConfig
 from retromem.panels.retrieval.change_prices import ChangePricesConfig
+from retromem.panels.retrieval.document_reading import ReadingConfig
 from retromem.panels.retrieval.embedding_limits import EmbeddingLimitsConfig
 from retromem.panels.retrieval.index_recall import IndexRecallConfig
 from retromem.panels.retrieval.limit_small_recall import LimitSmallConfig
 from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig
 from retromem.panels.retrieval.pair_curve import PairCurveConfig
 from retromem.panels.retrieval.passages import PassagesConfig
-from retromem.panels.retrieval.reading import ReadingConfig
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 from retromem.panels.theory.key_sparsity import KeySparsityConfig
 from retromem.panels.theory.neurons import NeuronsConfig

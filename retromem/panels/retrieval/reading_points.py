@@ -19,7 +19,7 @@ from retromem.reading.answer_overlap import exact_match, f1
 from retromem.reading.extractive_reader import ExtractiveReader, Lesson, teach
 
 if TYPE_CHECKING:
-    from retromem.panels.retrieval.reading import Cut, ReadingConfig
+    from retromem.panels.retrieval.document_reading import Cut, ReadingConfig
 
 _RANKED = 5
 _OTHERS = 2  # passages without the answer, beside the right one while the reader is taught
@@ -27,7 +27,7 @@ _OTHERS = 2  # passages without the answer, beside the right one while the reade
 
 def reading_points(config: "ReadingConfig", encoded: Encoded, seed: int) -> list[Point]:
     """Of every cut and ranker, of the reader too; an index that cannot be trained on so few has no point there."""
-    from retromem.panels.retrieval.reading import GIVEN, READ
+    from retromem.panels.retrieval.document_reading import GIVEN, READ
 
     assert isinstance(encoded, Vectors), "passages have no wording to be centred by"
     documents, cuts = config.documents(seed), config.cuts(seed)

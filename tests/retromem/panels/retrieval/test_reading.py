@@ -13,7 +13,7 @@ from retrieval.errors import UserError
 from retromem.knowledge.cities import spare_city_names
 from retromem.measure.latency import EncoderCost
 from retromem.panel_cells import PanelCell
-from retromem.panels.retrieval.reading import GIVEN, ReadingConfig
+from retromem.panels.retrieval.document_reading import GIVEN, ReadingConfig
 from retromem.reading.reader_training import ReaderTraining
 from retromem.run_cell import Workplace, measure_panel, texts_of
 
