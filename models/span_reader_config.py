@@ -17,3 +17,12 @@ class SpanReaderConfig:
     """of inputs and of hidden units, while it is trained"""
     longest: int = 16
     """tokens of an answer, at most"""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "blocks", "kernel", "longest"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, not {self.kernel}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be 0 or more and less than 1, not {self.dropout}")

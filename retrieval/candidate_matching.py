@@ -27,7 +27,7 @@ class CandidateMatcher:
     def __init__(self, candidates: Sequence[str]) -> None:
         self._by_words: dict[tuple[str, ...], int] = {}
         for number, candidate in enumerate(candidates):
-            words = tuple(_WORD.findall(candidate.casefold()))
+            words = tuple(word.casefold() for word in _WORD.findall(candidate))  # folding first may cut a word in two
             if words:
                 self._by_words.setdefault(words, number)
         self._longest = max(map(len, self._by_words), default=0)

@@ -14,6 +14,7 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from retrieval.encoder_config import EncoderConfig
+from retrieval.encoder_files import DEFAULT_DIM, DEFAULT_MODEL
 from retrieval.errors import UserError
 from retrieval.hashed_trigrams import HASHED_DIM, hashed_trigrams
 from retrieval.tokens import Tokens
@@ -35,8 +36,11 @@ class Encoder:
 
     @property
     def dim(self) -> int:
-        """D, the size of a vector."""
-        whole = HASHED_DIM if self.resolved.path is None else int(self._model.get_embedding_dimension())
+        """D, the size of a vector; but for the default encoder, the model is loaded to know it."""
+        if self.config.model == DEFAULT_MODEL:
+            whole = DEFAULT_DIM
+        else:
+            whole = HASHED_DIM if self.resolved.path is None else int(self._model.get_embedding_dimension())
         return min(whole, self.config.truncate_dim or whole)
 
     def load(self) -> None:

@@ -15,6 +15,8 @@ from retrieval.errors import UserError
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """of `model.safetensors`: the hash says which encoder it is, not the place where the file was found"""
+DEFAULT_DIM = 384
+"""of its vectors"""
 
 _MODULE_LIST = "modules.json"
 _READ_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")

@@ -110,6 +110,20 @@ def commit(
     on_phase("committed")
 
 
+@contextmanager
+def _held_open(folder: Path) -> Iterator[None]:
+    """While a folder is open, its inode number is given to no other, so that a number tells who is who."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # not there, or between the two renames that replace it
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _state(folder: Path) -> tuple[int, bytes] | None:
     """Which manifest a folder has, and which folder it is: one that is written as a whole takes another's place."""
     try:
@@ -121,18 +135,20 @@ def _state(folder: Path) -> tuple[int, bytes] | None:
 def while_written(folder: Path, read: Callable[[], Read]) -> Read:
     """What `read` returns of one generation, however often others write meanwhile.
 
-    A generation that was replaced while it was read is read again; the error of one that was not stands.
+    Everything that belongs together is read in one call: two calls may find two stores. A generation that was replaced
+    while it was read is read again; the error of one that was not stands.
     """
     for _ in range(_MAX_READS):
-        before = _state(folder)
-        try:
-            found = read()
-        except (UserError, OSError):
-            if _state(folder) == before:
-                raise
-        else:
+        with _held_open(folder):
+            before = _state(folder)
+            try:
+                found = read()
+            except Exception:  # half of one store and half of another can break a reader in any way
+                if _state(folder) == before:
+                    raise
+                continue
             after = _state(folder)
-            # Files of a generation never change, so what was read is whole unless the folder itself was replaced.
-            if before is None or after is None or before[0] == after[0]:
-                return found
+        # Files of a generation never change, so what was read is whole unless the folder itself was replaced.
+        if before is not None and after is not None and before[0] == after[0]:
+            return found
     raise UserError(f"{folder}: was written {_MAX_READS} times while it was read; try again when its writer has ended")

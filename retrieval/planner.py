@@ -169,11 +169,16 @@ def plan(
             f"({least / num:.2f} a fact)"
         )
     trials = _Trials(Pilot(vectors_ND, questions_ND), request)
-    for candidates in fitting.values():
-        trials.try_family(candidates)
-    # What looks best roughly is asked thoroughly, until what is best was.
-    while (chosen := _best(list(trials.found.values()), request, num)) not in trials.thorough:
-        trials.confirm(chosen)
+    # What looks best roughly is asked thoroughly, until what is best was. Where it fails, so does what was left out
+    # for its sake: the families are searched again.
+    chosen = None
+    while chosen not in trials.thorough:
+        if chosen is not None:
+            trials.confirm(chosen)
+        for candidates in fitting.values():
+            trials.try_family(candidates)
+        chosen = _best(list(trials.found.values()), request, num)
+    _check(chosen, request, num)
     return Plan(
         chosen=chosen,
         tried=tuple(sorted(trials.found.values(), key=lambda expected: expected.storage_bytes)),
@@ -239,22 +244,26 @@ class _Trials:
 
 
 def _best(tried: list[Expected], request: PlanRequest, num_facts: int) -> Expected:
-    """Refused where none meets the limits."""
+    """What meets the limits best or, where nothing does, comes nearest. Refused where nothing could be tried."""
     if not tried:
         raise Refused(f"{num_facts:,} facts are too few to try an index on; name one, such as Flat")
     in_time = [expected for expected in tried if request.max_ms is None or expected.query_ms <= request.max_ms]
     if not in_time:
-        fastest = min(tried, key=lambda expected: expected.query_ms)
-        raise Refused(
-            f"no index answers within {request.max_ms:g} ms here; the fastest is {fastest.described(num_facts)}"
-        )
+        return min(tried, key=lambda expected: expected.query_ms)
     if request.min_recall is None:
         return max(in_time, key=lambda expected: (round(expected.recall_at_1, 3), -expected.storage_bytes))
     good = [expected for expected in in_time if expected.recall_at_1 >= request.min_recall]
     if not good:
-        nearest = max(in_time, key=lambda expected: expected.recall_at_1)
+        return max(in_time, key=lambda expected: expected.recall_at_1)
+    return min(good, key=lambda expected: expected.storage_bytes)
+
+
+def _check(best: Expected, request: PlanRequest, num_facts: int) -> None:
+    """Refused where not even the best meets the limits."""
+    if request.max_ms is not None and best.query_ms > request.max_ms:
+        raise Refused(f"no index answers within {request.max_ms:g} ms here; the fastest is {best.described(num_facts)}")
+    if request.min_recall is not None and best.recall_at_1 < request.min_recall:
         raise Refused(
             f"no index within these limits reaches recall {request.min_recall:g}; the nearest is "
-            f"{nearest.described(num_facts)}"
+            f"{best.described(num_facts)}"
         )
-    return min(good, key=lambda expected: expected.storage_bytes)

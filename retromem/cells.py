@@ -82,8 +82,8 @@ def readable_hash(readable: str, identity: Mapping[str, Any]) -> str:
     return f"{readable.replace('/', '_').replace(',', '_')[:90]}-{hashlib.sha256(canonical).hexdigest()[:8]}"
 
 
-def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
-    """Every cell of the studies of an experiment.
+def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[Cell]:
+    """Every cell of the studies of an experiment. `text_dim`: dimensions of the encoder's vectors.
 
     UserError where a size is larger than its set, where a set cannot be asked or read as it says, or where two
     memories of a study could not be told apart.
@@ -98,7 +98,8 @@ def plan(config: ExperimentConfig, *, encoder_hash: str) -> list[Cell]:
                     whole.prefix(num_facts)
             except UserError as error:
                 raise UserError(f"studies.{study_name}.arms.{number}.num_facts: {error}") from None
-            for memory in _resized(arms, whole, config, path=f"studies.{study_name}.arms.{number}"):
+            dim = key_dim(whole, text_dim)
+            for memory in _resized(arms, whole, config, dim, path=f"studies.{study_name}.arms.{number}"):
                 for num_facts in _sizes(arms, whole, config, trained=hasattr(memory, "training")):
                     # Uniformly drawn values are dealt anew for each seed as it is: a twin would be the same again.
                     for twin in (False,) if whole.uniform else arms.twins:
@@ -164,22 +165,23 @@ def _sizes(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, t
     return sorted(sizes)
 
 
-def _resized(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, path: str) -> list[AnyMemoryConfig]:
+def _resized(
+    arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, dim: int, *, path: str
+) -> list[AnyMemoryConfig]:
     """The memories of a block, each FFN in every size that it asks for. UserError where a size cannot be had."""
     found: list[AnyMemoryConfig] = []
     for number, memory in enumerate(arms.memories):
         try:
-            found += _sizes_of(memory, arms, whole, config) if isinstance(memory, Sizable) else [memory]
+            found += _sizes_of(memory, arms, whole, config, dim) if isinstance(memory, Sizable) else [memory]
         except ValueError as error:
             raise UserError(f"{path}.memories.{number}.ffn: {error}") from None
     return found
 
 
 def _sizes_of(
-    memory: Sizable, arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig
+    memory: Sizable, arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, dim: int
 ) -> Iterator[AnyMemoryConfig]:
     """One FFN at the parameters that the block names, or at those that its largest demand asks for."""
-    dim = key_dim(whole)
     dims = dim, memory.code_dim or dim
     if not (arms.num_params or arms.num_active_params or arms.widths_from_demand):
         _check_most(memory.ffn, *dims)
@@ -223,6 +225,6 @@ def _holding(ffn: AnyFFNConfig, num_params: int, dim_in: int, dim_out: int) -> A
     return largest.resized(largest.size + 1)
 
 
-def key_dim(knowledge: KnowledgeSet) -> int:
-    """Dimensions of the keys: the default encoder's for texts (another one only shifts the widths that are tried)."""
-    return 384 if knowledge.all_keys is None else knowledge.all_keys.shape[1]
+def key_dim(knowledge: KnowledgeSet, text_dim: int) -> int:
+    """Dimensions of the keys: the encoder's for texts."""
+    return text_dim if knowledge.all_keys is None else knowledge.all_keys.shape[1]

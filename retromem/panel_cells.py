@@ -1,9 +1,12 @@
 """A panel cell: one panel measured for one seed. A pure function of its config, named by it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from retrieval.encoder_files import sha256_of
+from retrieval.errors import UserError
 from retromem.cells import SCHEMA_VERSION, readable_hash
 from retromem.panels.any_panel import AnyPanelConfig
 from retromem.panels.panel_config import Encoded
@@ -25,6 +28,8 @@ class PanelCell:
         """All that changes the result; not the other seeds."""
         config = asdict(self.panel)
         del config["seeds"]
+        for field, paths in self.panel.files_read().items():
+            config[field] = _content_of(paths)
         return {"schema_version": SCHEMA_VERSION, "panel": config, "seed": self.seed, "encoder": self.encoder_hash}
 
     @property
@@ -39,6 +44,14 @@ class PanelCell:
     def measure(self, encoded: Encoded) -> list[Point]:
         """The points of this seed."""
         return self.panel.measure(self.seed, encoded)
+
+
+def _content_of(paths: Sequence[Path]) -> list[str]:
+    """sha256 of each; UserError where one cannot be read."""
+    try:
+        return [sha256_of(path) for path in paths]
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from None
 
 
 def plan_panels(panels: Mapping[str, AnyPanelConfig], *, encoder_hash: str) -> list[PanelCell]:

@@ -46,7 +46,8 @@ def run_experiment(
     """Run what is not done yet, write the report, return its folder. UserError before anything is written."""
     start = time.perf_counter()
     num_workers = num_workers or num_cores()
-    cells = _all_cells(config)
+    text_dim = _text_dim(config)
+    cells = _all_cells(config, text_dim)
     run = runs / name
     todo = [cell for cell in cells if force or not (run / "cells" / cell.folder_name / RESULT).exists()]
     say(_opening(name, config, cells, todo, num_workers))
@@ -55,7 +56,7 @@ def run_experiment(
             listed = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items())
             say(f"  left out of {build_knowledge(study.knowledge).name}: {listed}")
     if todo:
-        _check_indexes(todo)
+        _check_indexes(todo, text_dim)
     with locked(run, seconds=1.0):
         _run(config, cells, todo, name, command, run, cache, say, force=force, num_workers=num_workers)
         folder = report_run(run, reports / name)
@@ -63,15 +64,25 @@ def run_experiment(
     return folder
 
 
-def _all_cells(config: ExperimentConfig) -> list[AnyCell]:
+def _reads_text(config: ExperimentConfig) -> bool:
+    studied = any(build_knowledge(study.knowledge).text for study in config.studies.values())
+    return studied or any(panel.seeds and panel.reads_text for panel in config.panels.values())
+
+
+def _text_dim(config: ExperimentConfig) -> int:
+    """Dimensions of the encoder's vectors; 0 where no text is read."""
+    from retrieval.encoder import Encoder
+
+    return Encoder(config.encoder).dim if _reads_text(config) else 0
+
+
+def _all_cells(config: ExperimentConfig, text_dim: int) -> list[AnyCell]:
     """UserError where there is none."""
-    uses_text = any(build_knowledge(study.knowledge).text for study in config.studies.values())
     for panel in config.panels.values():
         if panel.seeds:
-            uses_text |= panel.reads_text
             panel.text_sets(panel.seeds[0])  # says what it cannot have before anything is run
-    encoder_hash = config.encoder.resolve().content_hash if uses_text else ""
-    cells: list[AnyCell] = [*plan(config, encoder_hash=encoder_hash)]
+    encoder_hash = config.encoder.resolve().content_hash if text_dim else ""
+    cells: list[AnyCell] = [*plan(config, encoder_hash=encoder_hash, text_dim=text_dim)]
     cells += plan_panels(config.panels, encoder_hash=encoder_hash)
     if not cells:
         raise UserError(
@@ -135,14 +146,22 @@ def _describe_encoder(config: ExperimentConfig, cells: Sequence[AnyCell]) -> str
     return config.encoder.resolve().description if any(cell.encoder_hash for cell in cells) else "none"
 
 
-def _check_indexes(cells: Sequence[AnyCell]) -> None:
+def _check_indexes(cells: Sequence[AnyCell], text_dim: int) -> None:
     """An unknown index string is the user's mistake, and is said before anything runs."""
     from retromem.memories.faiss_memory import FaissMemoryConfig
+    from retromem.memories.hybrid_memory import HybridMemoryConfig
+    from retromem.memories.paired_memory import PairedMemoryConfig
     from retromem.memories.store_memory import checked_spec
 
     for memory, knowledge in {(cell.memory, cell.knowledge) for cell in cells if isinstance(cell, Cell)}:
-        if isinstance(memory, FaissMemoryConfig):
-            checked_spec(memory.spec, key_dim(build_knowledge(knowledge)))
+        if isinstance(memory, FaissMemoryConfig | HybridMemoryConfig | PairedMemoryConfig):
+            checked_spec(memory.spec, key_dim(build_knowledge(knowledge), text_dim))
+    for name, panel in {cell.name: cell.panel for cell in cells if isinstance(cell, PanelCell)}.items():
+        try:
+            for spec, dim in panel.index_specs(text_dim):
+                checked_spec(spec, dim)
+        except UserError as error:
+            raise type(error)(f"panels.{name}: {error}") from None
 
 
 def _encode(config: ExperimentConfig, todo: list[AnyCell], folder: Path, say: Say) -> EncoderCost:

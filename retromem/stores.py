@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from retrieval.encoder_files import DEFAULT_MODEL
 from retrieval.engines import Engine
@@ -13,7 +13,10 @@ from retrieval.plan_request import is_request, parse_request
 from retrieval.sealed_folder import read_manifest, verify_sealed
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
-from retromem.seam import Part
+from retromem.seam import Part, ValueTable
+
+if TYPE_CHECKING:
+    from retrieval.chunk_store import ChunkStore
 
 _CACHE = Path(".cache/embeddings")
 
@@ -48,8 +51,8 @@ def build(
     if request is not None and rotate_to is not None:
         raise UserError("--rotate-to: a planned index chooses its own rotation; leave it out")
     memory_config = FaissMemoryConfig(key_by=key_by, factory="Flat" if request else factory, rotate_to=rotate_to)
-    checked_spec(memory_config.spec, 384)
     encoder, cache = Encoder(EncoderConfig(model=model)), EmbeddingCache(_CACHE)
+    checked_spec(memory_config.spec, encoder.dim)
     # Free questions have no wording whose mean could be taken off: such a store keeps the embeddings as they are.
     keys = CachedTextKeys(cache, encoder.content_hash, centred=False, names_off_the_set=(), prompts=encoder.prompts)
     collector = TextCollector((), encoder.prompts)
@@ -112,27 +115,29 @@ def _self_test(manifest: Mapping[str, Any]) -> list[str]:
 
 def search(store: Path, question: str, *, top: int, engine: Engine = "faiss") -> str:
     """The nearest chunks to a question, best first: similarity, value, text. UserError for an engine that cannot."""
-    meta = read_manifest(store)["meta"]
-    extra = meta.get("extra", {})
-    if extra.get("memory") != "faiss":
-        raise UserError(f"{store}: is no store of facts; build one with `python -m retromem index build`")
-
-    from retrieval.chunk_store import ChunkStore
     from retrieval.encoder import Encoder
     from retrieval.encoder_config import EncoderConfig
-    from retromem.memories.saved import load_values
 
-    opened, values = ChunkStore.open(store, engine=engine), load_values(store, extra)
+    opened, values, encoder_hash = while_written(store, lambda: _opened(store, engine))
     encoder = Encoder(EncoderConfig(model=(opened.encoder.name if opened.encoder else None) or DEFAULT_MODEL))
-    if extra["encoder_hash"] != f"{encoder.content_hash}-raw":
-        raise UserError(
-            f"{store}: was built with encoder {extra['encoder_hash']}, this one is {encoder.content_hash}-raw"
-        )
+    if encoder_hash != f"{encoder.content_hash}-raw":
+        raise UserError(f"{store}: was built with encoder {encoder_hash}, this one is {encoder.content_hash}-raw")
     asked = encoder.prompts.before(question, is_document=False)
-    positions_QK, similarities_QK = opened.search(encoder.encode([asked]), top)
+    positions_QK, similarities_QK = opened.search(encoder.encode([asked]), min(top, max(1, opened.num_live)))
     lines = []
     for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True):
         if position >= 0 and values.strings is not None and opened.has_texts:
             value = values.strings[values.starts[int(opened.groups_N[position])] + int(opened.labels_N[position])]
             lines.append(f"{similarity:.3f}  {value}  ({opened.text(position)})")
     return "\n".join(lines)
+
+
+def _opened(store: Path, engine: Engine) -> "tuple[ChunkStore, ValueTable, str]":
+    extra = read_manifest(store)["meta"].get("extra", {})
+    if extra.get("memory") != "faiss":
+        raise UserError(f"{store}: is no store of facts; build one with `python -m retromem index build`")
+
+    from retrieval.chunk_store import ChunkStore
+    from retromem.memories.saved import load_values
+
+    return ChunkStore.open(store, engine=engine), load_values(store, extra), extra["encoder_hash"]

@@ -34,7 +34,7 @@ def experiment(path: Path, facts: Path | None = None) -> ExperimentConfig:
 @pytest.fixture(scope="module")
 def quickstart() -> list[Cell]:
     (path,) = [path for path in CONFIGS if path.stem == "quickstart"]
-    return plan(experiment(path), encoder_hash="any")
+    return plan(experiment(path), encoder_hash="any", text_dim=384)
 
 
 def test_the_configs_that_the_commands_name_are_there() -> None:
@@ -47,7 +47,7 @@ def test_a_config_is_read_and_planned(path: Path, tmp_path: Path) -> None:
     lines = [{"subject": f"Town {n}", "relation": "country", "value": f"Land {n % 3}"} for n in range(60)]
     facts.write_text("".join(json.dumps(line) + "\n" for line in lines))
     config = experiment(path, facts)
-    cells = plan(config, encoder_hash="any")
+    cells = plan(config, encoder_hash="any", text_dim=384)
     assert {cell.study for cell in cells} == set(config.studies)
     assert any(cell.role == "arm" for cell in cells) or not cells
     panels = plan_panels(config.panels, encoder_hash="any")

@@ -13,6 +13,7 @@ from retromem.knowledge.limit_other_names import OTHER_NAMES
 
 _ASKED = ("Who likes ", "?")
 _NUM_TEXTS = 46
+FILES = ("corpus.jsonl", "queries.jsonl", "qrels.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class LimitSmall:
 
 def limit_small(folder: Path) -> LimitSmall:
     """The files of this folder; UserError that names the file and line where something else is found."""
-    corpus, queries = _lines(folder, "corpus.jsonl", "_id", "text"), _lines(folder, "queries.jsonl", "_id", "text")
+    corpus, queries = (_lines(folder, name, "_id", "text") for name in FILES[:2])
     if len(corpus) != _NUM_TEXTS:
         raise UserError(f"{folder / 'corpus.jsonl'}: holds other than the {_NUM_TEXTS} texts of LIMIT-small")
     position = {record["_id"]: row for row, record in enumerate(corpus)}

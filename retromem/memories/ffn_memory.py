@@ -19,7 +19,15 @@ from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
 from retromem.configuration import build
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import FACTS_FILES, SavedFiles, facts_files, load_calibration, load_values, npy_bytes
+from retromem.memories.saved import (
+    FACTS_FILES,
+    SavedFiles,
+    facts_files,
+    load_calibration,
+    load_values,
+    npy_bytes,
+    of_one_generation,
+)
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
 
@@ -186,6 +194,7 @@ class FFNMemory:
         self._saved_files().write(folder)
 
     @classmethod
+    @of_one_generation
     def load(cls, folder: Path) -> "FFNMemory":
         meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
         memory = cls(build(cls.config_type, meta["config"], source=str(folder)), seed=meta["seed"])

@@ -17,7 +17,7 @@ from numpy import ndarray
 
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import SavedFiles, load_calibration, load_values
+from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, WriteCost
 
 _COUNTS = "counts.bin"
@@ -107,6 +107,7 @@ class FrequencyMemory:
         self._saved_files().write(folder)
 
     @classmethod
+    @of_one_generation
     def load(cls, folder: Path) -> "FrequencyMemory":
         meta: Any = verify_sealed(folder, kind="frequency-memory")["meta"]
         memory = cls(FrequencyConfig(guess=meta["guess"]), seed=meta["seed"])

@@ -1,6 +1,6 @@
 """Facts in a FAISS store and in a lexical index over the same chunks, their two rankings fused by rank.
 
-Shape legend: N chunks, Q queries, B queries of one block, L answers of each ranking.
+Shape legend: N chunks, P live chunks, Q queries, B queries of one block, L answers of each ranking.
 """
 
 import time
@@ -19,7 +19,7 @@ from retrieval.rank_fusion import RANK_CONSTANT, reciprocal_rank_fusion
 from retrieval.vector_index import IndexSpec
 from retromem.configuration import build
 from retromem.memories.chunk_votes import recall_by_votes
-from retromem.memories.saved import load_calibration, load_values
+from retromem.memories.saved import load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import (
     build_store,
     extra_files,
@@ -103,9 +103,8 @@ class HybridMemory:
         load_faiss()
         start = time.perf_counter()
         store = build_store(facts, sources, self.config.spec, with_values=True)
-        texts = [store.text(position) for position in range(len(store.ids_N))]
         self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
-        self._know(store, LexicalIndex.build(texts, self.config.lexical))
+        self._know(store, None)
         return WriteCost(
             seconds=time.perf_counter() - start,
             texts_encoded=len(facts) * len(sources),
@@ -114,10 +113,15 @@ class HybridMemory:
             optimizer_steps=0,
         )
 
-    def _know(self, store: ChunkStore, lexical: LexicalIndex) -> None:
-        self._store, self._lexical = store, lexical
+    def _know(self, store: ChunkStore, lexical: LexicalIndex | None) -> None:
+        """`lexical`: over the live chunks, sorted by group; None to make it of their texts."""
+        self._store = store
         self._facts_N = fact_ids_of_chunks(store)
-        self._starts = np.searchsorted(store.groups_N, np.arange(len(self._values.relations) + 1))
+        live_P = np.flatnonzero(store.is_live_N)
+        self._live_P = live_P[np.argsort(store.groups_N[live_P], kind="stable")]
+        self._starts = np.searchsorted(store.groups_N[self._live_P], np.arange(len(self._values.relations) + 1))
+        texts = [] if lexical else [store.text(position) for position in self._live_P.tolist()]
+        self._lexical = lexical or LexicalIndex.build(texts, self.config.lexical)
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         store, texts, depth = self._store, queries.texts, self.config.depth
@@ -129,7 +133,8 @@ class HybridMemory:
         def search(relation: int, rows: Int64[ndarray, " B"]) -> tuple[Int64[ndarray, "B 1"], Float32[ndarray, "B 1"]]:
             window = range(int(self._starts[relation]), int(self._starts[relation + 1]))
             dense_BL = store.search(keys_QD[rows], depth, relation)[0]
-            lexical_BL = self._lexical.search([texts[row] for row in rows.tolist()], depth, window)[0]
+            live_BL = self._lexical.search([texts[row] for row in rows.tolist()], depth, window)[0]
+            lexical_BL = np.where(live_BL < 0, -1, self._live_P[live_BL])
             return reciprocal_rank_fusion([dense_BL, lexical_BL], 1, constant=self.config.rank_constant)
 
         return recall_by_votes(
@@ -169,10 +174,13 @@ class HybridMemory:
         self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
 
     @classmethod
+    @of_one_generation
     def load(cls, folder: Path) -> "HybridMemory":
         store, meta = open_store(folder, "hybrid")
         memory = cls(build(HybridMemoryConfig, meta["config"], source=str(folder)))
         memory._values, memory._encoder_hash = load_values(folder, meta), meta["encoder_hash"]
-        memory._know(store, LexicalIndex.from_storage((folder / _LEXICAL).read_bytes()))
+        # What was changed since is in the store alone.
+        changed = store.generation > 0
+        memory._know(store, None if changed else LexicalIndex.from_storage((folder / _LEXICAL).read_bytes()))
         memory.calibration = load_calibration(folder)
         return memory

@@ -17,7 +17,7 @@ from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.chunk_votes import recall_by_votes
-from retromem.memories.saved import SavedFiles, load_calibration, load_values
+from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import label_bits
 from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, WriteCost
 
@@ -143,6 +143,7 @@ class LexicalMemory:
         self._files().write(folder)
 
     @classmethod
+    @of_one_generation
     def load(cls, folder: Path) -> "LexicalMemory":
         meta = verify_sealed(folder, "lexical")["meta"]
         memory = cls(LexicalMemoryConfig(**meta["config"]))
@@ -150,7 +151,7 @@ class LexicalMemory:
         ids_N = np.load(folder / _IDS, allow_pickle=False)
         labels_N, groups_N = unpack_payload((folder / _PAYLOAD).read_bytes(), len(ids_N), label_bits(memory._values))
         memory._know(labels_N, groups_N, ids_N)
-        memory._texts = (folder / _TEXTS).read_text(encoding="utf-8").split("\n")
+        memory._texts = (folder / _TEXTS).read_bytes().decode().split("\n")  # `read_text` would end lines at \r too
         memory._index = LexicalIndex.from_storage((folder / _INDEX).read_bytes())
         memory.calibration = load_calibration(folder)
         return memory

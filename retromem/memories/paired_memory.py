@@ -21,7 +21,7 @@ from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
 from retromem.configuration import build
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import load_calibration, load_values
+from retromem.memories.saved import load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, ValueTable, WriteCost
@@ -59,6 +59,10 @@ class PairedMemoryConfig:
             raise ValueError("rounding: aware is for memories that answer from weights alone")
         if self.training.key_noise:
             raise ValueError("key_noise is for memories that answer from weights alone: leave it 0 for a pair")
+
+    @property
+    def spec(self) -> IndexSpec:
+        return IndexSpec(factory=self.factory)
 
     @property
     def name(self) -> str:
@@ -103,7 +107,7 @@ class PairedMemory:
 
     def _store_of(self, facts: Facts) -> ChunkStore:
         assert facts.statements is not None, "a pair reads statements"
-        return build_store(facts, [facts.statements], IndexSpec(factory=self.config.factory), with_values=False)
+        return build_store(facts, [facts.statements], self.config.spec, with_values=False)
 
     @property
     def is_told(self) -> bool:
@@ -180,7 +184,7 @@ class PairedMemory:
         k = self.config.chunks
         if self.config.neighbours == "retrieved":
             return store.search(queries.key_vectors(), k, relation)[0]
-        own = np.flatnonzero(store.groups_N == relation)
+        own = np.flatnonzero((store.groups_N == relation) & store.is_live_N)
         if self.config.neighbours == "random":
             draws = [
                 np.random.default_rng([self.seed, *np.frombuffer(key_D.tobytes()[:32], np.uint32).tolist()])
@@ -238,6 +242,7 @@ class PairedMemory:
         self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
 
     @classmethod
+    @of_one_generation
     def load(cls, folder: Path) -> "PairedMemory":
         store, meta = open_store(folder, "paired")
         memory = cls(build(PairedMemoryConfig, meta["config"], source=str(folder)), seed=meta["seed"])

@@ -3,16 +3,20 @@
 import io
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy import ndarray
 
+from retrieval.generations import while_written
 from retrieval.sealed_folder import sealed_bytes, write_sealed
 from retromem.knowledge.knowledge_set import value_file
 from retromem.seam import Facts, Footprint, Holding, Part, ValueTable
+
+Memory = TypeVar("Memory")
 
 VALUES = "values.json.zlib"
 CALIBRATION = "calibration.bin"
@@ -60,6 +64,16 @@ class SavedFiles:
 
     def write(self, folder: Path) -> None:
         write_sealed(folder, self._contents, kind=self._kind, meta=self._meta)
+
+
+def of_one_generation(load: Callable[[type[Memory], Path], Memory]) -> Callable[[type[Memory], Path], Memory]:
+    """Make a `load` read all its files of one generation, while others write the folder."""
+
+    @wraps(load)
+    def whole(cls: type[Memory], folder: Path) -> Memory:
+        return while_written(folder, lambda: load(cls, folder))
+
+    return whole
 
 
 def load_values(folder: Path, meta: Mapping[str, Any]) -> ValueTable:

@@ -16,7 +16,14 @@ from numpy import ndarray
 
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import FACTS_FILES, SavedFiles, facts_files, load_calibration, load_values
+from retromem.memories.saved import (
+    FACTS_FILES,
+    SavedFiles,
+    facts_files,
+    load_calibration,
+    load_values,
+    of_one_generation,
+)
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -218,6 +225,7 @@ class SignMemory:
         self._saved_files().write(folder)
 
     @classmethod
+    @of_one_generation
     def load(cls, folder: Path) -> "SignMemory":
         meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
         memory = cls(SignMemoryConfig(**meta["config"]), seed=meta["seed"])

@@ -23,7 +23,7 @@ from numpy import ndarray
 
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import SavedFiles, load_calibration, load_values
+from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
 
 _BAND = 128  # slots of one equation: wider bands need fewer spare slots
@@ -217,6 +217,7 @@ class StaticFunction:
         self._saved_files().write(folder)
 
     @classmethod
+    @of_one_generation
     def load(cls, folder: Path) -> "StaticFunction":
         meta: Any = verify_sealed(folder, kind="static-function")["meta"]
         memory = cls(seed=meta["seed"])

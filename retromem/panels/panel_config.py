@@ -2,14 +2,16 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float32
 from numpy import ndarray
 
 from retrieval.tokens import Tokens
+from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.points import Point
 from retromem.report.panel_page import PanelPage
@@ -98,6 +100,15 @@ class PanelConfig(ABC):
     def plain_texts(self, seed: int) -> PlainTexts | None:
         """Texts beside those of sets that `measure` will ask the vectors of."""
         return None
+
+    def index_specs(self, text_dim: int) -> Sequence[tuple[IndexSpec, int]]:
+        """Indexes that it will build, each with the dimensions of its vectors; `text_dim` are the encoder's."""
+        return ()
+
+    def files_read(self) -> Mapping[str, Sequence[Path]]:
+        """By field: what lies on disk under the path that the field names. Their content, not the path, is what a
+        result depends on."""
+        return {}
 
     @property
     def reads_text(self) -> bool:

@@ -34,6 +34,11 @@ def test_mentions_are_whole_words_apart_from_each_other(candidates: list[str], t
         assert inside or word.group() not in candidates
 
 
+def test_a_capital_that_folds_to_two_characters_is_still_one_word() -> None:
+    (found,) = CandidateMatcher(["İstanbul", "Ankara"]).mentions("A ferry to İstanbul leaves.")
+    assert found.candidate == 0
+
+
 def test_the_sentence_that_names_the_subject_answers() -> None:
     matcher = CandidateMatcher(COUNTRIES)
     passages = [

@@ -172,6 +172,26 @@ def test_what_is_chosen_keeps_the_limits_and_is_the_best_of_what_was_tried(reque
     assert made.sampled == made.asked == 1500
 
 
+def test_what_a_rough_trial_flattered_gives_way_to_what_it_had_kept_out() -> None:
+    num, request = 3000, parse_request("auto: bytes<=40 per fact, recall>=0.9")
+    vectors = unit(num)
+    questions = asked(vectors, noise=0.9)
+    roughly_asked = np.random.default_rng(0).permutation(num)[:1000]  # the pilot's own draw
+    questions[roughly_asked] = vectors[roughly_asked]
+    chosen = plan(request, vectors, questions, payload_bytes=0).chosen
+    pilot, limit = Pilot(vectors, questions), request.bytes_for(num) or 0
+    thorough = [
+        pilot.expected(spec, size, thoroughly=True)
+        for specs in families(DIM, num, in_time=False).values()
+        for spec in specs
+        if (size := bytes_of(spec, DIM, num)) <= limit
+    ]
+    flattered = [found for found in thorough if found.recall_at_1 < 0.9 and found.storage_bytes < chosen.storage_bytes]
+    assert any(pilot.expected(one.spec, 0, thoroughly=False).recall_at_1 >= 0.9 for one in flattered)
+    assert chosen.recall_at_1 >= 0.9
+    assert chosen.storage_bytes == min(found.storage_bytes for found in thorough if found.recall_at_1 >= 0.9)
+
+
 @pytest.mark.parametrize(
     ("request_text", "message"),
     [

@@ -120,7 +120,9 @@ def search_cell(memory: AnyMemoryConfig, search: CapacitySearch) -> Cell:
     arms = ArmsConfig(memories=(memory,), capacity=search, seeds=(0,))
     studies = {"keys": StudyConfig(knowledge=KeysConfig(num_facts=256, num_values=4), arms=(arms,))}
     measures = MeasureConfig(robustness=False)
-    (cell,) = plan(ExperimentConfig(title="t", question="q", studies=studies, measures=measures), encoder_hash="")
+    (cell,) = plan(
+        ExperimentConfig(title="t", question="q", studies=studies, measures=measures), encoder_hash="", text_dim=384
+    )
     return cell
 
 

@@ -24,7 +24,7 @@ def experiment(*arms: ArmsConfig, knowledge: KnowledgeConfig = KEYS, **options: 
 
 
 def cells_of(*arms: ArmsConfig, **options: object) -> list[Cell]:
-    return plan(experiment(*arms, **options), encoder_hash="an-encoder")
+    return plan(experiment(*arms, **options), encoder_hash="an-encoder", text_dim=384)
 
 
 def sizes(cells: list[Cell]) -> list[int]:
@@ -77,7 +77,7 @@ def test_every_setting_that_changes_the_result_changes_the_folder(people: TextCo
     }
     texts = {"W": {"num_written": 2}, "pool": {"pool": 2}, "calibration": {"max_calibration": 9}, "order": {"seed": 1}}
     names |= {what: cells_of(block, knowledge=replace(people, **other))[0].folder_name for what, other in texts.items()}
-    names["encoder"] = plan(experiment(block, knowledge=people), encoder_hash="another")[0].folder_name
+    names["encoder"] = plan(experiment(block, knowledge=people), encoder_hash="another", text_dim=384)[0].folder_name
     names["set"] = cells_of(block)[0].folder_name
     assert len(set(names.values())) == len(names), names
 
@@ -109,6 +109,7 @@ def test_a_folder_is_readable_and_one_name_on_every_file_system() -> None:
             studies={"a/study " * 30: StudyConfig(knowledge=KEYS, arms=(block,))},
         ),
         encoder_hash="",
+        text_dim=384,
     )
     assert len(long[0].folder_name) < 120
     assert "/" not in long[0].folder_name

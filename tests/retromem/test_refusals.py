@@ -19,7 +19,7 @@ KEYS = {"source": "keys", "num_facts": 100, "dim": 6, "num_values": 4}
 
 def planned(content: Mapping[str, Any]) -> None:
     config = build(ExperimentConfig, {"title": "t", "question": "q", **content}, source="mine.yaml")
-    plan(config, encoder_hash="an-encoder")
+    plan(config, encoder_hash="an-encoder", text_dim=384)
     plan_panels(config.panels, encoder_hash="an-encoder")
 
 
@@ -116,6 +116,16 @@ def test_heldout_wordings_that_a_file_does_not_have_are_refused(tmp_path: Path) 
         ("activation_patterns", {"dims": [16], "bits_per_param": [0]}, "bits_per_param must be more than 0"),
         ("activation_patterns", {"widths": [1, 8]}, "widths must be 2 or more"),
         ("activation_patterns", {"num_values": 10**6}, "or less, so that facts share values, not 1,000,000"),
+        ("near_duplicates", {"crowds": [400]}, "crowd should be 1 to 320, not 400"),
+        ("near_duplicates", {"num_facts": [16384]}, "num_facts"),
+        ("change_prices", {"num_chunks": 7, "share": 0.5}, "share must come to 1 of 7 chunks, and to half of them"),
+        ("reading", {"reader": {"kernel": 4}}, "panels.mine.reader: kernel must be odd, not 4"),
+        ("reading", {"reader": {"width": 0}}, "panels.mine.reader: width must be 1 or more, not 0"),
+        ("reading", {"reader": {"dropout": 1.0}}, "dropout must be 0 or more and less than 1, not 1.0"),
+        ("reading", {"reader": {"longest": 0}}, "longest must be 1 or more, not 0"),
+        ("reading", {"training": {"steps": 0}}, "panels.mine.training: steps must be 1 or more, not 0"),
+        ("reading", {"training": {"batch_size": 0}}, "batch_size must be 1 or more, not 0"),
+        ("reading", {"training": {"learning_rate": 0}}, "learning_rate must be more than 0 and finite, not 0"),
         ("interference", {"load": 0.0001}, "load must be .05 or more"),
         ("interference", {"steps": 0}, "steps must be 1 or more, not 0"),
         ("overload", {"loads": [0]}, "loads must be more than 0 and finite, not 0.0"),

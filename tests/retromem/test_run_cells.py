@@ -76,7 +76,7 @@ def cells_of(*memories: Any, knowledge: KnowledgeConfig = KEYS, **arms: Any) -> 
     block = ArmsConfig(memories=memories, **{"num_facts": (64,), "seeds": (0,), **arms})
     studies = {"study": StudyConfig(knowledge=knowledge, arms=(block,))}
     config = ExperimentConfig(title="t", question="q", studies=studies, measures=MeasureConfig(robustness=False))
-    return plan(config, encoder_hash="made-up")
+    return plan(config, encoder_hash="made-up", text_dim=384)
 
 
 def workplace(folder: Path) -> Workplace:

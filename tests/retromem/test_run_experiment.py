@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from retrieval.errors import UserError
+from retromem.configuration import build
 from retromem.experiment import ArmsConfig, ExperimentConfig, MeasureConfig, StudyConfig
 from retromem.knowledge.random_keys import KeysConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
@@ -188,6 +189,46 @@ def test_a_mistake_is_said_before_anything_is_written_or_redone(
     with pytest.raises(UserError, match=message):
         finished.go(with_stores(**changes), force=True)
     assert finished.stamps() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"panel": "index_recall", "indexes": ["Flat", "Flatt"]}, r"panels\.mine: index 'Flatt' over 48 dimensions"),
+        ({"panel": "near_duplicates", "rankers": ["bm25", "Flatt"]}, r"panels\.mine: index 'Flatt' over 48 "),
+        ({"panel": "passages", "rankers": ["PQ36np"]}, r"panels\.mine: index 'PQ36np' over 48 "),
+        ({"panel": "change_prices", "indexes": ["bm25"], "dim": 8}, r"panels\.mine: index 'bm25' over 8 dimensions"),
+        ({"panel": "pair_curve", "factory": "SQ9"}, r"panels\.mine: index 'SQ9' over 48 "),
+        ({"panel": "reading", "file": "none.json"}, r"none\.json: cannot be read: No such file"),
+        ({"panel": "limit_small", "folder": "none"}, r"none/corpus\.jsonl: cannot be read: No such file"),
+    ],
+)
+def test_what_a_panel_cannot_build_or_read_is_said_before_anything_is_encoded(
+    content: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    config = build(
+        ExperimentConfig,
+        {
+            "title": "t",
+            "question": "q",
+            "encoder": {"model": "hashed-trigrams", "truncate_dim": 48},
+            "panels": {"mine": content},
+        },
+        source="mine.yaml",
+    )
+    with pytest.raises(UserError, match=message):
+        Place(tmp_path).go(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_halves_of_a_hybrid_and_of_a_pair_are_checked_too(tmp_path: Path) -> None:
+    for memory in ("hybrid", "paired"):
+        arm = {"memories": [{"memory": memory, "factory": "Flatt"}], "num_facts": [20], "seeds": [0]}
+        study = {"knowledge": {"source": "cities"}, "arms": [{**arm, "halves": memory == "paired"}]}
+        content = {"title": "t", "question": "q", "studies": {"mine": study}, "encoder": {"model": "hashed-trigrams"}}
+        with pytest.raises(UserError, match="index 'Flatt' over 384 dimensions"):
+            Place(tmp_path).go(build(ExperimentConfig, content, source="mine.yaml"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def nothing(run: Path) -> None:

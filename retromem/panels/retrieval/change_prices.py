@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from retrieval.vector_index import IndexSpec
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.retrieval.rankers import spec_of
 from retromem.points import Point
 from retromem.report.numerals import bytes_text, percent_text, seconds_text
 from retromem.report.panel_page import PanelPage
@@ -35,8 +37,16 @@ class ChangePricesConfig(PanelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.share * self.num_chunks < 1 or self.share > 0.5:
+        if not 1 <= self.num_changed <= self.num_chunks // 2:
             raise ValueError(f"share must come to 1 of {self.num_chunks} chunks, and to half of them at most")
+
+    @property
+    def num_changed(self) -> int:
+        """Chunks that come, go and are replaced, each."""
+        return round(self.share * self.num_chunks)
+
+    def index_specs(self, text_dim: int) -> list[tuple[IndexSpec, int]]:
+        return [(spec_of(name), self.dim) for name in self.indexes]
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.retrieval.change_prices_points import change_prices_points

@@ -35,7 +35,7 @@ def _chunks(ids_N: ndarray, dim: int, rng: np.random.Generator) -> Chunks:
 def change_prices_points(config: "ChangePricesConfig", seed: int) -> list[Point]:
     """Seconds, bytes written, and how much slower the changed store answers than the compacted one."""
     rng = np.random.default_rng(seed)
-    num_changed = round(config.share * config.num_chunks)
+    num_changed = config.num_changed
     before = _chunks(np.arange(config.num_chunks), config.dim, rng)
     more = _chunks(config.num_chunks + np.arange(num_changed), config.dim, rng)
     gone, other = np.split(rng.permutation(config.num_chunks)[: 2 * num_changed], 2)

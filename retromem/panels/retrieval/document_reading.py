@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 
 from models.span_reader_config import SpanReaderConfig
 from retrieval.splitting import Passage, SplitConfig, split_documents
+from retrieval.vector_index import IndexSpec
 from retromem.knowledge.reading_sets import ReadingSet, reading_set
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
 from retromem.points import Point
 from retromem.reading.reader_training import ReaderTraining
 from retromem.report.numerals import count_text, percent_text, significant_text
@@ -84,6 +85,12 @@ class ReadingConfig(PanelConfig):
                     lead=list(map(len, lead)),
                 )
         return found
+
+    def files_read(self) -> dict[str, list[Path]]:
+        return {"file": [Path(self.file)]}
+
+    def index_specs(self, text_dim: int) -> list[tuple[IndexSpec, int]]:
+        return specs_among(self.rankers, text_dim)
 
     def plain_texts(self, seed: int) -> PlainTexts:
         return PlainTexts(

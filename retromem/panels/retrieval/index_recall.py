@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, spec_of
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
 from retromem.points import Point
 from retromem.report.numerals import count_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
@@ -59,13 +60,11 @@ class IndexRecallConfig(PanelConfig):
     seconds_expected: ClassVar[float] = 90.0
     """of one seed, with keys in the cache"""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in {*self.indexes} - {LEXICAL, HYBRID}:
-            spec_of(name)  # a UserError for what is none, before anything is encoded
-
     def _whole(self, seed: int) -> KnowledgeSet:
         return build_knowledge(TextConfig(source="cities", pool=2, seed=seed)).prefix(max(self.num_facts))
+
+    def index_specs(self, text_dim: int) -> list[tuple[IndexSpec, int]]:
+        return specs_among(self.indexes, text_dim)
 
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         whole = self._whole(seed)

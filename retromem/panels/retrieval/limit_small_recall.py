@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from retromem.knowledge.limit_small import LimitSmall, limit_small
+from retrieval.vector_index import IndexSpec
+from retromem.knowledge.limit_small import FILES, LimitSmall, limit_small
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
 from retromem.points import Point
 from retromem.report.numerals import percent_text
 from retromem.report.panel_page import PanelPage
@@ -38,6 +39,12 @@ class LimitSmallConfig(PanelConfig):
         whole = limit_small(Path(self.folder))
         written, other = whole.under_other_names()
         return {ALL: whole, WRITTEN: written, OTHER: other}
+
+    def files_read(self) -> dict[str, list[Path]]:
+        return {"folder": [Path(self.folder) / name for name in FILES]}
+
+    def index_specs(self, text_dim: int) -> list[tuple[IndexSpec, int]]:
+        return specs_among(self.rankers, text_dim)
 
     def plain_texts(self, seed: int) -> PlainTexts:
         asked = [question for data in self.conditions.values() for question in data.questions]

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.near_duplicates import NearDuplicatesConfig, SubjectKind, near_duplicates_set
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
 from retromem.points import Point
 from retromem.report.numerals import count_text
 from retromem.report.panel_page import Chart, PanelPage
@@ -35,6 +36,12 @@ class NearDuplicatesPanelConfig(PanelConfig):
     seconds_expected: ClassVar[float] = 60.0
     """of one seed, with keys in the cache"""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for kind in self.kinds:
+            for crowd in self.crowds:
+                self._set_config(kind, crowd, 0)  # a ValueError for what cannot be drawn
+
     @property
     def kinds(self) -> tuple[SubjectKind, ...]:
         return ("names", "numbers")
@@ -44,10 +51,15 @@ class NearDuplicatesPanelConfig(PanelConfig):
         found = {}
         for kind in self.kinds:
             for crowd in self.crowds:
-                most = max(self.num_facts)
-                whole = near_duplicates_set(NearDuplicatesConfig(kind=kind, crowd=crowd, num_facts=most, seed=seed))
+                whole = near_duplicates_set(self._set_config(kind, crowd, seed))
                 found[series_name(kind, crowd)] = [whole.prefix(num_facts) for num_facts in self.num_facts]
         return found
+
+    def _set_config(self, kind: SubjectKind, crowd: int, seed: int) -> NearDuplicatesConfig:
+        return NearDuplicatesConfig(kind=kind, crowd=crowd, num_facts=max(self.num_facts), seed=seed)
+
+    def index_specs(self, text_dim: int) -> list[tuple[IndexSpec, int]]:
+        return specs_among(self.rankers, text_dim)
 
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         return [part for parts in self.sets(seed).values() for part in parts]

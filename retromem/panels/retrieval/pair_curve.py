@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
@@ -69,6 +70,9 @@ class PairCurveConfig(PanelConfig):
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         asked, taught = self.parts(seed)
         return [*asked, taught]
+
+    def index_specs(self, text_dim: int) -> list[tuple[IndexSpec, int]]:
+        return [(IndexSpec(factory=self.factory), text_dim)]
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.retrieval.pair_curve_points import pair_curve_points

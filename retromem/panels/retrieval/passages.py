@@ -6,12 +6,13 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from retrieval.splitting import Passage, SplitConfig, split_documents
+from retrieval.vector_index import IndexSpec
 from retromem.knowledge.hidden_facts import HiddenFacts, hide
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
 from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
@@ -71,6 +72,9 @@ class PassagesConfig(PanelConfig):
             cuts = {split.label: split_documents(documents.documents, split) for split in self.splits}
             found[distractors] = documents, cuts
         return found
+
+    def index_specs(self, text_dim: int) -> list[tuple[IndexSpec, int]]:
+        return specs_among(self.rankers, text_dim)
 
     def plain_texts(self, seed: int) -> PlainTexts:
         asked = self.knowledge(seed).ask("heldout", num=self.num_asked).queries.texts

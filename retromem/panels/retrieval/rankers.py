@@ -30,6 +30,11 @@ def spec_of(name: str) -> IndexSpec:
     return IndexSpec(factory=name)
 
 
+def specs_among(names: Sequence[str], dim: int) -> list[tuple[IndexSpec, int]]:
+    """The indexes among rankers, over vectors of so many dimensions."""
+    return [(spec_of(name), dim) for name in names if name not in (LEXICAL, HYBRID)]
+
+
 @dataclass(frozen=True)
 class Ranker:
     """Something that ranks the stored questions."""

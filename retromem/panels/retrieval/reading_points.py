@@ -34,9 +34,12 @@ def reading_points(config: "ReadingConfig", encoded: Encoded, seed: int) -> list
     rng = np.random.default_rng([seed, 0x5EAD])
     taught, others = documents.halves()
     asked = [others[row] for row in rng.permutation(len(others))[: config.num_asked].tolist()]
-    lessons = _lessons(documents, taught, list(cuts.values()), rng)
+    lessons = lessons_of(documents, taught, list(cuts.values()), rng)
     if not lessons or not asked:
         raise Refused(f"{config.file}: too few questions are left to teach a reader and to ask it; read more documents")
+    held = {label: holds(cut.passages, _spans(asked)) for label, cut in cuts.items()}
+    if not any(holds_QP.any() for holds_QP in held.values()):
+        raise Refused(f"{config.file}: no answer lies whole in a passage; take more sentences a passage (sizes)")
     reader = teach(lessons, encoded.tokens, config.reader, config.training, seed=seed)
     counted = {
         "documents": len(documents.documents),
@@ -49,11 +52,12 @@ def reading_points(config: "ReadingConfig", encoded: Encoded, seed: int) -> list
     answers = [documents.answer(question) for question in asked]
     queries = plain_queries(questions, encoded, is_document=False)
     for label, cut in cuts.items():
-        holds_QP = holds(cut.passages, _spans(asked))
+        holds_QP = held[label]
         found = {"passages": float(len(cut.texts))}
         whole = np.flatnonzero(holds_QP.any(axis=1)).tolist()
         given = [[cut.texts[int(holds_QP[row].argmax())]] for row in whole]
-        found |= _read(reader, [questions[row] for row in whole], given, [answers[row] for row in whole], "", GIVEN)
+        if whole:
+            found |= _read(reader, [questions[row] for row in whole], given, [answers[row] for row in whole], "", GIVEN)
         stored = plain_queries(cut.texts, encoded, is_document=True)
         for name in config.rankers:
             try:
@@ -90,17 +94,25 @@ def _read(
     return {f"exact{suffix}, {name}": exact / len(questions), f"f1{suffix}, {name}": overlap / len(questions)}
 
 
-def _lessons(
+def lessons_of(
     documents: ReadingSet, taught: Sequence[Question], cuts: Sequence["Cut"], rng: np.random.Generator
 ) -> list[Lesson]:
-    """Every question once, in one of the cuts; a question whose answer is cut in two there teaches nothing."""
+    """Every question once, in one of the cuts; a question whose answer is cut in two there teaches nothing.
+
+    Passages of the other half of the documents are no part of a lesson, not even as wrong ones.
+    """
     lessons = []
     parts = np.array_split(rng.permutation(len(taught)), len(cuts))
     for cut, part in zip(cuts, parts, strict=True):
         questions = [taught[row] for row in part.tolist()]
         if not questions:
             continue
-        ranked_QK = LexicalIndex.build(cut.texts, LexicalSpec()).search([own.text for own in questions], _RANKED)[0]
+        own_P = [row for row, passage in enumerate(cut.passages) if passage.document < documents.num_taught]
+        if not own_P:
+            continue
+        lexical = LexicalIndex.build([cut.texts[row] for row in own_P], LexicalSpec())
+        found_QK = lexical.search([own.text for own in questions], _RANKED)[0]
+        ranked_QK = np.where(found_QK < 0, -1, np.array(own_P)[found_QK])
         holds_QP = holds(cut.passages, _spans(questions))
         for question, holds_P, ranked in zip(questions, holds_QP, ranked_QK.tolist(), strict=True):
             wrong = [place for place in ranked if place >= 0 and not holds_P[place]][:_OTHERS]

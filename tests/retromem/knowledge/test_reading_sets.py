@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import tarfile
@@ -99,6 +100,19 @@ def test_another_file_is_one_line(content: str | None, message: str, tmp_path: P
 def test_an_answer_that_is_elsewhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="question 1: its answer does not stand at 14"):
         reading_set(squad(tmp_path, answer="Harald"))
+
+
+def test_a_byte_that_was_changed_in_a_packed_file_is_one_line(tmp_path: Path) -> None:
+    packed = profiles(tmp_path)
+    plain = tmp_path / "documents.json.gz"
+    plain.write_bytes(gzip.compress(squad(tmp_path).read_bytes()))
+    for path in (packed, plain):
+        content = path.read_bytes()
+        assert reading_set(path).questions
+        for place in range(40, len(content), 7):  # behind the head, whose name and time are no content
+            path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+            with pytest.raises(UserError, match=r"cannot be read|is neither"):
+                reading_set(path)
 
 
 def test_a_tar_that_is_none_is_one_line(tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ def test_recall_is_that_of_a_full_ranking() -> None:
     assert "heldout" in page.finding
 
 
-def test_an_index_that_is_none_is_said_before_anything_is_encoded() -> None:
+def test_a_rotation_to_nothing_is_none() -> None:
     with pytest.raises(UserError, match="rotate_to"):
-        IndexRecallConfig(indexes=("rot0-LSH",))
+        IndexRecallConfig(indexes=("rot0-LSH",)).index_specs(384)
 
 
 def test_a_run_encodes_every_question_that_the_panel_asks(as_in_a_run) -> None:

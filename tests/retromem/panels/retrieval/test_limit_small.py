@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from retrieval.errors import UserError
 from retromem.knowledge.limit_other_names import OTHER_NAMES
 from retromem.knowledge.limit_small import limit_small
+from retromem.panel_cells import PanelCell
 from retromem.panels.retrieval.limit_small_recall import OTHER, WRITTEN, LimitSmallConfig
 from retromem.points import Point
 from retromem.reproduce.limit_small_words import claim_for, recall_at_2
@@ -92,3 +94,17 @@ def test_other_data_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "qrels.jsonl").write_text('{"query-id": "q1", "corpus-id": "nobody"}\n')
     with pytest.raises(UserError, match=r"qrels.jsonl, line 1: there is no text 'nobody'"):
         claim_for(tmp_path)
+
+
+def test_another_content_is_another_cell_and_another_place_is_not(tmp_path: Path) -> None:
+    def name_of(folder: Path) -> str:
+        panel = LimitSmallConfig(folder=str(folder))
+        return PanelCell(name="it", panel=panel, seed=0, encoder_hash="e").folder_name
+
+    write(tmp_path / "one", 46)
+    before = name_of(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    assert name_of(tmp_path / "two") == before
+    with (tmp_path / "two" / "qrels.jsonl").open("a") as file:
+        file.write("\n")
+    assert name_of(tmp_path / "two") != before

@@ -1,7 +1,10 @@
 """Facts hidden in documents: where they are, and what is found of them, by a plain search of the text."""
 
+import numpy as np
 import pytest
 
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
 from retrieval.splitting import sentences
 from retromem.knowledge.hidden_facts import hide
 from retromem.panels.retrieval.passages import PassagesConfig
@@ -26,15 +29,25 @@ def test_what_is_found_is_what_the_text_holds(as_in_a_run) -> None:
     points = as_in_a_run(CONFIG)
     found = {(point.quantity, point.series, point.x): point.y for point in points}
     assert len(found) == 2 * 3 * 2 * 5
-    for distractors in (0.0, 3.0):
-        # Names are rare words: a lexical index finds the sentence, and the reader the country in it.
+    asked = CONFIG.knowledge(0).ask("heldout", num=40)
+    encoder = Encoder(EncoderConfig(model="hashed-trigrams"))
+    questions_QD = encoder.encode(asked.queries.texts)
+    statements = CONFIG.knowledge(0).facts(statements=True)
+    stated = dict(zip(statements.ids_N.tolist(), statements.statements.texts, strict=True))
+    for distractors in (0, 3):
         # Names are rare words: five passages by words hold the sentence, and the reader finds the country in it.
         assert found["right_at_5, bm25", "1 sentence", distractors] > 0.95
         assert found["answered_from_5, bm25", "1 sentence", distractors] > 0.95
-        for series in ("1 sentence", "6 sentences", "3 sentences, 1 shared"):
-            for name in ("Flat", "bm25"):
-                first, five = (found[f"right_at_{k}, {name}", series, distractors] for k in (1, 5))
-                assert 0 <= first <= five <= 1
+        for label, passages in CONFIG.hidden(0)[distractors][1].items():
+            texts = [passage.text for passage in passages]
+            nearest_QK = np.argsort(-questions_QD @ encoder.encode(texts).T, axis=1, kind="stable")[:, :5]
+            for number in (1, 5):
+                right = [
+                    any(stated[fact] in texts[place] for place in ranked[:number])
+                    for fact, ranked in zip(asked.fact_ids_Q.tolist(), nearest_QK.tolist(), strict=True)
+                ]
+                assert found[f"right_at_{number}, Flat", label, distractors] == pytest.approx(np.mean(right), abs=0.03)
+    assert 0.1 < found["right_at_1, Flat", "1 sentence", 3] < 1
     sizes = [found["bytes_a_fact, Flat", label, 3.0] for label in ("1 sentence", "6 sentences")]
     assert sizes[0] == pytest.approx(6 * sizes[1], rel=0.1)
     page = CONFIG.page(points)

@@ -14,6 +14,7 @@ from retromem.knowledge.cities import spare_city_names
 from retromem.measure.latency import EncoderCost
 from retromem.panel_cells import PanelCell
 from retromem.panels.retrieval.document_reading import GIVEN, ReadingConfig
+from retromem.panels.retrieval.reading_points import lessons_of
 from retromem.reading.reader_training import ReaderTraining
 from retromem.run_cell import Workplace, measure_panel, texts_of
 
@@ -69,6 +70,25 @@ def test_titles_find_the_passage_and_a_reader_reads_what_it_was_taught_on_other_
     for cut in ("1 sentence, titled", "4 sentences"):
         assert found[f"f1, {GIVEN}", cut] > 0.7
         assert found["f1_from_1, bm25", cut] <= found[f"f1, {GIVEN}", cut] + 0.05
+
+
+def test_no_passage_of_a_judged_document_stands_in_a_lesson(tmp_path: Path) -> None:
+    config = ReadingConfig(file=str(documents(tmp_path)), sizes=(1, 4))
+    read, cuts = config.documents(0), config.cuts(0)
+    taught, _ = read.halves()
+    lessons = lessons_of(read, taught, list(cuts.values()), np.random.default_rng(0))
+    towns = read.titles[: read.num_taught]
+    assert len(lessons) > 80 and all(len(lesson.others) == 2 for lesson in lessons)
+    own = {
+        text
+        for cut in cuts.values()
+        for text, passage in zip(cut.texts, cut.passages, strict=True)
+        if passage.document < read.num_taught
+    }
+    assert all(text in own for lesson in lessons for text in (lesson.passage, *lesson.others))
+    assert all(any(town in lesson.question for town in towns) for lesson in lessons)
+    for lesson in lessons:
+        assert lesson.passage[lesson.start : lesson.end] in " ".join(RIVERS) or lesson.passage[lesson.start].isdigit()
 
 
 def test_an_encoder_without_tokens_is_one_line() -> None:
