@@ -23,7 +23,7 @@ from retrieval.plan_request import PlanRequest
 from retrieval.recall_law import Sampled, recall_at
 from retrieval.vector_index import IndexSpec, VectorIndex
 
-_MOST_SAMPLED = 32_768
+MOST_SAMPLED = 32_768
 _SHARES = (4, 2, 1)  # of the sample: nested, the smallest first
 _ROUGHLY, _THOROUGHLY = 1_000, 5_000  # questions; of a share of .95 that is .7 and .3 points of standard error
 _TIMED_QUERIES = 25
@@ -42,7 +42,7 @@ class Expected:
     """of one alone"""
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
         """With what a query looks into, where that is a dial."""
         dials = (("nprobe", self.spec.nprobe), ("ef_search", self.spec.ef_search))
         return self.spec.label + "".join(f" ({name} {value})" for name, value in dials if value is not None)
@@ -50,7 +50,7 @@ class Expected:
     def described(self, num_facts: int) -> str:
         """In one line."""
         return (
-            f"{self._name}: {self.storage_bytes:,} bytes ({self.storage_bytes / num_facts:.2f} a fact), "
+            f"{self.name}: {self.storage_bytes:,} bytes ({self.storage_bytes / num_facts:.2f} a fact), "
             f"recall@1 {self.recall_at_1:.3f}, {self.build_seconds:.1f} s to build, {self.query_ms:.2f} ms a query"
         )
 
@@ -76,7 +76,7 @@ class Pilot:
         vectors_ND: Float32[ndarray, "N D"],
         questions_ND: Float32[ndarray, "N D"],
         *,
-        most_sampled: int = _MOST_SAMPLED,
+        most_sampled: int = MOST_SAMPLED,
         seed: int = 0,
     ) -> None:
         """`questions_ND`: the question of each vector's fact, in the same order."""
@@ -147,11 +147,12 @@ def plan(
     questions_ND: Float32[ndarray, "N D"],
     *,
     payload_bytes: int,
+    most_sampled: int = MOST_SAMPLED,
 ) -> Plan:
     """The index with the fewest bytes that reaches the recall asked for, or that with the most recall where none is.
 
-    `payload_bytes`: what the store keeps beside the index. Refused where no index meets the limits: the nearest that
-    can be had is named.
+    `payload_bytes`: what the store keeps beside the index. `most_sampled`: vectors the pilot may see. Refused where
+    no index meets the limits: the nearest that can be had is named.
     """
     num, dim = vectors_ND.shape
     limit = request.bytes_for(num)
@@ -168,7 +169,7 @@ def plan(
             f"no index holds {num:,} facts in {limit:,.0f} bytes; the smallest is {spec.label} with {least:,} "
             f"({least / num:.2f} a fact)"
         )
-    trials = _Trials(Pilot(vectors_ND, questions_ND), request)
+    trials = _Trials(Pilot(vectors_ND, questions_ND, most_sampled=most_sampled), request)
     # What looks best roughly is asked thoroughly, until what is best was. Where it fails, so does what was left out
     # for its sake: the families are searched again.
     chosen = None

@@ -3,7 +3,6 @@
 Shape legend: N facts, D dimensions.
 """
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import payload_size
 from retrieval.exact_recall import num_nearest
 from retrieval.plan_request import PlanRequest
-from retrieval.planner import Plan, plan
+from retrieval.planner import MOST_SAMPLED, Plan, plan
 from retromem.memories.store_memory import label_bits
 from retromem.seam import Facts
 
@@ -21,7 +20,7 @@ _MOST_ASKED = 6_000
 KeyBy = Literal["question", "statement"]
 
 
-def plan_for(request: PlanRequest, facts: Facts, key_by: KeyBy) -> Plan:
+def plan_for(request: PlanRequest, facts: Facts, key_by: KeyBy, *, most_sampled: int = MOST_SAMPLED) -> Plan:
     """The index for these facts. Statements that are stored are asked by the written question, and the other way round.
 
     Refused where none meets the limits.
@@ -31,12 +30,12 @@ def plan_for(request: PlanRequest, facts: Facts, key_by: KeyBy) -> Plan:
     stored, asked = (statements, questions) if key_by == "statement" else (questions, statements)
     bits = label_bits(facts.values)
     counts_R = np.bincount(facts.statements.relation_ids_Q, minlength=len(bits))
-    return plan(request, stored, asked, payload_bytes=payload_size(counts_R, bits))
+    payload_bytes = payload_size(counts_R, bits)
+    return plan(request, stored, asked, payload_bytes=payload_bytes, most_sampled=most_sampled)
 
 
-def recall_of(folder: Path, facts: Facts, key_by: KeyBy) -> tuple[int, int]:
+def recall_in(store: ChunkStore, facts: Facts, key_by: KeyBy) -> tuple[int, int]:
     """Facts whose text finds, in a store of them, what exact search finds; and all that were asked, drawn by a seed."""
-    store = ChunkStore.open(folder, verify=False)  # it was written a moment ago
     asked_by = facts.cues[0] if key_by == "statement" else facts.statements
     assert asked_by is not None, "one of the two is stored, the other asked"
     rows = np.random.default_rng(1).permutation(len(facts))[:_MOST_ASKED]

@@ -40,12 +40,13 @@ def build(
     config = TextConfig(source="file", file=facts, phrasings=phrasings, columns=tuple(columns))
     knowledge = build_knowledge(config)
 
+    from retrieval.chunk_store import ChunkStore
     from retrieval.embedding_cache import EmbeddingCache
     from retrieval.encoder import Encoder
     from retrieval.encoder_config import EncoderConfig
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
-    from retromem.planning import plan_for, recall_of
+    from retromem.planning import plan_for, recall_in
 
     request = parse_request(factory) if is_request(factory) else None
     if request is not None and rotate_to is not None:
@@ -81,7 +82,7 @@ def build(
     lines.append(f"  {'shared_bytes':<15} {encoder.file_bytes:>14,}  (encoder)")
     lines.append(f"  {'seeded_bytes':<15} {footprint.num_bytes(Part.SEEDED):>14,}  (on no disk)")
     lines += _self_test(read_manifest(store))
-    found, num_asked = recall_of(store, facts_of_set, key_by)
+    found, num_asked = recall_in(ChunkStore.open(store, verify=False), facts_of_set, key_by)  # written a moment ago
     lines.append(f"  recall@1 {found / num_asked:.3f} against exact search ({num_asked:,} {_asked_of(key_by)} asked)")
     lines += [f"  left out: {count:,} {reason}" for reason, count in sorted(knowledge.dropped.items())]
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def test_the_configs_that_the_commands_name_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_config_is_read_and_planned(path: Path, tmp_path: Path) -> None:
+def test_a_config_is_read_and_planned(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = tmp_path / "facts.jsonl"
     lines = [{"subject": f"Town {n}", "relation": "country", "value": f"Land {n % 3}"} for n in range(60)]
     facts.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -50,6 +50,11 @@ def test_a_config_is_read_and_planned(path: Path, tmp_path: Path) -> None:
     cells = plan(config, encoder_hash="any", text_dim=384)
     assert {cell.study for cell in cells} == set(config.studies)
     assert any(cell.role == "arm" for cell in cells) or not cells
+    monkeypatch.chdir(tmp_path)
+    for panel in config.panels.values():
+        for file in (file for files in panel.files_read().values() for file in files):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("what a cell is named by, and nothing else here")
     panels = plan_panels(config.panels, encoder_hash="any")
     assert {cell.name for cell in panels} == set(config.panels)
     assert cells or panels

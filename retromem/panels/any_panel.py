@@ -19,6 +19,7 @@ from retromem.panels.retrieval.limit_small_recall import LimitSmallConfig
 from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig
 from retromem.panels.retrieval.pair_curve import PairCurveConfig
 from retromem.panels.retrieval.passages import PassagesConfig
+from retromem.panels.retrieval.plan_accuracy import PlanAccuracyConfig
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 from retromem.panels.theory.key_sparsity import KeySparsityConfig
 from retromem.panels.theory.neurons import NeuronsConfig
@@ -60,4 +61,5 @@ AnyPanelConfig = (
     | ReadingConfig
     | IndexRecallConfig
     | ChangePricesConfig
+    | PlanAccuracyConfig
 )

@@ -1,0 +1,157 @@
+"""Panel: does a planned index weigh and find what its plan says, also where the pilot saw a part of the facts?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from retrieval.plan_request import PlanRequest, parse_request
+from retromem.knowledge.biographies import ATTRIBUTES, BiographiesConfig
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.sources import TextConfig, build_knowledge
+from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
+from retromem.panels.point_spread import series_of, spread_at
+from retromem.points import Point
+from retromem.report.numerals import count_text, percent_text, seconds_text, significant_text
+from retromem.report.panel_page import PanelPage
+from retromem.report.table_text import Cell, Table
+
+QUANTITIES = (
+    EXPECTED_BYTES := "bytes, expected",
+    BYTES := "bytes, measured",
+    EXPECTED_RECALL := "recall, expected",
+    RECALL := "recall, measured",
+    SECONDS := "seconds of planning",
+)
+REFUSED = "refused"
+ARROW = " -> "
+"""between what is asked for and the index that was chosen, in the name of a series"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanAccuracyConfig(PanelConfig):
+    """Statements are stored, the facts' own written questions asked; plans beside the stores they lead to."""
+
+    panel: Literal["plans"] = "plans"
+    file: str = ""
+    """facts, as `make index` reads them; empty: people that are made up, with five attributes each"""
+    num_facts: int = 131_072
+    """of the set, at most"""
+    requests: tuple[str, ...] = (
+        "bytes<=64 per fact",
+        "bytes<=16 per fact",
+        "recall>=0.95",
+        "recall>=0.99",
+        "recall>=0.95, ms<=2",
+    )
+    """limits, as they stand behind `auto:`"""
+    sampled: tuple[int, ...] = (8192, 32_768)
+    """facts that the pilot may see, at most; `make index` takes 32,768"""
+    seeds: tuple[int, ...] = (0,)
+    """of the set"""
+
+    seconds_expected: ClassVar[float] = 900.0
+    """of one seed, with vectors in the cache"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.limits  # a UserError for what is none
+
+    @property
+    def limits(self) -> dict[str, PlanRequest]:
+        """The requests, read."""
+        return {request: parse_request(f"auto: {request}") for request in self.requests}
+
+    def knowledge(self, seed: int) -> KnowledgeSet:
+        """The facts, without keys."""
+        if self.file:
+            whole = build_knowledge(TextConfig(source="file", file=self.file, seed=seed))
+        else:
+            attributes = ATTRIBUTES[:5]
+            num_people = -(-self.num_facts // len(attributes))
+            whole = build_knowledge(BiographiesConfig(num_people=num_people, attributes=attributes, seed=seed))
+        return whole.prefix(min(self.num_facts, whole.num_facts))
+
+    def files_read(self) -> dict[str, list[Path]]:
+        return {"file": [Path(self.file)]} if self.file else {}
+
+    def plain_texts(self, seed: int) -> PlainTexts:
+        facts = self.knowledge(seed).facts(statements=True)
+        assert facts.statements is not None, "a set of texts has statements"
+        return PlainTexts(queries=facts.cues[0].texts or (), documents=facts.statements.texts or ())
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        from retromem.panels.retrieval.plan_accuracy_points import plan_accuracy_points
+
+        return plan_accuracy_points(self, encoded, seed)
+
+    def page(self, points: Sequence[Point]) -> PanelPage:
+        facts = spread_at(points, "facts", "")
+        count = count_text(round(facts.median)) if facts else ""
+        return PanelPage(
+            title="Plans of an index",
+            answer=f"For {count} facts, {self._worst(points, max(self.sampled))}.",
+            finding="; ".join(
+                f"from {count_text(sampled)} of {count} facts, {self._worst(points, sampled)}"
+                for sampled in sorted(self.sampled)
+            )
+            + ".",
+            explained=[
+                "Bytes of an index and of its labels follow from formulas. Recall@1 against exact search is measured "
+                "on nested samples of the store, by questions whose facts are in all of them, and carried on to its "
+                "full size: logit(misses) = level + slope log2(N), the slope weighed against that of other sets. Then "
+                "the chosen index is built over all facts, and asked 6,000 other questions.",
+                "Recall is that of the index against exact search, not of the facts: what the encoder cannot tell "
+                "apart is no index's fault.",
+            ],
+            charts=[],
+            tables=[self._table(points, sampled) for sampled in sorted(self.sampled)],
+        )
+
+    def _read(self, points: Sequence[Point], series: str, sampled: int) -> dict[str, float]:
+        """Medians of what is expected and what was measured; empty where this pilot chose another index."""
+        spreads = {name: spread_at(points, name, series, float(sampled)) for name in QUANTITIES}
+        return {name: spread.median for name, spread in spreads.items() if spread}
+
+    def _worst(self, points: Sequence[Point], sampled: int) -> str:
+        """How far plans are off, at most."""
+        made = [self._read(points, series, sampled) for series in series_of(points, QUANTITIES[0])]
+        off_bytes = [abs(found[EXPECTED_BYTES] / found[BYTES] - 1) for found in made if found]
+        off_recall = [abs(found[EXPECTED_RECALL] - found[RECALL]) for found in made if found]
+        if not off_bytes:
+            return "every request was refused"
+        points_off = significant_text(100 * max(off_recall))
+        return f"plans are off by {percent_text(max(off_bytes))} of the bytes and {points_off} points of recall at most"
+
+    def _table(self, points: Sequence[Point], sampled: int) -> Table:
+        lines = []
+        for series in [*series_of(points, QUANTITIES[0]), *series_of(points, REFUSED)]:
+            request, _, chosen = series.partition(ARROW)
+            found = self._read(points, series, sampled)
+            if found:
+                off = 100 * (found[EXPECTED_RECALL] - found[RECALL])
+                numbers = [
+                    count_text(found[EXPECTED_BYTES]),
+                    count_text(found[BYTES]),
+                    f"{found[EXPECTED_RECALL]:.4f}",
+                    f"{found[RECALL]:.4f}",
+                    f"{off:+.2f}",
+                    seconds_text(found[SECONDS]),
+                ]
+                lines.append([Cell(text=request), Cell(text=chosen), *(Cell(text=number) for number in numbers)])
+            elif spread_at(points, REFUSED, series, float(sampled)):
+                lines.append([Cell(text=request), Cell(text=REFUSED), *(Cell() for _ in range(6))])
+        return Table(
+            caption=f"From a pilot of {count_text(sampled)} facts, or all where there are fewer.",
+            header=[
+                "asked for",
+                "chosen",
+                "bytes expected",
+                "bytes written",
+                "recall@1 expected",
+                "recall@1 measured",
+                "points too high",
+                "time of planning",
+            ],
+            blocks=[("", lines)],
+        )

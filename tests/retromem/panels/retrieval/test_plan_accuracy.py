@@ -1,0 +1,53 @@
+"""Plans beside stores that are built and asked by hand."""
+
+import numpy as np
+import pytest
+
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
+from retrieval.errors import UserError
+from retrieval.vector_index import VectorIndex
+from retromem.panels.retrieval.plan_accuracy import (
+    ARROW,
+    BYTES,
+    EXPECTED_BYTES,
+    EXPECTED_RECALL,
+    QUANTITIES,
+    RECALL,
+    REFUSED,
+    PlanAccuracyConfig,
+)
+from retromem.panels.retrieval.rankers import spec_of
+
+CONFIG = PlanAccuracyConfig(
+    num_facts=600, requests=("bytes<=20 per fact", "recall>=0.9", "bytes<=1 per fact"), sampled=(300, 1000)
+)
+
+
+def test_what_a_plan_says_stands_beside_what_is_measured(as_in_a_run) -> None:
+    points = as_in_a_run(CONFIG)
+    found = {(point.quantity, point.series, point.x): point.y for point in points}
+    facts = CONFIG.knowledge(0).facts(statements=True)
+    encoder = Encoder(EncoderConfig(model="hashed-trigrams"))
+    stored, asked = encoder.encode(facts.statements.texts), encoder.encode(facts.cues[0].texts)
+    best = (asked @ stored.T).max(axis=1)
+    chosen = {(series, x) for quantity, series, x in found if quantity == QUANTITIES[0]}
+    assert len(chosen) == 4
+    for series, sampled in chosen:
+        index = VectorIndex(spec_of(series.split(ARROW)[1]), 384)
+        index.add(stored)
+        answers = index.search(asked, 1)[0][:, 0]
+        right = (asked * stored[answers]).sum(axis=1) >= best - 1e-6
+        assert found[RECALL, series, sampled] == pytest.approx(np.mean(right), abs=0.02)  # ties of Hamming distances
+        assert found[BYTES, series, sampled] == found[EXPECTED_BYTES, series, sampled] > len(index.storage())
+        if sampled == 1000:  # more than there are: the pilot saw the whole store
+            assert found[EXPECTED_RECALL, series, sampled] == pytest.approx(found[RECALL, series, sampled], abs=0.005)
+    assert {x for quantity, series, x in found if (quantity, series) == (REFUSED, CONFIG.requests[2])} == {300, 1000}
+    page = CONFIG.page(points)
+    assert "off by 0 % of the bytes" in page.answer
+    assert [len(table.blocks[0][1]) for table in page.tables] == [3, 3]
+
+
+def test_what_is_no_request_is_said_when_the_config_is_read() -> None:
+    with pytest.raises(UserError, match="'speed<=3' is no limit"):
+        PlanAccuracyConfig(requests=("speed<=3",))
