@@ -60,8 +60,8 @@ report: .venv/.cpu ## compare weights and index, write reports/<name>/index.html
 experiment: report ## the same, by the name of what it runs: CONFIG=... SET="a.b=c d.e=f"
 
 .PHONY: reproduce
-reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones, LIMIT_SMALL=folder
-	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"}
+reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones, ONLY="d = 8", LIMIT_SMALL=folder
+	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${ONLY:+--only "$$ONLY"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"}
 
 .PHONY: index
 index: .venv/.cpu ## build a store from FACTS into OUT and print its ledger

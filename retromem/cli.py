@@ -3,7 +3,7 @@
     python -m retromem compare [CONFIG] [--facts FILE] [--phrasings FILE] [--name NAME] [--section.field VALUE ...]
     python -m retromem index build | verify | search STORE
     python -m retromem report RUN_FOLDER
-    python -m retromem reproduce [--tier full] [--limit-small FOLDER]
+    python -m retromem reproduce [--tier full] [--only WORDS] [--limit-small FOLDER]
     python -m retromem bench | doctor
 
 A user's mistake is one line on stderr and exit status 2; Ctrl-C is 130; every other exception keeps its traceback.
@@ -178,6 +178,7 @@ def _parser() -> "ArgumentParser":
     again = new(description="Measure published numbers again, each in its own setting, and set ours beside them.")
     again.add_argument("--tier", type=str, default="quick", help="quick (default: minutes) or full (hours)")
     again.add_argument("--limit-small", type=str, help="folder of LIMIT-small, for the row of BM25 on it")
+    again.add_argument("--only", type=str, help="rows whose source or setting holds these words, such as 'd = 8'")
     again.add_argument("--workers", type=_count, help="processes; one a core where empty")
     commands.add_subcommand("reproduce", again, help="measure published numbers again")
 
@@ -231,11 +232,13 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
 def _reproduce(chosen: Any, command: str) -> None:
     """Status 1 where a number is out of its band."""
     from retromem.method import num_cores
-    from retromem.reproduce.run_reproduction import claims_of, reproduce
+    from retromem.reproduce.run_reproduction import claims_of, named, reproduce
 
-    folder = Path("reports/reproduce")
+    claims = claims_of(chosen.tier, limit_small=Path(chosen.limit_small) if chosen.limit_small else None)
+    # A part must not take the place of the whole table.
+    folder = Path("reports/reproduce-part" if chosen.only else "reports/reproduce")
     rows = reproduce(
-        claims_of(chosen.tier, limit_small=Path(chosen.limit_small) if chosen.limit_small else None),
+        named(claims, chosen.only) if chosen.only else claims,
         folder,
         command=command,
         num_workers=chosen.workers or num_cores(),

@@ -45,6 +45,15 @@ def claims_of(tier: str, *, limit_small: Path | None = None) -> list[Claim]:
     return [claim for claim in claims if tier == "full" or claim.tier == "quick"]
 
 
+def named(claims: Sequence[Claim], words: str) -> list[Claim]:
+    """Those whose source or setting holds the words, in any case; UserError where there is none."""
+    found = [claim for claim in claims if words.casefold() in f"{claim.source}, {claim.setting}".casefold()]
+    if not found:
+        sources = ", ".join(dict.fromkeys(claim.source for claim in claims))
+        raise UserError(f"ONLY={words}: is in no source or setting of this tier; sources are {sources}")
+    return found
+
+
 def measured(claim: Claim) -> ReproducedRow:
     """The claim beside our number, or beside the reason why there is none."""
     warnings.filterwarnings("ignore", module="lightning")  # loaders and workers that are meant

@@ -142,6 +142,19 @@ def test_the_command_ends_with_1_where_a_number_is_out_of_its_band(ours, status,
     assert (tmp_path / "reports" / "reproduce" / "results.csv").exists()
 
 
+def test_a_part_of_the_table_leaves_the_whole_one_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    claims = [claim(setting=f"d = {dim}", measure=partial(float, 2.0)) for dim in (4, 8)]
+    monkeypatch.setattr(run_reproduction, "claims_of", lambda tier, limit_small: claims)
+    cli.main(["reproduce", "--only", "D = 8"])
+    assert "1 of 1 published numbers reproduced; read reports/reproduce-part/index.html" in capsys.readouterr().out
+    assert not (tmp_path / "reports" / "reproduce").exists()
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["reproduce", "--only", "d = 9"])
+    assert ending.value.code == 2
+    assert "ONLY=d = 9: is in no source or setting of this tier; sources are" in capsys.readouterr().err
+
+
 # ---- what is measured ----------------------------------------------------------------------------------------------
 
 
