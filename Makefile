@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 # Address of another index of torch wheels (a CPU or CUDA build), if the default one does not suit.
 TORCH_INDEX ?=
-VARIABLES := CONFIG TIER LIMIT_SMALL FACTS PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS ENCODER OUT ONLY PYTHON TORCH_INDEX
+VARIABLES := CONFIG TIER LIMIT_SMALL FACTS DOCUMENTS SPLIT PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS ENCODER OUT ONLY PYTHON TORCH_INDEX
 export $(VARIABLES)
 # Make would expand a `$` in them once more.
 $(foreach name,$(VARIABLES),$(eval override $(name) := $$(value $(name))))
@@ -25,6 +25,7 @@ help: ## this text
 	@echo "  report, experiment: CONFIG=configs/x.yaml  FACTS=my.jsonl [PHRASINGS=my.yaml] [COLUMNS=subject=name]"
 	@echo "                      [NAME=mine] [MAX_FACTS=4000]  SET=\"a.b=c d.e=f\"  FORCE=1"
 	@echo "  index:              FACTS=my.jsonl OUT=folder [INDEX=Flat] [ROTATE_TO=64] [KEY_BY=statement] [SHARDS=4] [ENCODER=folder] [PHRASINGS=my.yaml]"
+	@echo "                      DOCUMENTS=folder OUT=folder [SPLIT=\"128 tokens, 32 shared\"] [INDEX=RaBitQ]"
 	@echo "  set-up:             PYTHON=python3.11  TORCH_INDEX=address of another index of torch wheels"
 
 $(BIN)/python:
@@ -64,8 +65,8 @@ reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/r
 	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${ONLY:+--only "$$ONLY"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"}
 
 .PHONY: index
-index: .venv/.cpu ## build a store from FACTS into OUT and print its ledger
-	@$(RETROMEM) index build "$$OUT" $${FACTS:+--facts "$$FACTS"} $${PHRASINGS:+--phrasings "$$PHRASINGS"} \
+index: .venv/.cpu ## build a store from FACTS or DOCUMENTS into OUT and print its ledger
+	@$(RETROMEM) index build "$$OUT" $${FACTS:+--facts "$$FACTS"} $${DOCUMENTS:+--documents "$$DOCUMENTS"} $${SPLIT:+--split "$$SPLIT"} $${PHRASINGS:+--phrasings "$$PHRASINGS"} \
 		$${COLUMNS:+--columns "$$COLUMNS"} $${INDEX:+--index "$$INDEX"} $${ROTATE_TO:+--rotate-to "$$ROTATE_TO"} \
 		$${KEY_BY:+--key-by "$$KEY_BY"} $${SHARDS:+--shards "$$SHARDS"} \
 		$${ENCODER:+--encoder "$$ENCODER"}

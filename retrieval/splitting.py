@@ -5,6 +5,7 @@ Sentence ends come from `sentencex`, tokens from the encoder's own tokenizer.
 Shape legend: P passages, Q spans that are looked for.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy import ndarray
 
 from retrieval.errors import UserError
 
+_LABEL = re.compile(r"(\d+) (sentence|token)s?(?:, (\d+) shared)?")
 Span = tuple[int, int]
 """[start, end) in characters of a document"""
 
@@ -44,6 +46,19 @@ class SplitConfig:
         """`1 sentence`, `128 tokens, 32 shared`."""
         counted = self.by if self.size > 1 else self.by.removesuffix("s")
         return f"{self.size} {counted}" + (f", {self.overlap} shared" if self.overlap else "")
+
+
+def parse_split(label: str) -> SplitConfig:
+    """The config whose `label` this is; UserError where it is none."""
+    found = _LABEL.fullmatch(label.strip())
+    if found is None:
+        raise UserError(f"split {label!r}: write '3 sentences', '128 tokens' or '128 tokens, 32 shared'")
+    try:
+        return SplitConfig(
+            by="sentences" if found[2] == "sentence" else "tokens", size=int(found[1]), overlap=int(found[3] or 0)
+        )
+    except ValueError as error:
+        raise UserError(f"split {label!r}: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

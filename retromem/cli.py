@@ -138,10 +138,16 @@ def _parser() -> "ArgumentParser":
     compare.add_argument("--workers", type=_count, help="processes; one a core where empty")
     commands.add_subcommand("compare", compare, help="run an experiment and write its report")
 
-    index = new(description="Build, verify or search a store of facts.")
+    index = new(description="Build, verify or search a store of facts or of documents.")
     index.add_argument("action", type=str, choices=["build", "verify", "search"], help="what to do")
     index.add_argument("store", type=str, help="folder of the store")
     index.add_argument("--facts", type=str, help="build: your facts")
+    index.add_argument(
+        "--documents", type=str, help="build: a .txt or .md file, or a folder of them, in place of facts"
+    )
+    index.add_argument(
+        "--split", type=str, default="3 sentences", help="build: passages, as '128 tokens, 32 shared' (3 sentences)"
+    )
     index.add_argument("--phrasings", type=str, help="build: wordings of their relations")
     index.add_argument("--columns", type=str, help="build: ours=theirs,...")
     index.add_argument("--index", type=str, default="Flat", help="build: FAISS factory string (default: Flat)")
@@ -169,7 +175,7 @@ def _parser() -> "ArgumentParser":
         help="search: what searches, torch and faiss-gpu for Flat on a GPU (default: faiss)",
     )
     index.add_argument("--top", type=_count, default=5, help="search: answers shown (default: 5)")
-    commands.add_subcommand("index", index, help="build, verify or search a store of facts")
+    commands.add_subcommand("index", index, help="build, verify or search a store of facts or documents")
 
     report = new(description="Write the report of a run again, from its results alone.")
     report.add_argument("run", type=str, help="run folder, such as runs/quickstart")
@@ -298,9 +304,26 @@ def _index(chosen: Any) -> None:
         if not chosen.query:
             raise UserError('index search needs a question: --query "In which country is Paris?"')
         print(stores.search(store, chosen.query, top=chosen.top, engine=chosen.engine))
+    elif chosen.documents:
+        if chosen.facts:
+            raise UserError("index build: --facts and --documents make two stores; give one of them")
+        print(
+            stores.build_of_documents(
+                store,
+                documents=chosen.documents,
+                split=chosen.split,
+                factory=chosen.index,
+                rotate_to=chosen.rotate_to,
+                num_shards=chosen.shards,
+                model=chosen.encoder,
+            )
+        )
     else:
         if not chosen.facts:
-            raise UserError("index build needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value")
+            raise UserError(
+                "index build needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value, "
+                "or --documents FOLDER"
+            )
         print(
             stores.build(
                 store,

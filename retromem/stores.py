@@ -1,9 +1,9 @@
-"""Stores of facts, outside any experiment: build one and see its ledger, check it, ask it."""
+"""Stores of facts or of documents, outside any experiment: build one and see its ledger, check it, ask it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from retrieval.encoder_files import DEFAULT_MODEL
 from retrieval.engines import Engine
@@ -13,10 +13,7 @@ from retrieval.plan_request import is_request, parse_request
 from retrieval.sealed_folder import read_manifest, verify_sealed
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
-from retromem.seam import Part, ValueTable
-
-if TYPE_CHECKING:
-    from retrieval.chunk_store import ChunkStore
+from retromem.seam import Part
 
 _CACHE = Path(".cache/embeddings")
 
@@ -114,31 +111,81 @@ def _self_test(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def build_of_documents(
+    store: Path,
+    *,
+    documents: str,
+    split: str,
+    factory: str,
+    rotate_to: int | None,
+    num_shards: int = 1,
+    model: str = DEFAULT_MODEL,
+) -> str:
+    """Cut documents into passages, encode them, write their store, return its ledger as text."""
+    from retromem import document_stores
+
+    lines = document_stores.build(
+        store,
+        documents=Path(documents),
+        split=split,
+        factory=factory,
+        rotate_to=rotate_to,
+        num_shards=num_shards,
+        model=model,
+        cache=_CACHE,
+    )
+    return "\n".join([*lines, *_self_test(read_manifest(store))])
+
+
 def search(store: Path, question: str, *, top: int, engine: Engine = "faiss") -> str:
-    """The nearest chunks to a question, best first: similarity, value, text. UserError for an engine that cannot."""
+    """The nearest chunks to a question, best first: similarity, value or place, text. UserError for an engine that
+    cannot."""
     from retrieval.encoder import Encoder
     from retrieval.encoder_config import EncoderConfig
 
-    opened, values, encoder_hash = while_written(store, lambda: _opened(store, engine))
-    encoder = Encoder(EncoderConfig(model=(opened.encoder.name if opened.encoder else None) or DEFAULT_MODEL))
-    if encoder_hash != f"{encoder.content_hash}-raw":
-        raise UserError(f"{store}: was built with encoder {encoder_hash}, this one is {encoder.content_hash}-raw")
+    opened = while_written(store, lambda: _Opened(store, engine))
+    named = opened.chunks.encoder.name if opened.chunks.encoder else None
+    encoder = Encoder(EncoderConfig(model=named or DEFAULT_MODEL))
+    if opened.encoder_hash != f"{encoder.content_hash}-raw":
+        raise UserError(
+            f"{store}: was built with encoder {opened.encoder_hash}, this one is {encoder.content_hash}-raw"
+        )
     asked = encoder.prompts.before(question, is_document=False)
-    positions_QK, similarities_QK = opened.search(encoder.encode([asked]), min(top, max(1, opened.num_live)))
-    lines = []
-    for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True):
-        if position >= 0 and values.strings is not None and opened.has_texts:
-            value = values.strings[values.starts[int(opened.groups_N[position])] + int(opened.labels_N[position])]
-            lines.append(f"{similarity:.3f}  {value}  ({opened.text(position)})")
-    return "\n".join(lines)
+    most = min(top, max(1, opened.chunks.num_live))
+    positions_QK, similarities_QK = opened.chunks.search(encoder.encode([asked]), most)
+    return "\n".join(
+        f"{similarity:.3f}  {opened.described(position)}"
+        for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True)
+        if position >= 0
+    )
 
 
-def _opened(store: Path, engine: Engine) -> "tuple[ChunkStore, ValueTable, str]":
-    extra = read_manifest(store)["meta"].get("extra", {})
-    if extra.get("memory") != "faiss":
-        raise UserError(f"{store}: is no store of facts; build one with `python -m retromem index build`")
+class _Opened:
+    """A store of facts or of documents, and what its chunks stand for."""
 
-    from retrieval.chunk_store import ChunkStore
-    from retromem.memories.saved import load_values
+    def __init__(self, store: Path, engine: Engine) -> None:
+        extra = read_manifest(store)["meta"].get("extra", {})
+        if extra.get("memory") not in ("faiss", "documents"):
+            raise UserError(
+                f"{store}: is no store of facts or documents; build one with `python -m retromem index build`"
+            )
 
-    return ChunkStore.open(store, engine=engine), load_values(store, extra), extra["encoder_hash"]
+        from retrieval.chunk_store import ChunkStore
+        from retromem.document_stores import Places
+        from retromem.memories.saved import load_values
+
+        self.chunks = ChunkStore.open(store, engine=engine)
+        self.encoder_hash: str = extra["encoder_hash"]
+        self._places = Places(store) if extra["memory"] == "documents" else None
+        self._values = None if self._places else load_values(store, extra)
+
+    def described(self, position: int) -> str:
+        """Value and text of a fact, place and text of a passage."""
+        chunks = self.chunks
+        text = " ".join(chunks.text(position).split()) if chunks.has_texts else "no text"
+        if self._places is not None:
+            return f"{self._places.of(int(chunks.ids_N[position]))}  ({text})"
+        values = self._values
+        assert values is not None and values.strings is not None, "facts of texts have names for their values"
+        value = values.strings[values.starts[int(chunks.groups_N[position])] + int(chunks.labels_N[position])]
+        return f"{value}  ({text})"

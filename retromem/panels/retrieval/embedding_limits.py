@@ -21,7 +21,7 @@ class EmbeddingLimitsConfig(PanelConfig):
 
     panel: Literal["embedding_limits"] = "embedding_limits"
     dims: tuple[int, ...] = (2, 3, 4, 5)
-    """of the trained vectors; 8 takes a quarter of an hour"""
+    """of the trained vectors; 8 takes minutes"""
     trainings: int = 8
     """at least half of which must solve a number of documents for it to count"""
     steps: int = 100_000

@@ -1,0 +1,111 @@
+"""Stores of passages of documents: build one and see its ledger. What is found is a passage and its place.
+
+    documents.json.zlib   names of the documents
+    places.npy            of each passage, by its id: document, first character, character behind the last
+
+Shape legend: P passages.
+"""
+
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.chunk_store import ChunkStore
+from retrieval.chunks import Chunks, EncoderId, npy_bytes
+from retrieval.embedding_cache import EmbeddingCache
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
+from retrieval.errors import UserError
+from retrieval.plan_request import is_request
+from retrieval.splitting import parse_split, split_documents
+from retrieval.vector_index import IndexSpec
+from retromem.knowledge.document_files import read_documents
+from retromem.memories.store_memory import checked_spec
+
+MEMORY = "documents"
+"""what the manifest calls such a store"""
+_NAMES, _PLACES = "documents.json.zlib", "places.npy"
+
+
+def build(
+    store: Path,
+    *,
+    documents: Path,
+    split: str,
+    factory: str,
+    rotate_to: int | None,
+    num_shards: int,
+    model: str,
+    cache: Path,
+) -> list[str]:
+    """Cut, encode and index the documents; the ledger as lines. UserError for what cannot be read, cut or indexed.
+
+    `split`: as `SplitConfig.label` writes it. `num_shards`: threads that build at once.
+    """
+    cut = parse_split(split)
+    if is_request(factory):
+        raise UserError(f"index {factory!r}: a plan needs facts, whose questions it asks; name an index for documents")
+    encoder, spec = Encoder(EncoderConfig(model=model)), IndexSpec(factory=factory, rotate_to=rotate_to)
+    checked_spec(spec, encoder.dim)
+    read = read_documents(documents)
+    tokenizer = encoder.resolved.path / "tokenizer.json" if encoder.resolved.path else None
+    passages = split_documents(read.texts, cut, tokenizer=tokenizer)
+    texts = [passage.text for passage in passages]
+    given = [encoder.prompts.before(text, is_document=True) for text in texts]
+    known = EmbeddingCache(cache)
+    known.encode_missing(encoder, given)
+    start = time.perf_counter()
+    chunks = Chunks(
+        ids_N=np.arange(len(texts)),
+        vectors_ND=known.vectors(encoder.content_hash, given),
+        labels_N=np.zeros(len(texts), dtype=np.int64),
+        groups_N=np.zeros(len(texts), dtype=np.int64),
+        label_bits_G=(0,),
+        texts=texts,
+    )
+    made_by = EncoderId(name=model, revision=f"{encoder.content_hash}-raw")
+    built = ChunkStore.build(chunks, spec, made_by, num_shards=num_shards)
+    seconds = time.perf_counter() - start
+    places_P3 = np.array([(passage.document, passage.start, passage.end) for passage in passages])
+    extra = {_NAMES: zlib.compress(json.dumps(read.names).encode(), 9), _PLACES: npy_bytes(places_P3)}
+    meta = {"memory": MEMORY, "encoder_hash": made_by.revision, "split": cut.label}
+    built.save(store, extra_files=extra, meta=meta)
+
+    texts_and_places = {name: len(extra[name]) for name in extra}
+    upkeep: dict[str, int] = {}
+    for name, content in built.maintain_files().items():
+        (texts_and_places if name.endswith(".arrow") else upkeep)[name] = len(content)
+    upkeep["manifest.json"] = len(built.manifest_bytes(extra_files=extra, meta=meta))
+    return [
+        f"{store}: {len(texts):,} passages of {cut.label} from {len(read.names):,} documents in {spec.label}, "
+        f"built in {seconds:.1f} s",
+        _line("storage", built.file_bytes),
+        _line("text", texts_and_places) + ": what is answered, and where it stands",
+        _line("maintain", upkeep),
+        _line("shared", {"encoder": encoder.file_bytes}),
+        _line("seeded", {"on no disk": built.seeded_bytes}),
+    ]
+
+
+def _line(part: str, holdings: Mapping[str, int]) -> str:
+    return f"  {part + '_bytes':<15} {sum(holdings.values()):>14,}  ({', '.join(holdings)})"
+
+
+class Places:
+    """Where the passages of a store stand."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read; whoever does it reads the store of the same generation too."""
+        self._names = json.loads(zlib.decompress((folder / _NAMES).read_bytes()))
+        self._places_P3 = np.load(folder / _PLACES, allow_pickle=False)
+
+    def of(self, passage_id: int) -> str:
+        """`name 120-240`; empty for a chunk that was added later and whose place nobody noted."""
+        if passage_id >= len(self._places_P3):
+            return ""
+        document, start, end = self._places_P3[passage_id].tolist()
+        return f"{self._names[document]} {start}-{end}"

@@ -1,0 +1,117 @@
+"""A store of documents from files to the passage that answers, with the encoder that users get."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval import store_updates
+from retrieval.errors import UserError
+from retrieval.splitting import SplitConfig, parse_split
+from retromem import cli, stores
+from retromem.knowledge.document_files import read_documents
+
+PLACES = ("Cairo", "Hanoi", "Lima", "Oslo", "Rome", "Suva")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, with documents in it."""
+    folder = tmp_path / "papers" / "towns"
+    folder.mkdir(parents=True)
+    for name in PLACES:
+        (folder / f"{name}.md").write_text(
+            f"# {name}\n\nIn {name} it rains.\nThe mayor of {name} plays the flute. Ende."
+        )
+    (tmp_path / "papers" / ".hidden.md").write_text("not this")
+    (tmp_path / "papers" / "picture.png").write_bytes(b"\x89PNG")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def build(**changes: object) -> str:
+    settings = {"documents": "papers", "split": "1 sentence", "factory": "Flat", "rotate_to": None, **changes}
+    return stores.build_of_documents(Path("store"), **settings)  # type: ignore[arg-type]
+
+
+def found(question: str, top: int = 1) -> list[tuple[str, int, int, str]]:
+    """Document, start, end and text of each line."""
+    lines = stores.search(Path("store"), question, top=top).splitlines()
+    matches = [re.fullmatch(r"[\d.]+  (\S+) (\d+)-(\d+)  \((.*)\)", line) for line in lines]
+    return [(match[1], int(match[2]), int(match[3]), match[4]) for match in matches if match]
+
+
+@given(
+    st.sampled_from(["sentences", "tokens"]),
+    st.integers(1, 10**6).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size - 1))),
+)
+def test_a_split_is_read_as_it_is_written(by: str, sizes: tuple[int, int]) -> None:
+    config = SplitConfig(by=by, size=sizes[0], overlap=sizes[1])  # type: ignore[arg-type]
+    assert parse_split(config.label) == config
+
+
+@pytest.mark.parametrize("split", ["", "3", "three sentences", "0 tokens", "3 sentences, 3 shared", "3 words"])
+def test_what_is_no_split_is_one_line(split: str) -> None:
+    with pytest.raises(UserError, match=f"^split {split!r}: "):
+        parse_split(split)
+
+
+@pytest.mark.parametrize("split", ["1 sentence", "24 tokens, 12 shared"])
+def test_the_passage_that_answers_is_found_where_it_is_said_to_stand(place: Path, split: str) -> None:
+    ledger = build(split=split)
+    for name in PLACES:
+        ((document, start, end, text),) = found(f"Which instrument does the mayor of {name} play?")
+        assert document == f"towns/{name}.md"
+        whole = (place / "papers" / document).read_text()
+        assert " ".join(whole[start:end].split()) == text
+        assert "flute" in text
+    counted = [
+        int(count.replace(",", "")) for count in re.findall(r"(?:storage|text|maintain)_bytes +([\d,]+)", ledger)
+    ]
+    assert sum(counted) == sum(file.stat().st_size for file in (place / "store").iterdir())
+    assert f"from {len(PLACES)} documents" in ledger and "self-test: recall@1 1.000" in ledger
+    assert stores.verify(Path("store")).startswith("store: whole")
+
+
+def test_places_follow_their_passages_through_a_change(place: Path) -> None:
+    build()
+    before = found("Which instrument does the mayor of Lima play?")
+    documents_P = np.load(place / "store" / "places.npy")[:, 0]
+    store_updates.delete(Path("store"), np.flatnonzero(documents_P < PLACES.index("Lima")))
+    store_updates.compact(Path("store"))
+    assert found("Which instrument does the mayor of Lima play?") == before
+    assert {line[0] for line in found("rain", top=100)} == {f"towns/{name}.md" for name in PLACES[2:]}
+
+
+def test_a_file_alone_and_letters_of_any_language(place: Path) -> None:
+    (place / "one.txt").write_text("Grüße aus Zürich. Ça va?")
+    assert read_documents(place / "one.txt").names == ("one.txt",)
+    build(documents="one.txt")
+    assert found("greetings from Zürich")[0][3] == "Grüße aus Zürich."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--documents", "nowhere"], "nowhere: cannot be read: No such file or directory"),
+        (["--documents", "empty"], "empty: holds no text; wanted are .txt and .md files with some"),
+        (["--documents", "latin.txt"], "latin.txt: is no UTF-8 text"),
+        (["--documents", "papers", "--split", "3 lines"], "split '3 lines': write '3 sentences'"),
+        (["--documents", "papers", "--index", "Flatt"], "index 'Flatt' over 384 dimensions"),
+        (["--documents", "papers", "--index", "auto: bytes<=9"], "a plan needs facts"),
+        (["--documents", "papers", "--facts", "x.jsonl"], "--facts and --documents make two stores"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_store(
+    place: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "empty").mkdir()
+    (place / "latin.txt").write_bytes("Zürich".encode("latin-1"))
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["index", "build", "store", *arguments])
+    said = capsys.readouterr().err
+    assert ending.value.code == 2 and said.count("\n") == 1 and message in said
+    assert not (place / "store").exists()
