@@ -57,13 +57,13 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
 
 def _panels_alone(run: RunFacts) -> Content:
     """A run of panels, without memories to compare: the answer of the first one on top."""
-    first = run.panels[0]
+    first, *others = run.panels
     return Content(
         title=run.title,
         question=run.question,
         answer=first.page.answer,
         more="",
-        basis=f"This is {first.page.title.lower()}; what the other panels found stands below.",
+        basis=f"From the panel “{first.page.title}”{'; what the others found stands below' if others else ''}.",
         warning=_warning(run),
         headline=None,
         sections=_filled([*panel_sections(run.panels), *_small_print(run)]),
