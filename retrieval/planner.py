@@ -83,15 +83,16 @@ class Pilot:
         num = min(len(vectors_ND), most_sampled)
         rows = np.random.default_rng(seed).permutation(len(vectors_ND))[:num]
         self.num_vectors = len(vectors_ND)
-        self._sample_ND = np.ascontiguousarray(vectors_ND[rows])
         # A store that is small enough is tried whole, and nothing needs to be carried on.
         self.sizes = [num] if num == self.num_vectors else sorted(num // share for share in _SHARES)
+        # In the store's order: ties go to the smaller position, which must not be that of whoever is asked.
+        self._samples = {size: np.ascontiguousarray(vectors_ND[np.sort(rows[:size])]) for size in self.sizes}
         # Whoever is asked must be in the smallest sample; what a whole store is asked may come from all of it.
         self._asked = {
             size: np.ascontiguousarray(questions_ND[rows[: self.sizes[0] if size < num else num]][:_THOROUGHLY])
             for size in self.sizes
         }
-        self._best = {size: best_similarities(self._sample_ND[:size], queries) for size, queries in self._asked.items()}
+        self._best = {size: best_similarities(self._samples[size], queries) for size, queries in self._asked.items()}
 
     @property
     def num_asked(self) -> int:
@@ -103,7 +104,7 @@ class Pilot:
         samples, seconds, query_ms = [], [], []
         num_asked = _THOROUGHLY if thoroughly else _ROUGHLY
         for size in self.sizes:
-            vectors, queries = self._sample_ND[:size], self._asked[size][:num_asked]
+            vectors, queries = self._samples[size], self._asked[size][:num_asked]
             start = time.perf_counter()
             index = VectorIndex(spec, vectors.shape[1])
             index.add(vectors)

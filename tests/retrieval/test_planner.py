@@ -147,6 +147,14 @@ def test_a_small_store_is_tried_whole_and_a_large_one_carried_on() -> None:
     assert 0.5 < measured < 0.97
 
 
+def test_whoever_is_asked_does_not_win_ties() -> None:
+    vectors, spec = unit(20_000), IndexSpec(factory="LSH", rotate_to=16)  # 65,536 codes: ties everywhere
+    questions = asked(vectors, noise=0.2)
+    answers = index_of(spec, vectors).search(questions, 1)[0][:, 0]
+    measured = num_nearest(answers, vectors, questions) / 20_000
+    assert Pilot(vectors, questions).expected(spec, 0, thoroughly=True).recall_at_1 == pytest.approx(measured, abs=0.02)
+
+
 @pytest.mark.parametrize(
     "request_text",
     ["auto: bytes<=12 per fact", "auto: recall>=0.9", "auto: bytes<=100 per fact, recall>=0.8", "auto: ms<=1000"],
