@@ -125,7 +125,8 @@ class PlanAccuracyConfig(PanelConfig):
 
     def _table(self, points: Sequence[Point], sampled: int) -> Table:
         lines = []
-        for series in [*series_of(points, QUANTITIES[0]), *series_of(points, REFUSED)]:
+        named = dict.fromkeys([*series_of(points, QUANTITIES[0]), *series_of(points, REFUSED)])
+        for series in sorted(named, key=lambda series: self.requests.index(series.partition(ARROW)[0])):
             request, _, chosen = series.partition(ARROW)
             found = self._read(points, series, sampled)
             if found:
