@@ -22,6 +22,8 @@ class NearestSearch(Protocol):
     """whether it looks at the positions alone that it is told may be found"""
     may_miss: bool
     """whether it looks at a part of the vectors only, if it is not told to look everywhere"""
+    spare: int
+    """answers beyond those wanted that show whether the last place is tied, in most rows: 1 or more"""
 
     @property
     def num_vectors(self) -> int: ...
@@ -46,32 +48,31 @@ def ranked(
     positions_QK = np.full((len(queries_QE), k), -1, dtype=np.int64)
     similarities_QK = np.full((len(queries_QE), k), -np.inf, dtype=np.float32)
     num_allowed = len(window) if is_live_N is None else int(is_live_N[window.start : window.stop].sum())
-    if not (k and num_allowed):
+    if not (k and num_allowed and len(queries_QE)):
         return positions_QK, similarities_QK
     most = num_allowed if search.selects else search.num_vectors
-    # One more than asked for shows whether the last place is tied; what may not be found comes on top.
-    depth = min(most, -(-(k + 1) * most // num_allowed))
-    open_rows = np.arange(len(queries_QE))
+    # What may not be found comes on top of what is wanted and of what shows ties.
+    depth = min(most, -(-(k + search.spare) * most // num_allowed))
 
-    def fill(rows: ndarray, depth: int, *, everywhere: bool) -> ndarray:
-        still_open = [rows[:0]]
-        for block in np.array_split(rows, max(1, -(-len(rows) * depth // _MAX_ANSWERS_A_BLOCK))):
-            found = search.nearest(queries_QE[block], depth, window, is_live_N, everywhere=everywhere)
-            positions, similarities, is_open = _best(*found, k, window, is_live_N)
-            positions_QK[block, : positions.shape[1]] = positions
-            similarities_QK[block, : positions.shape[1]] = similarities
-            still_open.append(block[is_open])
-        return np.concatenate(still_open)
+    def fill(rows: ndarray | slice, num_rows: int, depth: int, *, everywhere: bool) -> ndarray:
+        """The rows that are still open."""
+        if num_rows * depth > _MAX_ANSWERS_A_BLOCK and num_rows > 1:
+            both = np.array_split(np.arange(len(queries_QE))[rows], 2)
+            return np.concatenate([fill(half, len(half), depth, everywhere=everywhere) for half in both])
+        found = search.nearest(queries_QE[rows], depth, window, is_live_N, everywhere=everywhere)
+        positions, similarities, is_open = _best(*found, k, window, is_live_N)
+        positions_QK[rows, : positions.shape[1]] = positions
+        similarities_QK[rows, : positions.shape[1]] = similarities
+        return np.flatnonzero(is_open) if isinstance(rows, slice) else rows[is_open]
 
-    while len(open_rows):
-        open_rows = fill(open_rows, depth, everywhere=False)
-        if depth == most:
-            break
+    open_rows = fill(slice(None), len(queries_QE), depth, everywhere=False)
+    while len(open_rows) and depth < most:
         depth = min(most, 2 * depth)
+        open_rows = fill(open_rows, len(open_rows), depth, everywhere=False)
     if search.may_miss:
         short_rows = np.flatnonzero(positions_QK[:, min(k, num_allowed) - 1] < 0)
         if len(short_rows):
-            fill(short_rows, search.num_vectors, everywhere=True)
+            fill(short_rows, len(short_rows), search.num_vectors, everywhere=True)
     return positions_QK, similarities_QK
 
 

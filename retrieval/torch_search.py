@@ -30,6 +30,7 @@ class TorchSearch:
 
     selects = True
     may_miss = False
+    spare = 4
 
     def __init__(self, vectors_NE: ndarray, device: str) -> None:
         self._vectors_NE = torch.from_numpy(vectors_NE).to(device)

@@ -15,7 +15,7 @@ from retrieval.vector_index import IndexSpec, VectorIndex
 from retromem.benchmarks.in_turns import Timed, in_turns
 
 _NUM_VECTORS, _DIM, _TOP = 100_000, 384, 10
-_FACTORIES = ("Flat", "SQ8", "RaBitQ", "PQ48x4fs", "IVF256,Flat")
+_FACTORIES = ("Flat", "SQ8", "RaBitQ", "LSH", "PQ48x4fs", "IVF256,Flat")
 
 
 def random_unit(num: int, dim: int, *, seed: int) -> ndarray:
