@@ -8,9 +8,9 @@ from retromem.report.panel_page import Panel
 
 
 def panel_sections(panels: Sequence[Panel]) -> list[Section]:
-    """One list of answers, then picture, explanation and tables of each panel."""
-    if not panels:
-        return []
+    """One list of answers, where there are several, then picture, explanation and tables of each panel."""
+    if len(panels) < 2:
+        return [_section(panel) for panel in panels]
     answers = Terms(pairs=[(panel.page.title, panel.page.answer) for panel in panels])
     return [Section(title="What was found", blocks=[answers]), *(_section(panel) for panel in panels)]
 

@@ -52,7 +52,8 @@ def test_a_panel_alone_makes_a_page_and_its_points(tmp_path: Path) -> None:
     # A formula is the same for every seed, and stands in the file once.
     assert len([p for p in points if p["series"] == "plateau 1/2"]) == 20
     page = (report / "index.html").read_text()
-    assert page.count("Sparse features share dimensions") == 3  # on top, in the list, in its section
+    assert page.count("Sparse features share dimensions") == 2  # on top and in its section: no list of one
+    assert "What was found" not in page
     assert page.count("8 sparse features in 3 dimensions") == 1
     assert not (report / "results.csv").exists()
     assert (report / "figures" / "toy.png").stat().st_size > 10_000

@@ -41,10 +41,10 @@ def test_what_a_plan_says_stands_beside_what_is_measured(as_in_a_run) -> None:
         assert found[RECALL, series, sampled] == pytest.approx(np.mean(right), abs=0.02)  # ties of Hamming distances
         assert found[BYTES, series, sampled] == found[EXPECTED_BYTES, series, sampled] > len(index.storage())
         if sampled == 1000:  # more than there are: the pilot saw the whole store
-            assert found[EXPECTED_RECALL, series, sampled] == pytest.approx(found[RECALL, series, sampled], abs=0.005)
+            assert found[EXPECTED_RECALL, series, sampled] == pytest.approx(found[RECALL, series, sampled], abs=0.02)
     assert {x for quantity, series, x in found if (quantity, series) == (REFUSED, CONFIG.requests[2])} == {300, 1000}
     page = CONFIG.page(points)
-    assert "off by 0 % of the bytes" in page.answer
+    assert "off by 0 % at most" in page.answer
     assert [len(table.blocks[0][1]) for table in page.tables] == [3, 3]
 
 
