@@ -61,7 +61,7 @@ report: .venv/.cpu ## compare weights and index, write reports/<name>/index.html
 experiment: report ## the same, by the name of what it runs: CONFIG=... SET="a.b=c d.e=f"
 
 .PHONY: reproduce
-reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones, ONLY="d = 8", LIMIT_SMALL=folder
+reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones, ONLY=Nichani, LIMIT_SMALL=folder
 	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${ONLY:+--only "$$ONLY"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"}
 
 .PHONY: index

@@ -116,6 +116,8 @@ def _refuse_to_replace(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()}
     if not names:
         return
+    if MANIFEST not in names:
+        raise UserError(f"{folder}: holds other files than a store's; name a folder that is new or a store")
     manifest = read_manifest(folder)
     if not names <= {*manifest["files"], MANIFEST, *left_overs(names, manifest)}:
         raise UserError(f"{folder}: holds other files than a store's; remove it or name a new folder")
@@ -186,9 +188,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_HASH_BLOCK_BYTES):
+                digest.update(block)
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     return digest.hexdigest()
 
 

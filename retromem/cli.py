@@ -30,6 +30,9 @@ _DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.[\w-]+)+)(?:=(.*))?", re.DOTALL)
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, the user's share of it, one file
+# What stands in the way is the user's to remove.
+_IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+_CLOSED_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,14 +46,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         sys.stderr.write(f"retromem: {error}\n")
         sys.exit(2)
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(_CLOSED_PIPE)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno in _NO_ROOM:
+            said = f"cannot be written: {error.strerror}; make room"
+        elif error.errno in _IN_THE_WAY:
+            said = f"cannot be used: {error.strerror}; name another place, or change its permissions"
+        else:
             raise
-        sys.stderr.write(f"retromem: {error.filename or 'a file'}: cannot be written: {error.strerror}; make room\n")
+        sys.stderr.write(f"retromem: {error.filename or 'a file'}: {said}\n")
+        sys.exit(2)
+    except MemoryError as error:
+        sys.stderr.write(f"retromem: not enough memory ({str(error) or 'for what was asked'}); ask for less\n")
         sys.exit(2)
     except KeyboardInterrupt:
         exec("")  # forgets an interrupt inside of an exec (dataclasses use it): Python would end by it, not by a status
-        sys.stderr.write("retromem: interrupted; finished cells are kept, the same command goes on from there\n")
+        kept = "finished cells are kept, the same command goes on from there"
+        left = kept if arguments[:1] == ["compare"] else "nothing is left half-written"
+        sys.stderr.write(f"retromem: interrupted; {left}\n")
         sys.exit(130)
 
 
@@ -146,7 +161,7 @@ def _parser() -> "ArgumentParser":
         "--documents", type=str, help="build: a .txt or .md file, or a folder of them, in place of facts"
     )
     index.add_argument(
-        "--split", type=str, default="3 sentences", help="build: passages, as '128 tokens, 32 shared' (3 sentences)"
+        "--split", type=str, help="build: passages of documents, as '128 tokens, 32 shared' (default: 3 sentences)"
     )
     index.add_argument("--phrasings", type=str, help="build: wordings of their relations")
     index.add_argument("--columns", type=str, help="build: ours=theirs,...")
@@ -184,7 +199,7 @@ def _parser() -> "ArgumentParser":
     again = new(description="Measure published numbers again, each in its own setting, and set ours beside them.")
     again.add_argument("--tier", type=str, default="quick", help="quick (default: minutes) or full (hours)")
     again.add_argument("--limit-small", type=str, help="folder of LIMIT-small, for the row of BM25 on it")
-    again.add_argument("--only", type=str, help="rows whose source or setting holds these words, such as 'd = 8'")
+    again.add_argument("--only", type=str, help="rows whose source or setting holds these words, such as Nichani")
     again.add_argument("--workers", type=_count, help="processes; one a core where empty")
     commands.add_subcommand("reproduce", again, help="measure published numbers again")
 
@@ -307,11 +322,16 @@ def _index(chosen: Any) -> None:
     elif chosen.documents:
         if chosen.facts:
             raise UserError("index build: --facts and --documents make two stores; give one of them")
+        for name in ("phrasings", "columns"):
+            if getattr(chosen, name):
+                raise UserError(f"--{name} describes facts, and --documents has none; leave it out")
+        if chosen.key_by != "statement":
+            raise UserError("--key-by question: documents have no questions of their own; leave it out")
         print(
             stores.build_of_documents(
                 store,
                 documents=chosen.documents,
-                split=chosen.split,
+                split=chosen.split or "3 sentences",
                 factory=chosen.index,
                 rotate_to=chosen.rotate_to,
                 num_shards=chosen.shards,
@@ -324,6 +344,8 @@ def _index(chosen: Any) -> None:
                 "index build needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value, "
                 "or --documents FOLDER"
             )
+        if chosen.split:
+            raise UserError("--split cuts documents, and --facts has none; leave it out")
         print(
             stores.build(
                 store,

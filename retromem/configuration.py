@@ -20,10 +20,24 @@ from retrieval.errors import UserError
 T = TypeVar("T")
 
 
+class _Loader(yaml.SafeLoader):
+    """Of two values under one key YAML would take the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"{key.value!r} comes twice", problem_mark=key.start_mark)
+                seen.add(key.value)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; UserError where it is missing, unreadable or no mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         known = sorted(str(other) for other in Path("configs").glob("*.yaml"))
         hint = f"; the shipped ones are {', '.join(known)}" if known else ""

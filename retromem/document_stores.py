@@ -21,6 +21,7 @@ from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retrieval.plan_request import is_request
+from retrieval.sealed_folder import read_manifest
 from retrieval.splitting import parse_split, split_documents
 from retrieval.vector_index import IndexSpec
 from retromem.knowledge.document_files import read_documents
@@ -73,6 +74,7 @@ def build(
     places_P3 = np.array([(passage.document, passage.start, passage.end) for passage in passages])
     extra = {_NAMES: zlib.compress(json.dumps(read.names).encode(), 9), _PLACES: npy_bytes(places_P3)}
     meta = {"memory": MEMORY, "encoder_hash": made_by.revision, "split": cut.label}
+    instead = instead_of(store)
     built.save(store, extra_files=extra, meta=meta)
 
     texts_and_places = {name: len(extra[name]) for name in extra}
@@ -80,15 +82,27 @@ def build(
     for name, content in built.maintain_files().items():
         (texts_and_places if name.endswith(".arrow") else upkeep)[name] = len(content)
     upkeep["manifest.json"] = len(built.manifest_bytes(extra_files=extra, meta=meta))
+    cut_off = encoder.num_cut(given)
+    warning = f"  {cut_off:,} passages are longer than the encoder reads: what is behind cannot be found; use a shorter"
     return [
         f"{store}: {len(texts):,} passages of {cut.label} from {len(read.names):,} documents in {spec.label}, "
-        f"built in {seconds:.1f} s",
+        f"built in {seconds:.2f} s{instead}",
         _line("storage", built.file_bytes),
         _line("text", texts_and_places) + ": what is answered, and where it stands",
         _line("maintain", upkeep),
         _line("shared", {"encoder": encoder.file_bytes}),
         _line("seeded", {"on no disk": built.seeded_bytes}),
+        *([f"{warning} SPLIT"] if cut_off else []),
     ]
+
+
+def instead_of(store: Path) -> str:
+    """What is about to be replaced, for the line that says what was built; empty where nothing is there."""
+    try:
+        own = read_manifest(store)["meta"].get("store", {})
+    except UserError:
+        return ""
+    return f", in place of a store of {own.get('num_chunks', 0):,} chunks that was there"
 
 
 def _line(part: str, holdings: Mapping[str, int]) -> str:

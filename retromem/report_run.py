@@ -52,8 +52,10 @@ def read_results(run: Path, cells: Sequence[str]) -> RunResults:
         result = read_result(run / "cells" / cell)
         if result is None:
             error_file = run / "cells" / cell / ERROR
-            written = error_file.read_text().strip() if error_file.exists() else "was not run to its end"
-            results.problems.append((cell, "failed", written.splitlines()[-1]))
+            if error_file.exists():
+                results.problems.append((cell, "failed", error_file.read_text().strip().splitlines()[-1]))
+            else:
+                results.problems.append((cell, "not run", "no result yet; the same command goes on from here"))
         elif result["status"] == "refused":
             results.problems.append((cell, "refused", result["reason"]))
         else:

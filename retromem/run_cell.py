@@ -242,9 +242,12 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
 
 
 def read_result(folder: Path) -> Mapping[str, Any] | None:
-    """The result of a finished cell; None where there is none."""
-    path = folder / RESULT
-    return json.loads(path.read_text()) if path.exists() else None
+    """The result of a finished cell; None where there is none, or one that was cut short or damaged."""
+    try:
+        found = json.loads((folder / RESULT).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "status" in found else None
 
 
 def forget_cell(folder: Path) -> None:

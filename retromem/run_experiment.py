@@ -6,6 +6,7 @@ reports/<name>/                            index.html, report.md, results.csv, c
 """
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from retromem.measure.latency import EncoderCost
 from retromem.method import describe_machine, num_cores, versions
 from retromem.panel_cells import PanelCell, plan_panels
 from retromem.report_run import PLAN, report_run
-from retromem.run_cell import RESULT, AnyCell, Workplace, forget_cell, texts_of
+from retromem.run_cell import AnyCell, Workplace, forget_cell, read_result, texts_of
 from retromem.run_cells import run_cells
 
 Say = Callable[[str], None]
@@ -49,12 +50,14 @@ def run_experiment(
     text_dim = _text_dim(config)
     cells = _all_cells(config, text_dim)
     run = runs / name
-    todo = [cell for cell in cells if force or not (run / "cells" / cell.folder_name / RESULT).exists()]
+    todo = [cell for cell in cells if force or read_result(run / "cells" / cell.folder_name) is None]
     say(_opening(name, config, cells, todo, num_workers))
     for study in config.studies.values():
         if left_out := {reason: count for reason, count in build_knowledge(study.knowledge).dropped.items() if count}:
             listed = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items())
             say(f"  left out of {build_knowledge(study.knowledge).name}: {listed}")
+    for folder in (run, reports / name):
+        _check_place(folder)
     if todo:
         _check_indexes(todo, text_dim)
     with locked(run, seconds=1.0):
@@ -146,6 +149,15 @@ def _describe_encoder(config: ExperimentConfig, cells: Sequence[AnyCell]) -> str
     return config.encoder.resolve().description if any(cell.encoder_hash for cell in cells) else "none"
 
 
+def _check_place(folder: Path) -> None:
+    """A UserError now, and not after hours of work that could not be written."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; remove it, or give the run another name (NAME=...)")
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{nearest}: cannot be written; run from a folder of your own")
+
+
 def _check_indexes(cells: Sequence[AnyCell], text_dim: int) -> None:
     """An unknown index string is the user's mistake, and is said before anything runs."""
     from retromem.memories.faiss_memory import FaissMemoryConfig
@@ -153,9 +165,13 @@ def _check_indexes(cells: Sequence[AnyCell], text_dim: int) -> None:
     from retromem.memories.paired_memory import PairedMemoryConfig
     from retromem.memories.store_memory import checked_spec
 
-    for memory, knowledge in {(cell.memory, cell.knowledge) for cell in cells if isinstance(cell, Cell)}:
+    studied = [cell for cell in cells if isinstance(cell, Cell)]
+    for study, memory, knowledge in dict.fromkeys((cell.study, cell.memory, cell.knowledge) for cell in studied):
         if isinstance(memory, FaissMemoryConfig | HybridMemoryConfig | PairedMemoryConfig):
-            checked_spec(memory.spec, key_dim(build_knowledge(knowledge), text_dim))
+            try:
+                checked_spec(memory.spec, key_dim(build_knowledge(knowledge), text_dim))
+            except UserError as error:
+                raise type(error)(f"studies.{study}: {error}") from None
     for name, panel in {cell.name: cell.panel for cell in cells if isinstance(cell, PanelCell)}.items():
         try:
             for spec, dim in panel.index_specs(text_dim):

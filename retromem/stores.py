@@ -41,6 +41,7 @@ def build(
     from retrieval.embedding_cache import EmbeddingCache
     from retrieval.encoder import Encoder
     from retrieval.encoder_config import EncoderConfig
+    from retromem.document_stores import instead_of
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
     from retromem.planning import plan_for, recall_in
@@ -70,9 +71,10 @@ def build(
     memory = memory_config.build(seed=0)
     memory.encoder_name, memory.num_shards = encoder.config.model, num_shards
     cost = memory.write(facts_of_set)
+    instead = instead_of(store)
     memory.save(store)
     footprint = memory.footprint()
-    lines.append(f"{store}: {knowledge.num_facts:,} facts in {memory.name}, built in {cost.seconds:.1f} s")
+    lines.append(f"{store}: {knowledge.num_facts:,} facts in {memory.name}, built in {cost.seconds:.2f} s{instead}")
     for part in (Part.STORAGE, Part.MAINTAIN, Part.VALUE):
         names = ", ".join(h.name for h in footprint.holdings if h.part is part)
         lines.append(f"  {part.value + '_bytes':<15} {footprint.num_bytes(part):>14,}  ({names})")
@@ -153,11 +155,12 @@ def search(store: Path, question: str, *, top: int, engine: Engine = "faiss") ->
     asked = encoder.prompts.before(question, is_document=False)
     most = min(top, max(1, opened.chunks.num_live))
     positions_QK, similarities_QK = opened.chunks.search(encoder.encode([asked]), most)
-    return "\n".join(
+    found = [
         f"{similarity:.3f}  {opened.described(position)}"
         for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True)
         if position >= 0
-    )
+    ]
+    return "\n".join(found) or "nothing is left in this store"
 
 
 class _Opened:

@@ -104,11 +104,15 @@ def test_quickstart_compares_on_enough_sizes_seeds_and_the_twin(quickstart: list
     stores = [cell for cell in arms if cell.memory.memory == "faiss" and not cell.memory.reads_statements]
     sizes = {cell.num_facts for cell in weights}
     assert len(sizes) >= 4
-    wanted = {(size, seed, twin) for size in sizes for seed in (0, 1, 2) for twin in (False, True)}
+    wanted = {(size, seed) for size in sizes for seed in (0, 1, 2)}
     for side in (weights, stores):
         for name in {cell.name for cell in side}:
-            assert {(cell.num_facts, cell.seed, cell.twin) for cell in side if cell.name == name} == wanted
-    assert len({cell.name for cell in weights}) == 2
+            assert {(cell.num_facts, cell.seed) for cell in side if cell.name == name and cell.twin} == wanted
+            given = {(cell.num_facts, cell.seed) for cell in side if cell.name == name and not cell.twin}
+            assert given == wanted or (side is weights and not given)
+    # So many widths that the smallest that answers is not merely the smallest that was tried.
+    assert len({cell.name for cell in weights}) >= 4
+    assert len({cell.name for cell in weights if not cell.twin}) == 2
     assert len({cell.knowledge_hash for cell in quickstart if cell.study == "cities"}) == 1
 
 

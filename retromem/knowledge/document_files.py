@@ -28,6 +28,8 @@ def read_documents(path: Path) -> Documents:
         files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
         names = [file.relative_to(path).as_posix() for file in files]
     else:
+        if path.suffix not in SUFFIXES and path.exists():
+            raise UserError(f"{path}: is no {' or '.join(SUFFIXES)} file; facts are given by --facts")
         files, names = [path], [path.name]
     try:
         texts = [file.read_bytes().decode() for file in files]

@@ -28,6 +28,8 @@ class KeysConfig:
     def __post_init__(self) -> None:
         if min(self.dim, self.num_values, self.num_facts) < 1:
             raise ValueError("dim, num_values and num_facts should each be 1 or more")
+        if self.num_values == 1:
+            raise ValueError("num_values should be 2 or more: where there is but one value, there is nothing to know")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -211,6 +211,7 @@ def _beside_storage(contest: Contest) -> str:
 
 
 def _warning(run: RunFacts) -> str:
-    failed = sum(what == "failed" for _, what, _ in run.problems)
-    cells = "cell" if failed == 1 else "cells"
-    return f"{failed} {cells} failed: what is said here holds for the others; reasons at the end." if failed else ""
+    counts = {what: sum(what == its for _, its, _ in run.problems) for what in ("failed", "not run")}
+    said = {"failed": "failed", "not run": "have no result yet" if counts["not run"] != 1 else "has no result yet"}
+    parts = [f"{n} {'cell' if n == 1 else 'cells'} {said[what]}" for what, n in counts.items() if n]
+    return f"{list_text(parts)}: what is said here holds for the others; reasons at the end." if parts else ""

@@ -17,6 +17,7 @@ from retromem.report.drawing import (
 from retromem.report.numerals import bytes_text, count_text
 from retromem.report.seed_spread import seed_spread
 from retromem.report.sides import COLOURS, MARKERS, Group, group_of
+from retromem.report.tables import demand_text
 from retromem.rows import Row
 
 _TOLD_APART = 0.01
@@ -129,8 +130,8 @@ def _label(offer: Offer) -> Label:
 
 
 def _caption(rows: Sequence[Row], num_facts: int, with_maintenance: bool) -> str:
-    demands = [row.demand_bits for row in rows if row.num_facts == num_facts and row.demand_bits is not None]
-    whole = f"{count_text(round(demands[0]))} bits, {bytes_text(demands[0] / 8)}" if demands else ""
+    demand = seed_spread([row for row in rows if row.num_facts == num_facts and row.side != "paired"], "demand_bits")
+    whole = f"{demand_text(demand)}, {bytes_text(demand.median / 8)}" if demand else ""
     asked = f" All there is to recall: {whole}." if whole else ""
     what = (
         "Bytes that answer and those that a change of a fact needs: texts, ids, raw vectors; training facts of weights."

@@ -97,10 +97,16 @@ def ledger_table(rows: Sequence[Row], *, twin: bool, num_facts: int, role: str) 
     )
 
 
+def demand_text(demand: Spread) -> str:
+    """A twin's values are dealt anew by each seed, and so is what there is to recall."""
+    low, high = count_text(round(demand.low)), count_text(round(demand.high))
+    return f"{low} bits" if low == high else f"{low} to {high} bits (by seed)"
+
+
 def _ledger_caption(rows: Sequence[Row], twin: bool, num_facts: int, role: str) -> str:
     values = "values shuffled among the subjects (the twin)" if twin else "values as given"
     demand = seed_spread([row for row in rows if row.side != "paired"], "demand_bits")
-    bits = "" if demand is None else f"; {count_text(demand.median)} bits to be recalled"
+    bits = "" if demand is None else f"; {demand_text(demand)} to be recalled"
     seeds = len({row.seed for row in rows if row.role == "arm"})
     caption = f"{count_text(num_facts)} facts, {values}{bits}; median"
     caption += f" (range) over {seeds} seeds." if seeds > 1 else " of 1 seed."

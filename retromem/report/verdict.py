@@ -105,10 +105,10 @@ def _smaller(contest: Contest, weights: Curve, index: Curve, found: Crossover) -
     """The main sentence where both sides answer well enough at some common size."""
     last, on = found.sizes[-1], _on(found.sizes)
     small, large = _size(_at(index, last)), _size(_at(weights, last))
-    who, be, it_answers, loser = _index(contest), "is", "it answers", "FFN"
+    who, be, it_answers, loser, group = _index(contest), "is", "it answers", "FFN", Group.WEIGHTS
     if found.smaller == "a":
         small, large = large, small
-        who, be, it_answers, loser = "the weights", "are", "they answer", "index"
+        who, be, it_answers, loser, group = "the weights", "are", "they answer", "index", contest.rival
     if found.changes:  # the sentence has not named the winner yet
         it_answers = f"{who} {it_answers.split()[1]}"
     at_last = f"at {count_text(last)} facts " if len(found.sizes) > 1 else ""
@@ -118,6 +118,10 @@ def _smaller(contest: Contest, weights: Curve, index: Curve, found: Crossover) -
         proof = (
             f"{at_last}{it_answers} {GOAL} with {small}, where the smallest {loser} tried that does so needs {large}"
         )
+        loser_arm = _at(weights if group is Group.WEIGHTS else index, last)
+        tried = arms_at(contest.rows, num_facts=last, phrasing="identical", group=group, twin=contest.twin)
+        if not any(arm.storage_bytes < loser_arm.storage_bytes for arm in tried):
+            proof += " at most, for no smaller one was tried"
     if found.changes:
         times = f"changes {len(found.changes)} times,"
         if len(found.changes) == 1:

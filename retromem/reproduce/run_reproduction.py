@@ -50,7 +50,9 @@ def named(claims: Sequence[Claim], words: str) -> list[Claim]:
     found = [claim for claim in claims if words.casefold() in f"{claim.source}, {claim.setting}".casefold()]
     if not found:
         sources = ", ".join(dict.fromkeys(claim.source for claim in claims))
-        raise UserError(f"ONLY={words}: is in no source or setting of this tier; sources are {sources}")
+        raise UserError(
+            f"ONLY={words}: is in no source or setting of this tier (TIER=full has more); sources are {sources}"
+        )
     return found
 
 

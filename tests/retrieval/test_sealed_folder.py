@@ -240,7 +240,7 @@ def test_a_store_is_replaced_and_a_failed_one_is_not(folder: Path) -> None:
 def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="papers is no retromem store"):
+    with pytest.raises(UserError, match="papers: holds other files than a store's; name a folder"):
         write_sealed(tmp_path / "papers", FILES, kind="test", meta={})
     (folder / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="holds other files than a store's"):

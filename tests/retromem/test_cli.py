@@ -429,3 +429,32 @@ def test_doctor_names_runtimes_and_encoder() -> None:
     (runtimes,) = [line for line in text.splitlines() if line.startswith("openmp")]
     assert all("omp" in runtime.rpartition("/")[2] for runtime in runtimes.removeprefix("openmp").split(","))
     assert DEFAULT_SHA256 in text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (PermissionError(13, "Permission denied", "runs/x.lock"), 2, "runs/x.lock: cannot be used: Permission denied"),
+        (FileExistsError(17, "File exists", "runs"), 2, "runs: cannot be used: File exists; name another place"),
+        (MemoryError("Unable to allocate 305 GiB"), 2, "not enough memory (Unable to allocate 305 GiB); ask for less"),
+        (KeyboardInterrupt(), 130, "interrupted; nothing is left half-written"),
+    ],
+)
+def test_what_stands_in_the_way_is_one_line(
+    error: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> str:
+        raise error
+
+    monkeypatch.setattr("retromem.doctor.describe", fail)
+    with pytest.raises(SystemExit) as ending:
+        main(["doctor"])
+    assert ending.value.code == status
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_costs_no_traceback() -> None:
+    program = f"{sys.executable} -c 'from retromem.cli import main; main([\"--help\"])' | true; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr and "BrokenPipe" not in ended.stderr

@@ -205,3 +205,12 @@ def test_an_override_of_no_place_is_refused(dotted: str, message: str) -> None:
         apply_override(config, dotted, "1")
     assert str(caught.value) == message
     assert config == {"a": {"b": 1, "c": [1, {"d": 3}]}}
+
+
+def test_a_key_that_comes_twice_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("title: x\nheat:\n  kind: pan\n  kind: oven\n")
+    with pytest.raises(UserError, match=r"r\.yaml, line 4: is no valid YAML \('kind' comes twice\)"):
+        read_config(path)
+    path.write_text("base: &b {kind: pan}\nheat: {<<: *b, kind: oven}\n")  # a merge is meant
+    assert read_config(path)["heat"] == {"kind": "oven"}

@@ -93,6 +93,13 @@ def test_a_file_alone_and_letters_of_any_language(place: Path) -> None:
     assert found("greetings from Zürich")[0][3] == "Grüße aus Zürich."
 
 
+def test_what_the_encoder_does_not_read_is_said(place: Path) -> None:
+    (place / "long.txt").write_text("The lake is deep. " * 200 + "The treasure lies in the cellar of the mill.")
+    assert "1 passages are longer than the encoder reads" in build(documents="long.txt", split="5000 tokens")
+    assert "longer than the encoder" not in build(documents="long.txt", split="100 tokens")
+    assert "treasure" in found("Where does the treasure lie?")[0][3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -102,6 +109,10 @@ def test_a_file_alone_and_letters_of_any_language(place: Path) -> None:
         (["--documents", "papers", "--split", "3 lines"], "split '3 lines': write '3 sentences'"),
         (["--documents", "papers", "--index", "Flatt"], "index 'Flatt' over 384 dimensions"),
         (["--documents", "papers", "--index", "auto: bytes<=9"], "a plan needs facts"),
+        (["--documents", "facts.jsonl"], "facts.jsonl: is no .txt or .md file; facts are given by --facts"),
+        (["--facts", "facts.jsonl", "--split", "3 sentences"], "--split cuts documents"),
+        (["--documents", "papers", "--key-by", "question"], "documents have no questions of their own"),
+        (["--documents", "papers", "--phrasings", "x.yaml"], "--phrasings describes facts"),
         (["--documents", "papers", "--facts", "x.jsonl"], "--facts and --documents make two stores"),
     ],
 )
@@ -110,6 +121,7 @@ def test_a_mistake_is_one_line_and_leaves_no_store(
 ) -> None:
     (place / "empty").mkdir()
     (place / "latin.txt").write_bytes("Zürich".encode("latin-1"))
+    (place / "facts.jsonl").write_text("{}")
     with pytest.raises(SystemExit) as ending:
         cli.main(["index", "build", "store", *arguments])
     said = capsys.readouterr().err

@@ -33,7 +33,8 @@ def test_no_crossing() -> None:
     said = answer(rows_of("ffn-gelu-64", FFN, seeds=3) + rows_of("faiss-q-LSH", INDEX, seeds=3)).split("\n")
     assert said == [
         "On 500 to 4,000 facts the index is the smaller memory at every size: at 4,000 facts it answers 99 % of the "
-        "questions as written with 36 kB, where the smallest FFN tried that does so needs 52 kB.",
+        "questions as written with 36 kB, where the smallest FFN tried that does so needs 52 kB "
+        "at most, for no smaller one was tried.",
         "Asked in new words at 4,000 facts, the same two answer 93 % (index) and 90 % (weights); the best of each side "
         "answer 93 % (faiss-q-LSH, 36 kB) and 90 % (ffn-gelu-64, 52 kB).",
         "To answer 95 % in new words is more than any memory tried can do.",
@@ -45,7 +46,8 @@ def test_weights_smaller_throughout() -> None:
     said = answer(rows_of("ffn-gelu-64", FFN) + rows_of("faiss-q-SQ8", index)).split("\n")
     assert said[0] == (
         "On 500 to 4,000 facts the weights are the smaller memory at every size: at 4,000 facts they answer 99 % of "
-        "the questions as written with 52 kB, where the smallest index tried that does so needs 70 kB."
+        "the questions as written with 52 kB, where the smallest index tried that does so needs 70 kB at "
+        "most, for no smaller one was tried."
     )
     assert said[2] == "To answer 95 % in new words, no FFN tried suffices; an index of 70 kB does at 4,000 facts."
 
@@ -57,7 +59,7 @@ def test_a_crossing() -> None:
     assert said[0] == (
         "On 500 to 4,000 facts the smaller memory changes from the index to the weights between 1,000 and 4,000 facts: "
         "at 4,000 facts the weights answer 99 % of the questions as written with 52 kB, where the smallest index tried "
-        "that does so needs 61 kB."
+        "that does so needs 61 kB at most, for no smaller one was tried."
     )
     assert said[2] == (
         "To answer 95 % in new words, the index needs 61 kB and the weights 52 kB at 4,000 facts; no crossover in "

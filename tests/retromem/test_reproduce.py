@@ -152,7 +152,10 @@ def test_a_part_of_the_table_leaves_the_whole_one_alone(tmp_path, monkeypatch, c
     with pytest.raises(SystemExit) as ending:
         cli.main(["reproduce", "--only", "d = 9"])
     assert ending.value.code == 2
-    assert "ONLY=d = 9: is in no source or setting of this tier; sources are" in capsys.readouterr().err
+    assert (
+        "ONLY=d = 9: is in no source or setting of this tier (TIER=full has more); sources are"
+        in capsys.readouterr().err
+    )
 
 
 # ---- what is measured ----------------------------------------------------------------------------------------------

@@ -298,14 +298,36 @@ def test_failed_and_unfinished_cells_are_problems_of_the_report(finished: Place)
     (failed / "error.txt").write_text("Traceback (most recent call last):\n  ...\nValueError: out of luck\n")
     problems = read_results(finished.run, read_plan(finished.run)["cells"]).problems
     assert (failed.name, "failed", "ValueError: out of luck") in problems
-    assert (unfinished.name, "failed", "was not run to its end") in problems
-    assert "out of luck" in (report_run(finished.run, finished.report) / "report.md").read_text()
+    assert (unfinished.name, "not run", "no result yet; the same command goes on from here") in problems
+    page = (report_run(finished.run, finished.report) / "report.md").read_text()
+    assert "out of luck" in page
+    assert "1 cell failed and 1 cell has no result yet: what is said here holds for the others" in page
+
+
+def test_a_result_that_was_cut_short_is_measured_again(finished: Place) -> None:
+    before = finished.stamps()
+    cut = finished.results()[0]
+    cut.write_text(cut.read_text()[:100])
+    finished.go()
+    assert "1 of 12 cells to run" in finished.said[0]
+    assert json.loads(cut.read_text())["status"] == "done"
+    assert finished.stamps().keys() == before.keys()
+
+
+def test_a_file_where_the_report_belongs_is_said_before_anything_is_run(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.report.parent.mkdir()
+    place.report.write_text("mine")
+    with pytest.raises(UserError, match=r"reports/tiny: is a file; remove it"):
+        place.go()
+    assert place.report.read_text() == "mine" and not place.run.exists()
 
 
 def test_a_run_without_a_single_row_cannot_be_reported(finished: Place) -> None:
     for path in finished.results():
         path.unlink()
     with pytest.raises(
-        UserError, match=r"tiny: no cell has a result \(keys-floor-mode-n32.*: was not run to its end\)"
+        UserError,
+        match=r"tiny: no cell has a result \(keys-floor-mode-n32.*: no result yet; the same command goes on from",
     ):
         report_run(finished.run, finished.report)
