@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "MAKELEVEL" in os.environ:  # a make target is one such call, and shows it
         print("+", _shown(arguments), flush=True)
     try:
-        _run(arguments)
+        try:
+            _run(arguments)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is heard; Python's own last flush would print a traceback
     except UserError as error:
         sys.stderr.write(f"retromem: {error}\n")
         sys.exit(2)
