@@ -8,14 +8,18 @@ Shape legend: P passages, Q spans that are looked for.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
 from retrieval.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _LABEL = re.compile(r"(\d+) (sentence|token)s?(?:, (\d+) shared)?")
 Span = tuple[int, int]
@@ -113,20 +117,27 @@ def sentences(text: str, language: str = "en") -> list[Span]:
 
 def _tokens(documents: Sequence[str], tokenizer: Path | None) -> list[list[Span]]:
     """The tokens of each document; characters that are in none join the token before them."""
-    from tokenizers import Tokenizer
-
     if tokenizer is None or not tokenizer.is_file():
         raise UserError(
             f"{tokenizer}: there is no tokenizer.json, so windows of tokens cannot be cut; split by sentences"
         )
-    loaded = Tokenizer.from_file(str(tokenizer))
-    loaded.no_truncation()
-    loaded.no_padding()
+    loaded = _tokenizer(str(tokenizer), tokenizer.stat().st_mtime_ns)
     all_encoded = loaded.encode_batch(list(documents), add_special_tokens=False)
     return [
         _whole_spans(document, sorted({start for start, end in encoded.offsets if start < end}))
         for document, encoded in zip(documents, all_encoded, strict=True)
     ]
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(path: str, last_change: int) -> "Tokenizer":
+    """Read once, a seventh of a second, as long as the file stays what it is."""
+    from tokenizers import Tokenizer
+
+    loaded = Tokenizer.from_file(path)
+    loaded.no_truncation()
+    loaded.no_padding()
+    return loaded
 
 
 def _whole_spans(document: str, starts: list[int]) -> list[Span]:

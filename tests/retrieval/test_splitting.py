@@ -1,5 +1,6 @@
 """Passages by their laws: they are parts of their documents, cover them, and are as long as was asked."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ def test_windows_of_tokens_are_those_of_the_encoder(tokenizer: Path) -> None:
     assert [passage.text for passage in passages] == ["The unbel", "ievably", "small cat"]
 
 
+@cache
+def _tokenizer_file() -> Path:
+    return find_default()[0] / "tokenizer.json"  # looking for it reads 90 MB
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.text(alphabet="abe .!?\n\té日Ü'’😀0", max_size=80), max_size=4),
@@ -53,7 +59,7 @@ def test_windows_of_tokens_are_those_of_the_encoder(tokenizer: Path) -> None:
 def test_passages_are_parts_of_their_documents_and_cover_them(documents: list[str], by: str, size: int, data) -> None:
     overlap = data.draw(st.integers(0, size - 1))
     config = SplitConfig(by=by, size=size, overlap=overlap)
-    passages = split_documents(documents, config, tokenizer=find_default()[0] / "tokenizer.json")
+    passages = split_documents(documents, config, tokenizer=_tokenizer_file())
     for number, document in enumerate(documents):
         own = [passage for passage in passages if passage.document == number]
         covered = set()
