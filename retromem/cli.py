@@ -39,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, call, and turn a UserError into one line and status 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two OpenMP runtimes: see retrieval/_faiss.py
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if "MAKELEVEL" in os.environ:  # a make target is one such call, and shows it
-        print("+", _shown(arguments), flush=True)
     try:
         try:
+            if "MAKELEVEL" in os.environ:  # a make target is one such call, and shows it
+                print("+", _shown(arguments), flush=True)
             _run(arguments)
         finally:
             sys.stdout.flush()  # here, where a closed pipe is heard; Python's own last flush would print a traceback
