@@ -138,12 +138,10 @@ class Encoder:
 
     def num_cut(self, texts: Sequence[str]) -> int:
         """Texts that are longer than the model reads: what stands behind its last token is in no vector."""
-        longest = None if self.resolved.path is None else self._model.max_seq_length
-        tokenizer = getattr(self._model, "tokenizer", None) if longest else None
-        if longest is None or tokenizer is None:
-            return 0
-        counts = (len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"])
-        return sum(count > longest for count in counts)
+        if self.resolved.path is None or not getattr(self._model.tokenizer, "is_fast", False):
+            return 0  # word vectors and letters are of all of a text
+        all_ids = self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        return sum(len(ids) > self._model.max_seq_length for ids in all_ids)
 
     def _num_tokens(self, texts: list[str]) -> Int64[ndarray, " N"]:
         """Tokens of each text, as the model is given them; 0 where it takes texts of any length in one batch."""

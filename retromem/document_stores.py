@@ -21,11 +21,11 @@ from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retrieval.plan_request import is_request
-from retrieval.sealed_folder import read_manifest
 from retrieval.splitting import parse_split, split_documents
 from retrieval.vector_index import IndexSpec
 from retromem.knowledge.document_files import read_documents
 from retromem.memories.store_memory import checked_spec
+from retromem.store_ledger import instead_of, ledger_line
 
 MEMORY = "documents"
 """what the manifest calls such a store"""
@@ -90,23 +90,14 @@ def build(
         _line("storage", built.file_bytes),
         _line("text", texts_and_places) + ": what is answered, and where it stands",
         _line("maintain", upkeep),
-        _line("shared", {"encoder": encoder.file_bytes}),
-        _line("seeded", {"on no disk": built.seeded_bytes}),
+        ledger_line("shared", encoder.file_bytes, ["encoder"]),
+        ledger_line("seeded", built.seeded_bytes, ["on no disk"]),
         *([f"{warning} SPLIT"] if cut_off else []),
     ]
 
 
-def instead_of(store: Path) -> str:
-    """What is about to be replaced, for the line that says what was built; empty where nothing is there."""
-    try:
-        own = read_manifest(store)["meta"].get("store", {})
-    except UserError:
-        return ""
-    return f", in place of a store of {own.get('num_chunks', 0):,} chunks that was there"
-
-
 def _line(part: str, holdings: Mapping[str, int]) -> str:
-    return f"  {part + '_bytes':<15} {sum(holdings.values()):>14,}  ({', '.join(holdings)})"
+    return ledger_line(part, sum(holdings.values()), list(holdings))
 
 
 class Places:

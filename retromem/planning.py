@@ -26,10 +26,11 @@ def plan_for(request: PlanRequest, facts: Facts, key_by: KeyBy, *, most_sampled:
     Refused where none meets the limits.
     """
     assert facts.statements is not None, "one of the two is stored, the other asked"
-    statements, questions = facts.statements.key_vectors(), facts.cues[0].key_vectors()
+    relation_ids_N, bits = facts.statements.relation_ids_Q, label_bits(facts.values)
+    order_N = np.argsort(relation_ids_N, kind="stable")  # as they will lie in the store: ties go to the first
+    statements, questions = facts.statements.key_vectors()[order_N], facts.cues[0].key_vectors()[order_N]
     stored, asked = (statements, questions) if key_by == "statement" else (questions, statements)
-    bits = label_bits(facts.values)
-    counts_R = np.bincount(facts.statements.relation_ids_Q, minlength=len(bits))
+    counts_R = np.bincount(relation_ids_N, minlength=len(bits))
     payload_bytes = payload_size(counts_R, bits)
     return plan(request, stored, asked, payload_bytes=payload_bytes, most_sampled=most_sampled)
 

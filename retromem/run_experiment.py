@@ -18,7 +18,8 @@ from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import UserError
 from retrieval.folder_lock import locked
-from retromem.cells import Cell, key_dim, plan
+from retrieval.vector_index import IndexSpec
+from retromem.cells import key_dim, plan
 from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge
 from retromem.knowledge.text_keys import NO_PROMPTS
@@ -165,19 +166,18 @@ def _check_indexes(cells: Sequence[AnyCell], text_dim: int) -> None:
     from retromem.memories.paired_memory import PairedMemoryConfig
     from retromem.memories.store_memory import checked_spec
 
-    studied = [cell for cell in cells if isinstance(cell, Cell)]
-    for study, memory, knowledge in dict.fromkeys((cell.study, cell.memory, cell.knowledge) for cell in studied):
-        if isinstance(memory, FaissMemoryConfig | HybridMemoryConfig | PairedMemoryConfig):
-            try:
-                checked_spec(memory.spec, key_dim(build_knowledge(knowledge), text_dim))
-            except UserError as error:
-                raise type(error)(f"studies.{study}: {error}") from None
-    for name, panel in {cell.name: cell.panel for cell in cells if isinstance(cell, PanelCell)}.items():
+    named: list[tuple[str, IndexSpec, int]] = []
+    for cell in cells:
+        if isinstance(cell, PanelCell):
+            named += [(f"panels.{cell.name}", spec, dim) for spec, dim in cell.panel.index_specs(text_dim)]
+        elif isinstance(cell.memory, FaissMemoryConfig | HybridMemoryConfig | PairedMemoryConfig):
+            dim = key_dim(build_knowledge(cell.knowledge), text_dim)
+            named.append((f"studies.{cell.study}", cell.memory.spec, dim))
+    for path, spec, dim in dict.fromkeys(named):
         try:
-            for spec, dim in panel.index_specs(text_dim):
-                checked_spec(spec, dim)
+            checked_spec(spec, dim)
         except UserError as error:
-            raise type(error)(f"panels.{name}: {error}") from None
+            raise type(error)(f"{path}: {error}") from None
 
 
 def _encode(config: ExperimentConfig, todo: list[AnyCell], folder: Path, say: Say) -> EncoderCost:

@@ -13,7 +13,8 @@ from retrieval.plan_request import is_request, parse_request
 from retrieval.sealed_folder import read_manifest, verify_sealed
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
-from retromem.seam import Part
+from retromem.seam import Footprint, Part
+from retromem.store_ledger import instead_of, ledger_line
 
 _CACHE = Path(".cache/embeddings")
 
@@ -41,7 +42,6 @@ def build(
     from retrieval.embedding_cache import EmbeddingCache
     from retrieval.encoder import Encoder
     from retrieval.encoder_config import EncoderConfig
-    from retromem.document_stores import instead_of
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
     from retromem.planning import plan_for, recall_in
@@ -76,15 +76,20 @@ def build(
     footprint = memory.footprint()
     lines.append(f"{store}: {knowledge.num_facts:,} facts in {memory.name}, built in {cost.seconds:.2f} s{instead}")
     for part in (Part.STORAGE, Part.MAINTAIN, Part.VALUE):
-        names = ", ".join(h.name for h in footprint.holdings if h.part is part)
-        lines.append(f"  {part.value + '_bytes':<15} {footprint.num_bytes(part):>14,}  ({names})")
-    lines.append(f"  {'shared_bytes':<15} {encoder.file_bytes:>14,}  (encoder)")
-    lines.append(f"  {'seeded_bytes':<15} {footprint.num_bytes(Part.SEEDED):>14,}  (on no disk)")
+        lines.append(_part_line(footprint, part, [h.name for h in footprint.holdings if h.part is part]))
+    lines.append(ledger_line("shared", encoder.file_bytes, ["encoder"]))
+    lines.append(_part_line(footprint, Part.SEEDED, ["on no disk"]))
     lines += _self_test(read_manifest(store))
     found, num_asked = recall_in(ChunkStore.open(store, verify=False), facts_of_set, key_by)  # written a moment ago
     lines.append(f"  recall@1 {found / num_asked:.3f} against exact search ({num_asked:,} {_asked_of(key_by)} asked)")
     lines += [f"  left out: {count:,} {reason}" for reason, count in sorted(knowledge.dropped.items())]
     return "\n".join(lines)
+
+
+def _part_line(footprint: Footprint, part: Part, names: list[str]) -> str:
+    num_bytes = footprint.num_bytes(part)
+    assert num_bytes is not None, "a store knows its bytes"
+    return ledger_line(part.value, num_bytes, names)
 
 
 def _asked_of(key_by: Literal["question", "statement"]) -> str:

@@ -211,7 +211,9 @@ def _beside_storage(contest: Contest) -> str:
 
 
 def _warning(run: RunFacts) -> str:
-    counts = {what: sum(what == its for _, its, _ in run.problems) for what in ("failed", "not run")}
-    said = {"failed": "failed", "not run": "have no result yet" if counts["not run"] != 1 else "has no result yet"}
-    parts = [f"{n} {'cell' if n == 1 else 'cells'} {said[what]}" for what, n in counts.items() if n]
-    return f"{list_text(parts)}: what is said here holds for the others; reasons at the end." if parts else ""
+    said = []
+    for kind, one, many in (("failed", "cell failed", "cells failed"),
+                            ("not run", "cell has no result yet", "cells have no result yet")):  # fmt: skip
+        count = sum(kind == its for _, its, _ in run.problems)
+        said += [f"{count} {one if count == 1 else many}"] if count else []
+    return f"{list_text(said)}: what is said here holds for the others; reasons at the end." if said else ""

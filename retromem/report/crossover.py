@@ -1,7 +1,7 @@
 """Where one side overtakes the other: byte curves at a fixed accuracy, and the sizes between which they cross."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -17,6 +17,8 @@ class Arm:
     memory: str
     storage_bytes: float
     accuracy: float
+    is_smallest_tried: bool = False
+    """of its group at its size, so that a smaller one might do as well"""
 
 
 Curve = dict[int, Arm | None]
@@ -53,7 +55,10 @@ def min_bytes(rows: Sequence[Row], *, tau: float, phrasing: str, group: Group, t
         arms = arms_at(rows, num_facts=num_facts, phrasing=phrasing, group=group, twin=twin)
         if arms:
             reaching = [arm for arm in arms if arm.accuracy >= tau]
-            curve[num_facts] = min(reaching, key=lambda arm: arm.storage_bytes, default=None)
+            smallest = min(reaching, key=lambda arm: arm.storage_bytes, default=None)
+            if smallest is not None and smallest.storage_bytes == min(arm.storage_bytes for arm in arms):
+                smallest = replace(smallest, is_smallest_tried=True)
+            curve[num_facts] = smallest
     return curve
 
 

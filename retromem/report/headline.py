@@ -50,7 +50,8 @@ def draw_headline(contest: Contest) -> Picture | None:
             _draw_sizes(panels[0], contest)
             captions.append(
                 f"The smallest memory of each side that answers {goal} of the questions as written; lower is better. "
-                f"A cross on top: none tried answers {goal}. Grey: nothing that answers every question can be smaller."
+                f"A cross on top: none tried answers {goal}. Hollow: no smaller one was tried. Grey: nothing that "
+                "answers every question can be smaller."
             )
         if last is not None:
             _draw_arms(panels[-1], contest, phrasing, last)
@@ -91,6 +92,11 @@ def _draw_sizes(axes: "Axes", contest: Contest) -> None:
         heights = [float("nan") if arm is None else arm.storage_bytes for arm in curve.values()]
         if reached:
             axes.plot(list(curve), heights, color=COLOURS[group], marker=MARKERS[group], linewidth=2.5, markersize=7)
+            bounds = [(size, arm.storage_bytes) for size, arm in curve.items() if arm and arm.is_smallest_tried]
+            axes.plot(
+                [size for size, _ in bounds], [height for _, height in bounds], linestyle="", marker=MARKERS[group],
+                color=COLOURS[group], markerfacecolor="white", markersize=7,
+            )  # fmt: skip
             height = heights[list(curve).index(reached[-1])]
             labels.append(Label(x=float(reached[-1]), y=height, text=_SHORT[group], colour=COLOURS[group], bold=True))
         if missed:

@@ -37,7 +37,7 @@ def verdict_in_short(contest: Contest) -> str:
         return ""
     last = sizes[-1]
     needs = [
-        f"{'no size tried' if arm is None else _size(arm)} ({side})"
+        f"{'no size tried' if arm is None else _needs(arm)} ({side})"
         for side, arm in (("index", index[last]), ("weights", weights[last]))
     ]
     text = f"{list_text(needs)} for {percent_text(TAU['identical'])} as written at {count_text(last)} facts"
@@ -70,6 +70,11 @@ def _at(curve: Curve, num_facts: int) -> Arm:
 
 def _size(arm: Arm) -> str:
     return bytes_text(arm.storage_bytes)
+
+
+def _needs(arm: Arm) -> str:
+    """What nothing smaller was tried beside is an upper bound."""
+    return ("at most " if arm.is_smallest_tried else "") + _size(arm)
 
 
 def _on(sizes: Sequence[int]) -> str:
@@ -105,10 +110,10 @@ def _smaller(contest: Contest, weights: Curve, index: Curve, found: Crossover) -
     """The main sentence where both sides answer well enough at some common size."""
     last, on = found.sizes[-1], _on(found.sizes)
     small, large = _size(_at(index, last)), _size(_at(weights, last))
-    who, be, it_answers, loser, group = _index(contest), "is", "it answers", "FFN", Group.WEIGHTS
+    who, be, it_answers, loser, losing = _index(contest), "is", "it answers", "FFN", weights
     if found.smaller == "a":
         small, large = large, small
-        who, be, it_answers, loser, group = "the weights", "are", "they answer", "index", contest.rival
+        who, be, it_answers, loser, losing = "the weights", "are", "they answer", "index", index
     if found.changes:  # the sentence has not named the winner yet
         it_answers = f"{who} {it_answers.split()[1]}"
     at_last = f"at {count_text(last)} facts " if len(found.sizes) > 1 else ""
@@ -118,10 +123,7 @@ def _smaller(contest: Contest, weights: Curve, index: Curve, found: Crossover) -
         proof = (
             f"{at_last}{it_answers} {GOAL} with {small}, where the smallest {loser} tried that does so needs {large}"
         )
-        loser_arm = _at(weights if group is Group.WEIGHTS else index, last)
-        tried = arms_at(contest.rows, num_facts=last, phrasing="identical", group=group, twin=contest.twin)
-        if not any(arm.storage_bytes < loser_arm.storage_bytes for arm in tried):
-            proof += " at most, for no smaller one was tried"
+        proof += " at most, for no smaller one was tried" if _at(losing, last).is_smallest_tried else ""
     if found.changes:
         times = f"changes {len(found.changes)} times,"
         if len(found.changes) == 1:
@@ -230,6 +232,6 @@ def _reworded_bytes(weights: Curve, index: Curve) -> str:
     last = found.sizes[-1]
     crossing = f"the two cross {_places(found)} facts" if found.changes else "no crossover in range"
     return (
-        f"{goal}, the index needs {_size(_at(index, last))} and the weights {_size(_at(weights, last))} "
+        f"{goal}, the index needs {_needs(_at(index, last))} and the weights {_needs(_at(weights, last))} "
         f"at {count_text(last)} facts; {crossing}."
     )

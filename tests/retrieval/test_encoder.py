@@ -76,7 +76,16 @@ def test_a_text_alone_is_the_text_in_a_batch(precision: str, tolerance: float, r
 
 def test_no_texts(float32: Encoder) -> None:
     assert float32.encode([]).shape == (0, 384)
-    assert float32.dim == 384
+    assert float32.dim == float32.encode(["some"]).shape[1] == 384
+
+
+def test_texts_that_are_longer_than_the_model_reads_are_counted(float32: Encoder, word_model: Path) -> None:
+    texts = ["deep " * 254, "deep " * 255, "", "deep " * 400]  # 256 with its two marks
+    assert float32.num_cut(texts) == 2
+    with_end, without = float32.encode(["deep " * 255 + "cellar", "deep " * 255 + "treasure"])
+    np.testing.assert_array_equal(with_end, without)
+    assert Encoder(EncoderConfig(model=str(word_model))).num_cut(texts) == 0
+    assert Encoder(EncoderConfig(model="hashed-trigrams")).num_cut(texts) == 0
 
 
 def test_bytes_and_hash_are_those_of_the_files_that_are_read(

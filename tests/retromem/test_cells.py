@@ -229,3 +229,13 @@ def test_long_cells_weigh_more() -> None:
     weights = [cell.weight for arms in (untrained, trained, search) for cell in cells_of(arms)]
     assert weights[0] == weights[1]
     assert weights[3] > weights[2]
+
+
+def test_ffns_are_sized_for_the_dimensions_of_the_encoder() -> None:
+    block = ArmsConfig(
+        memories=(FFNMemoryConfig(ffn=DenseConfig()),), num_params=(50_000,), num_facts=(64,), seeds=(0,)
+    )
+    texts = experiment(block, knowledge=TextConfig(source="cities"))
+    for dim in (48, 384):
+        (cell,) = plan(texts, encoder_hash="an-encoder", text_dim=dim)
+        assert 50_000 - 2 * dim < cell.memory.ffn.num_params(dim, dim) <= 50_000

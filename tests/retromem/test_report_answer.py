@@ -62,8 +62,8 @@ def test_a_crossing() -> None:
         "that does so needs 61 kB at most, for no smaller one was tried."
     )
     assert said[2] == (
-        "To answer 95 % in new words, the index needs 61 kB and the weights 52 kB at 4,000 facts; no crossover in "
-        "range."
+        "To answer 95 % in new words, the index needs at most 61 kB and the weights at most 52 kB at 4,000 facts; no "
+        "crossover in range."
     )
 
 
@@ -155,8 +155,8 @@ def test_the_twin_decides_and_the_real_values_stand_beside() -> None:
     both = rows + rows_of("ffn-gelu-64", real) + rows_of("faiss-q-LSH", INDEX)
     assert answer(both) == answer(rows)
     assert answer_on_real_values(both) == (
-        "36 kB (index) and 20 kB (weights) for 99 % as written at 4,000 facts; the best in new words answer "
-        "93 % and 97 %."
+        "at most 36 kB (index) and at most 20 kB (weights) for 99 % as written at 4,000 facts; the best in new words "
+        "answer 93 % and 97 %."
     )
 
 

@@ -53,7 +53,21 @@ def test_only_arms_of_the_group_twin_and_phrasing_count() -> None:
     smallest = weights_curve(rows)[10]
     assert smallest is not None and smallest.memory == "ffn-a"
     texts = min_bytes(rows, tau=0.99, phrasing="identical", group=Group.TEXT_INDEX, twin=False)
-    assert texts == {10: Arm(memory="faiss-s-Flat", storage_bytes=5.0, accuracy=1.0)}
+    assert texts == {10: Arm(memory="faiss-s-Flat", storage_bytes=5.0, accuracy=1.0, is_smallest_tried=True)}
+
+
+def test_what_answers_is_a_bound_unless_something_smaller_was_tried() -> None:
+    rows = [
+        row("ffn-a", 10, 1.0, 100),
+        row("ffn-b", 10, 0.5, 60),
+        row("ffn-c", 10, 1.0, 300),
+        row("ffn-a", 5, 1.0, 100),
+    ]
+    curve = weights_curve(rows)
+    assert {size: (arm.storage_bytes, arm.is_smallest_tried) for size, arm in curve.items() if arm} == {
+        5: (100, True),
+        10: (100, False),
+    }
 
 
 def curve_of(sizes: dict[int, int | None]) -> Curve:

@@ -16,13 +16,10 @@ from retromem.report.numerals import count_text, percent_text, seconds_text
 from retromem.report.panel_page import PanelPage
 from retromem.report.table_text import Cell, Table
 
-QUANTITIES = (
-    EXPECTED_BYTES := "bytes, expected",
-    BYTES := "bytes, measured",
-    EXPECTED_RECALL := "recall, expected",
-    RECALL := "recall, measured",
-    SECONDS := "seconds of planning",
-)
+EXPECTED_BYTES, BYTES = "bytes, expected", "bytes, measured"
+EXPECTED_RECALL, RECALL = "recall, expected", "recall, measured"
+SECONDS = "seconds of planning"
+QUANTITIES = (EXPECTED_BYTES, BYTES, EXPECTED_RECALL, RECALL, SECONDS)
 REFUSED = "refused"
 ARROW = " -> "
 """between what is asked for and the index that was chosen, in the name of a series"""
@@ -100,7 +97,7 @@ class PlanAccuracyConfig(PanelConfig):
                 "Bytes of an index and of its labels follow from formulas. Recall@1 against exact search is measured "
                 "on nested samples of the store, by questions whose facts are in all of them, and carried on to its "
                 "full size: logit(misses) = level + slope log2(N), the slope weighed against that of other sets. Then "
-                "the chosen index is built over all facts, and asked 6,000 other questions.",
+                "the chosen index is built over all facts, and asked 6,000 questions that another seed draws.",
                 "Recall is that of the index against exact search, not of the facts: what the encoder cannot tell "
                 "apart is no index's fault.",
             ],
