@@ -222,7 +222,8 @@ class Memory(Protocol):
 
     side: ClassVar[Side]
     calibration: bytes
-    """(T, eps) as the measure fitted them on the calibrate cues; saved and charged with the memory; empty before"""
+    """(T, eps) as the measure fitted them, for questions as written and for others; saved and charged with the memory;
+    empty before"""
 
     @property
     def name(self) -> str: ...

@@ -17,7 +17,7 @@ from numpy import ndarray
 from retromem.measure import bits
 from retromem.measure.bits import Calibration, CalibrationFit
 from retromem.memories.ranking import blocks
-from retromem.seam import Asked, Memory, Recall, ValueTable
+from retromem.seam import Asked, Memory, Phrasing, Recall, ValueTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,42 @@ def _scored_blocks(
 
 
 def fit_calibration(memory: Memory, asked: Asked, values: ValueTable, *, num_facts: int) -> Calibration:
-    """(T, eps) from the calibrate questions; the memory is asked twice, so that no (Q, V) array is kept."""
+    """(T, eps) of these questions; the memory is asked twice, so that no (Q, V) array is kept."""
     fitted = CalibrationFit(num_facts=num_facts)
     for _ in range(fitted.num_passes):
         for rows, recall, true_B in _scored_blocks(memory, asked, values):
             fitted.add(recall.scored_QC.astype(np.float64), true_B, asked.prior_Q[rows])
         fitted.end_pass()
     return fitted.result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrations:
+    """(T, eps) for each of the two situations that a memory is asked in."""
+
+    as_written: Calibration
+    """fitted on written cues of stored facts"""
+    otherwise: Calibration
+    """fitted on the calibrate wordings; for every phrasing that was not written"""
+
+    def of(self, phrasing: Phrasing) -> Calibration:
+        return self.as_written if phrasing == "identical" else self.otherwise
+
+    def to_bytes(self) -> bytes:
+        """Four float16, charged with the memory."""
+        return self.as_written.to_bytes() + self.otherwise.to_bytes()
+
+
+def fit_calibrations(
+    memory: Memory, written: Asked, otherwise: Asked | None, values: ValueTable, *, num_facts: int
+) -> Calibrations:
+    """Both pairs of (T, eps). Where nothing else was ever asked (None), questions as written stand for both."""
+    as_written = fit_calibration(memory, written, values, num_facts=num_facts)
+    if otherwise is None:
+        return Calibrations(as_written=as_written, otherwise=as_written)
+    return Calibrations(
+        as_written=as_written, otherwise=fit_calibration(memory, otherwise, values, num_facts=num_facts)
+    )
 
 
 def answers(memory: Memory, asked: Asked, values: ValueTable, calibration: Calibration) -> Answers:

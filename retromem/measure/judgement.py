@@ -9,7 +9,14 @@ import numpy as np
 
 from retromem.experiment import MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.measure.answers import Answers, accuracy, answers, bits_recalled, fit_calibration
+from retromem.measure.answers import (
+    Answers,
+    accuracy,
+    answers,
+    bits_recalled,
+    fit_calibration,
+    fit_calibrations,
+)
 from retromem.measure.bits import bits_ce
 from retromem.measure.latency import EncoderCost, Latency, measure_latency
 from retromem.measure.robustness import flip90, sigma90, with_key_noise
@@ -79,9 +86,12 @@ def judge(
             costs.append(memory.teach(taught.facts(statements=True)))
     facts = knowledge.facts(statements=config.reads_statements)
     costs.append(memory.write(facts))
-    calibrate = _shuffled(facts.calibration, setting)
+    written = _shuffled(knowledge.ask("identical", num=knowledge.max_calibration), setting)
+    calibrate: Asked | None = _shuffled(facts.calibration, setting)
     if getattr(config, "exact_keys_only", False):
-        calibrate, only = knowledge.ask("identical", num=knowledge.max_calibration), "identical"
+        calibrate, only = None, "identical"
+    if knowledge.phrasings() == ("identical",):
+        calibrate = None
     asked = {
         phrasing: _shuffled(knowledge.ask(phrasing, num=measures.most(phrasing)), setting)
         for phrasing in knowledge.phrasings()
@@ -89,10 +99,10 @@ def judge(
     }
     identical = knowledge.ask("identical", num=measures.max_disturbed)
     if isinstance(memory, Oracle) and memory.is_told:
-        for questions in (calibrate, identical, *asked.values()):
+        for questions in filter(None, (written, calibrate, identical, *asked.values())):
             memory.reveal(dict(zip(questions.queries.texts or (), questions.fact_ids_Q.tolist(), strict=True)))
-    calibration = fit_calibration(memory, calibrate, knowledge.values, num_facts=knowledge.num_facts)
-    memory.calibration = calibration.to_bytes()
+    calibrations = fit_calibrations(memory, written, calibrate, knowledge.values, num_facts=knowledge.num_facts)
+    memory.calibration = calibrations.to_bytes()
     footprint = memory.footprint()
     latency = None if quick else measure_latency(memory, identical.queries, encoder)
     demand_bits = knowledge.demand_bits()
@@ -111,8 +121,6 @@ def judge(
         halves=setting.halves,
         demand_bits=demand_bits,
         precision=getattr(config, "precision", None),
-        temperature=calibration.temperature,
-        epsilon=calibration.epsilon,
         device=getattr(memory, "trained_on", "cpu"),
         **_ledger(footprint, encoder),
         **_costs(costs, encoder),
@@ -122,9 +130,11 @@ def judge(
     for phrasing, questions in asked.items():
         if not len(questions):
             continue
+        calibration = calibrations.of(phrasing)
         answered = answers(memory, questions, knowledge.values, calibration)
         goal = tau or TAU.get(phrasing, TAU["identical"])
         row = _with_bits(base, phrasing, answered, knowledge, tau=goal)
+        row = replace(row, temperature=calibration.temperature, epsilon=calibration.epsilon)
         if phrasing == "identical" and measures.robustness and not quick and not setting.shuffled:
             row = _with_robustness(row, memory, identical, seed=setting.seed)
         if phrasing == "identical" and (use := slot_use(memory, questions.queries)) is not None:
