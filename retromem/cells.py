@@ -13,13 +13,13 @@ from typing import Any
 
 from models.any_ffn import AnyFFNConfig, sized
 from retrieval.errors import UserError
-from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig
+from retromem.experiment import ArmsConfig, ExperimentConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
+from retromem.measure.judgement import VERSION
+from retromem.measure.settings import CapacitySearch, MeasureConfig
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
-
-SCHEMA_VERSION = 3
-"""raised by hand when the same config gives other numbers"""
+from retromem.seam import Role
 
 MOST_PARAMS = 10**9
 """of an FFN, as float32 with gradients and Adam's two moments"""
@@ -42,7 +42,7 @@ class Cell:
     seed: int
     twin: bool
     raw_keys: bool
-    role: str
+    role: Role
     halves: bool
     shuffled: bool
     measures: MeasureConfig
@@ -52,7 +52,7 @@ class Cell:
         fields = asdict(self)
         del fields["knowledge"]  # its hash stands for it
         fields["max_calibration"] = getattr(self.knowledge, "max_calibration", None)
-        return {"schema_version": SCHEMA_VERSION, **fields}
+        return {"measure_version": VERSION, "memory_version": self.memory.version, **fields}
 
     @property
     def folder_name(self) -> str:
@@ -135,7 +135,7 @@ def _refuse_other_sets(arms: ArmsConfig, whole: KnowledgeSet, *, path: str) -> N
             f"{', '.join(asked)} ones"
         )
     for number, memory in enumerate(arms.memories):
-        if memory.reads_statements and whole.text is None:
+        if memory.stores == "statements" and whole.text is None:
             raise UserError(f"{path}.memories.{number}: {memory.name} reads statements, and {whole.name} has no text")
 
 

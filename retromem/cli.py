@@ -6,7 +6,8 @@
     python -m retromem reproduce [--tier full] [--only WORDS] [--limit-small FOLDER]
     python -m retromem bench | doctor
 
-A user's mistake is one line on stderr and exit status 2; Ctrl-C is 130; every other exception keeps its traceback.
+A user's mistake is one line on stderr and exit status 2, a failed cell or claim is 1, Ctrl-C 130; every other exception
+keeps its traceback.
 """
 
 import errno
@@ -242,7 +243,7 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
     for dotted, value in [*_settings(chosen.set), *overrides]:
         apply_override(content, dotted, value)
     config = build(ExperimentConfig, content, source=str(path))
-    name = chosen.name or (_stem(chosen.facts) if chosen.facts else path.stem)
+    name = chosen.name or (_stem(chosen.facts) if chosen.facts else _name_of(path))
     if not name.isprintable() or not re.fullmatch(r"[^./\\][^/\\]{0,99}", name):
         raise UserError(f"--name {name!r}: is no good name of a folder; use letters, digits, - and _, 100 at most")
 
@@ -250,7 +251,20 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
 
     # Progress goes to stdout, so that a mistake stays one line on stderr.
     say = partial(print, flush=True)
-    run_experiment(config, name=name, command=command, say=say, force=chosen.force, num_workers=chosen.workers)
+    finished = run_experiment(
+        config, name=name, command=command, say=say, force=chosen.force, num_workers=chosen.workers
+    )
+    if finished.num_failed:
+        sys.exit(1)
+
+
+def _name_of(config: Path) -> str:
+    """Of the run: the config's, or that of the run that has kept it."""
+    from retromem.configuration import RESOLVED
+    from retromem.report_run import PLAN
+
+    kept = config.name == RESOLVED and (config.parent / PLAN).is_file()
+    return config.resolve().parent.name if kept else config.stem
 
 
 def _reproduce(chosen: Any, command: str) -> None:

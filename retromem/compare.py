@@ -16,12 +16,12 @@ from pathlib import Path
 
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder_config import EncoderConfig
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import MeasureConfig
 from retromem.rows import Row
 from retromem.seam import MemoryConfig
 
@@ -77,7 +77,7 @@ def _encoded(
     names = spare_city_names()
     cache, encoder = EmbeddingCache(folder), Encoder(config)
     collector = TextCollector(names, encoder.prompts)
-    statements = any(memory.reads_statements for memory in memories)
+    statements = any(memory.stores == "statements" for memory in memories)
     for prefix, seed in prefixes:
         collect_texts(prefix.with_keys(collector), measures, statements=statements, halves=halves, seed=seed)
     cache.encode_missing(encoder, collector.texts)

@@ -4,11 +4,12 @@ The dataclasses stand beside their owners and say it all: names, types, units, d
 dotted overrides (`studies.cities.seeds=[0]`) overlay the file.
 """
 
+import json
 import math
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -57,6 +58,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 _UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date or a number that cannot be
+
+
+RESOLVED = "config.yaml"
+"""what a run keeps of its settings"""
+
+
+def resolved_text(config: Any, name: str) -> str:
+    """Every setting of a config dataclass as YAML, which `build` reads back as the same."""
+    content = json.loads(json.dumps(asdict(config)))  # tuples as lists
+    head = f"# Every setting of the run {name}, as resolved; `make report CONFIG=runs/{name}/{RESOLVED}` redoes it.\n"
+    return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
 def apply_override(config: dict[str, Any], dotted: str, text: str) -> None:

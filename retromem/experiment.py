@@ -10,59 +10,10 @@ from typing import Literal
 
 from retrieval.encoder_config import EncoderConfig
 from retromem.knowledge.sources import KnowledgeConfig
+from retromem.measure.settings import CapacitySearch, MeasureConfig
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.panels.any_panel import AnyPanelConfig
-from retromem.seam import Phrasing
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureConfig:
-    """How much is asked, and which accuracies count."""
-
-    max_asked: int | None = None
-    """written questions asked, at most; all where empty"""
-    max_reworded: int = 1000
-    """questions asked in each other phrasing, at most"""
-    robustness: bool = True
-    """measure key noise, weight noise (sigma90) and bit flips (flip90) too"""
-    max_disturbed: int = 256
-    """questions asked of each disturbed copy"""
-
-    cross_fit: bool = False
-    """on real values, take off what the same memory answers for facts it was never written: `bits_stored`, five more
-    writings a cell"""
-
-    def __post_init__(self) -> None:
-        if self.max_disturbed < 1 or self.max_reworded < 1 or (self.max_asked is not None and self.max_asked < 1):
-            raise ValueError("max_asked, max_reworded and max_disturbed must be 1 or more")
-
-    def most(self, phrasing: Phrasing) -> int | None:
-        """Questions asked in this phrasing, at most."""
-        return self.max_asked if phrasing == "identical" else self.max_reworded
-
-
-@dataclass(frozen=True, kw_only=True)
-class CapacitySearch:
-    """Bisection for the largest N that a memory of this size answers, over nested prefixes."""
-
-    accuracy: float = 0.99
-    """that must be reached, on the final weights"""
-    phrasing: Literal["identical", "heldout"] = "identical"
-    """of the questions"""
-    low: int = 16
-    """facts, where the search starts"""
-    high: int = 4096
-    """facts, where it ends: beyond it a capacity is a lower bound only"""
-    resolution: float = 0.02
-    """relative width of the last interval"""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.low <= self.high:
-            raise ValueError("low must be 1 or more, and high no less")
-        if not 0 < self.accuracy <= 1:
-            raise ValueError(f"accuracy must be more than 0 and at most 1, not {self.accuracy:g}")
-        if not 0 < self.resolution < math.inf:
-            raise ValueError(f"resolution must be more than 0, not {self.resolution:g}")
+from retromem.seam import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +32,7 @@ class ArmsConfig:
     """false: the real values; true: values permuted among the subjects of each relation"""
     keys: Literal["centred", "raw"] = "centred"
     """raw: embeddings as the encoder gives them, the offset of the wording left in"""
-    role: Literal["arm", "control", "floor"] = "arm"
+    role: Role = "arm"
     """what the report makes of them"""
     halves: bool = False
     """judge on half of the facts; memories that can be taught are taught on the other half"""

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import subprocess
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,6 +34,36 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def commit() -> str:
+    """The commit that this code is of, with `changed` where files differ from it; empty outside of a checkout."""
+    home = Path(__file__).resolve().parent.parent
+    if not (home / ".git").exists():
+        return ""
+    try:
+        head = _git(home, "rev-parse", "--short=10", "HEAD")
+        changed = _git(home, "status", "--porcelain", "--", "models", "retrieval", "retromem")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f"{head}, changed" if changed else head
+
+
+def _git(home: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(home), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def made_by() -> dict[str, str]:
+    """What each result tells of its own making: it may outlive the code, and the machine, of the page that shows it."""
+    return {
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": "; ".join(f"{key} {value}" for key, value in describe_machine().items()),
+        "versions": ", ".join(f"{package} {version}" for package, version in versions().items()),
+    }
 
 
 def _cpu_name() -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from retrieval.encoder_files import sha256_of
 from retrieval.errors import UserError
-from retromem.cells import SCHEMA_VERSION, readable_hash
+from retromem.cells import readable_hash
+from retromem.measure.judgement import VERSION
 from retromem.panels.any_panel import AnyPanelConfig
 from retromem.panels.panel_config import Encoded
 from retromem.points import Point
@@ -30,7 +31,13 @@ class PanelCell:
         del config["seeds"]
         for field, paths in self.panel.files_read().items():
             config[field] = _content_of(paths)
-        return {"schema_version": SCHEMA_VERSION, "panel": config, "seed": self.seed, "encoder": self.encoder_hash}
+        return {
+            "measure_version": VERSION,
+            "panel_version": self.panel.version,
+            "panel": config,
+            "seed": self.seed,
+            "encoder": self.encoder_hash,
+        }
 
     @property
     def folder_name(self) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from retromem.points import Point, point_from_json
 from retromem.report.page import write_report
 from retromem.report.panel_page import Panel
 from retromem.report.run_facts import RunFacts
-from retromem.rows import TAU, CapacityRow, Row, row_from_json
+from retromem.rows import TAU, CapacityRow, LawBroken, Row, row_from_json
 from retromem.run_cell import ERROR, read_result
 
 PLAN = "plan.json"
@@ -29,6 +29,19 @@ class RunResults:
     points: list[tuple[str, Point]] = field(default_factory=list)
     """(cell, point)"""
     problems: list[tuple[str, str, str]] = field(default_factory=list)
+    made_by: dict[str, set[str]] = field(default_factory=dict)
+    """versions, commits, machines and days of the results"""
+
+    def add(self, cell: str, result: Mapping[str, Any]) -> None:
+        """All of one result, or, where it is not as this version writes them, nothing."""
+        rows = [row_from_json(row) for row in result["rows"]]
+        points = [(cell, point_from_json(point)) for point in result.get("points", [])]
+        capacity = result["capacity"] and CapacityRow(**result["capacity"])
+        for key, value in result["made_by"].items():
+            self.made_by.setdefault(key, set()).add(value)
+        self.rows.extend(rows)
+        self.points.extend(points)
+        self.capacities.extend([capacity] if capacity else [])
 
 
 def read_plan(run: Path) -> dict[str, Any]:
@@ -59,10 +72,11 @@ def read_results(run: Path, cells: Sequence[str]) -> RunResults:
         elif result["status"] == "refused":
             results.problems.append((cell, "refused", result["reason"]))
         else:
-            results.rows.extend(row_from_json(row) for row in result["rows"])
-            results.points.extend((cell, point_from_json(point)) for point in result.get("points", []))
-            if result["capacity"]:
-                results.capacities.append(CapacityRow(**result["capacity"]))
+            try:
+                results.add(cell, result)
+            except (KeyError, TypeError, LawBroken) as error:
+                reason = f"its result is of another version, or was changed ({error}); run it again"
+                results.problems.append((cell, "not read", reason))
     return results
 
 
@@ -92,11 +106,15 @@ def report_run(run: Path, folder: Path) -> Path:
     """Write the report of a run folder from its results alone."""
     record = read_plan(run)
     results = read_results(run, record["cells"])
-    rows, capacities, problems = results.rows, results.capacities, results.problems
+    # What a set is called is no part of a cell's identity: it is called as the plan calls it.
+    names = record["knowledge_names"]
+    rows = [replace(row, knowledge_name=names[row.study]) for row in results.rows]
+    capacities, problems = results.capacities, results.problems
     panels = _panels(record, results)
     if not rows and not panels:
         first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
         raise UserError(f"{run}: no cell has a result{first}")
+    method = {**record["method"], **_made_by(results), **_budgets(rows)}
     write_report(
         rows,
         folder,
@@ -109,7 +127,7 @@ def report_run(run: Path, folder: Path) -> Path:
             problems=problems,
             notes=[*record["notes"], *_warnings(rows)],
             dropped=record["dropped"],
-            method={name: text for name, text in {**record["method"], **_budgets(rows)}.items() if text},
+            method={name: text for name, text in method.items() if text},
             limits=_limits(rows),
         ),
     )
@@ -123,6 +141,11 @@ def _capacities_read_off(rows: Sequence[Row], searched: Sequence[CapacityRow]) -
         *read_off(others, tau=TAU["identical"], phrasing="identical"),
         *read_off(others, tau=TAU["heldout"], phrasing="heldout"),
     ]
+
+
+def _made_by(results: RunResults) -> dict[str, str]:
+    """Of the results themselves, which may be of several days."""
+    return {key: " and ".join(sorted(values)) for key, values in results.made_by.items()}
 
 
 def _budgets(rows: Sequence[Row]) -> dict[str, str]:

@@ -8,36 +8,57 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
+
+from retromem.seam import Phrasing, Role, Side, Stores
 
 TAU = {"identical": 0.99, "heldout": 0.95}
 """accuracy at which a memory counts as answering, by phrasing"""
 
 
+SLACK_BITS = 40
+"""over what a law allows: chance beats it once in 2^40 rows"""
+
+
+class LawBroken(Exception):
+    """A measurement that cannot be: something that answers is in no ledger, or an estimator is wrong."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Units are in the names; bits are base 2, bytes are 8 bits. Empty (None) = not defined or not known, never 0."""
+    """Units are in the names; bits are base 2, bytes are 8 bits. Empty (None) = not defined or not known, never 0.
+
+    A row that breaks a law of the currency cannot be made.
+
+    Raises:
+        LawBroken: more bits than the demand, or than its storage bytes can hold on labels that nobody can guess; a
+            share outside of 0 to 1; a null that recalls; a side, role, phrasing or kind of store that there is none of.
+    """
 
     study: str
     """name of the comparison inside an experiment; all its rows carry one `knowledge` hash"""
-    side: str
-    """parametric | retrieval | paired | floor"""
+    side: Side
     memory: str
     """readable name with the kind in lower case or the factory string in it: ffn-relu-32, faiss-q-Flat"""
-    role: str
-    """arm: takes part in the comparison; control: a null or an ablation; floor: a bound or a baseline"""
+    role: Role
     family: str
     """memories that differ only in their dial share one: ffn-relu, faiss-q, faiss-s, paired, floor"""
+    stores: Stores
+    """what it was made from, as the memory says"""
     knowledge: str
     """content hash of the whole set; the twin keeps it and says twin = true"""
     knowledge_name: str
     twin: bool
     """values permuted among the subjects of each relation"""
+    uniform: bool = False
+    """values were drawn uniformly"""
+    shuffled: bool = False
+    """a null: answers were dealt anew before they were scored"""
     num_facts: int
     """first N of the set's one shuffle"""
     seed: int
-    phrasing: str
-    """identical | seen | heldout | alias; empty where a floor answers nothing"""
+    phrasing: Phrasing | Literal[""]
+    """empty where a floor answers nothing"""
     halves: bool = False
     """judged on half of the facts (whose demand this is); memories that can be taught were taught on the other half"""
     num_asked: int | None = None
@@ -98,6 +119,44 @@ class Row:
     """KL divergence of their use from uniform (identical rows); log2 of their number where one does it all"""
     device: str | None = None
 
+    def __post_init__(self) -> None:
+        for name, allowed in _LITERALS.items():
+            if getattr(self, name) not in allowed:
+                raise LawBroken(f"{self._where}: {name} is {getattr(self, name)!r}, none of {', '.join(allowed)}")
+        for name in ("accuracy", "chunk_at_1", "accuracy_noise_10", "slots_used"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise LawBroken(f"{self._where}: {name} is {share:g}, and a share is 0 to 1")
+        for name in ("bits_ce", "bits_argmax", "bits_at_tau"):
+            bits, demand = getattr(self, name), self.demand_bits
+            if bits is not None and (demand is None or not 0 <= bits <= demand * (1 + 1e-9)):
+                raise LawBroken(f"{self._where}: {name} is {bits:,.0f}, and the demand is {demand} bits")
+        if self.bits_ce is None or not self.num_asked:
+            return
+        # Of those asked alone: the estimate for all N would be N / n times less sure.
+        bits = self.bits_ce * min(1.0, self.num_asked / self.num_facts)
+        if self.shuffled and bits > SLACK_BITS:
+            raise LawBroken(f"{self._where}: {bits:,.0f} bits of answers that were shuffled, where none can be known")
+        size = self.storage_bytes
+        if (self.uniform or self.twin) and size is not None and bits > 8 * size + SLACK_BITS:
+            raise LawBroken(
+                f"{self._where}: {bits:,.0f} bits from {size:,} storage bytes, more than 8 a byte: what answers must "
+                "be in the footprint"
+            )
+
+    @property
+    def _where(self) -> str:
+        return f"{self.study}, {self.memory}, {self.num_facts:,} facts, {self.phrasing}"
+
+
+_LITERALS: dict[str, tuple[str, ...]] = {
+    "side": get_args(Side),
+    "role": get_args(Role),
+    "stores": get_args(Stores),
+    "phrasing": (*get_args(Phrasing), ""),
+}
+"""columns of a fixed vocabulary"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityRow:
@@ -106,7 +165,7 @@ class CapacityRow:
     study: str
     memory: str
     twin: bool
-    phrasing: str
+    phrasing: Phrasing
     tau: float
     """accuracy that had to be reached"""
     seed: int

@@ -23,7 +23,6 @@ from retrieval.errors import Refused
 from retrieval.tokens import Tokens
 from retromem.cells import Cell
 from retromem.compare import collect_texts
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
@@ -31,9 +30,10 @@ from retromem.knowledge.text_keys import NO_PROMPTS, CachedTextKeys, TextCollect
 from retromem.measure.capacity import search_capacity
 from retromem.measure.judgement import Setting, floor_lines, judge
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import MeasureConfig
 from retromem.panel_cells import PanelCell
 from retromem.points import Point
-from retromem.rows import CapacityRow, Row
+from retromem.rows import CapacityRow, LawBroken, Row
 
 AnyCell = Cell | PanelCell
 RESULT, ERROR, RUNNING = "result.json", "error.txt", "running.json"
@@ -49,6 +49,8 @@ class Workplace:
     prompts: Prompts = NO_PROMPTS
     encoder_config: EncoderConfig = field(default_factory=EncoderConfig)
     """for panels that read tokens"""
+    made_by: Mapping[str, str] = field(default_factory=dict)
+    """versions, commit, machine and day, noted in every result"""
 
 
 @lru_cache(maxsize=1)
@@ -110,13 +112,13 @@ def _collect_of_memories(cells: Sequence[Cell], collector: TextCollector) -> Non
             cell.seed,
             cell.num_facts,
             cell.halves,
-            cell.memory.reads_statements,
+            cell.memory.stores,
         )
         if signature in seen:
             continue
         seen.add(signature)
         knowledge = cell_knowledge(cell).prefix(cell.num_facts).with_keys(collector)
-        reads = cell.memory.reads_statements
+        reads = cell.memory.stores == "statements"
         collect_texts(knowledge, cell.measures, statements=reads, halves=cell.halves, seed=cell.seed)
 
 
@@ -220,6 +222,7 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
     write_text(folder / RUNNING, json.dumps({"pid": os.getpid()}))
     start = time.perf_counter()
     record: dict[str, Any] = {"identity": cell.identity(), "rows": [], "capacity": None, "status": "done", "reason": ""}
+    record["made_by"] = dict(workplace.made_by)
     try:
         if isinstance(cell, PanelCell):
             record["points"] = [asdict(point) for point in measure_panel(cell, workplace)]
@@ -230,8 +233,9 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
     except Refused as refusal:
         record |= {"status": "refused", "reason": str(refusal)}
     except Exception as error:
-        # A training that failed is a setting to change, and one line says which.
-        told = f"{error}\n" if isinstance(error, TrainingDiverged | TrainingCutShort) else traceback.format_exc()
+        # A training that failed is a setting to change, a broken law a memory to mend, and one line says which.
+        one_line = isinstance(error, TrainingDiverged | TrainingCutShort | LawBroken)
+        told = f"{error}\n" if one_line else traceback.format_exc()
         write_text(folder / ERROR, told)
         (folder / RUNNING).unlink(missing_ok=True)
         return "failed"

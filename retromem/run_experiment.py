@@ -1,5 +1,6 @@
 """A whole experiment: plan, encode what is missing, run the cells that are not done, report.
 
+runs/<name>/config.yaml                    every setting as it was resolved: the run can be redone from it
 runs/<name>/plan.json                      what the run consists of, and what a report must say of it
 runs/<name>/cells/<readable>-<hash>/       one folder a cell: result.json, or error.txt
 reports/<name>/                            index.html, report.md, results.csv, capacity.csv, figures/
@@ -10,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,28 @@ from retrieval.errors import UserError
 from retrieval.folder_lock import locked
 from retrieval.vector_index import IndexSpec
 from retromem.cells import key_dim, plan
+from retromem.configuration import RESOLVED, resolved_text
 from retromem.experiment import ExperimentConfig
 from retromem.knowledge.sources import build_knowledge
 from retromem.knowledge.text_keys import NO_PROMPTS
 from retromem.measure.latency import EncoderCost
-from retromem.method import describe_machine, num_cores, versions
+from retromem.method import made_by, num_cores
 from retromem.panel_cells import PanelCell, plan_panels
-from retromem.report_run import PLAN, report_run
-from retromem.run_cell import AnyCell, Workplace, forget_cell, read_result, texts_of
+from retromem.report_run import PLAN, read_results, report_run
+from retromem.run_cell import ERROR, AnyCell, Workplace, forget_cell, read_result, texts_of
 from retromem.run_cells import run_cells
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """What an experiment has left."""
+
+    report: Path
+    """folder of the report"""
+    num_failed: int
+    """cells that ended in an error; refused ones, which cannot be, are none of them"""
 
 
 def run_experiment(
@@ -44,8 +56,8 @@ def run_experiment(
     cache: Path = Path(".cache/embeddings"),
     force: bool = False,
     num_workers: int | None = None,
-) -> Path:
-    """Run what is not done yet, write the report, return its folder. UserError before anything is written."""
+) -> FinishedRun:
+    """Run what is not done yet and write the report. UserError before anything is written."""
     start = time.perf_counter()
     num_workers = num_workers or num_cores()
     text_dim = _text_dim(config)
@@ -64,8 +76,12 @@ def run_experiment(
     with locked(run, seconds=1.0):
         _run(config, cells, todo, name, command, run, cache, say, force=force, num_workers=num_workers)
         folder = report_run(run, reports / name)
-    say(f"{len(todo)} of {len(cells)} cells run in {time.perf_counter() - start:.0f} s; read {folder / 'index.html'}")
-    return folder
+    problems = read_results(run, [cell.folder_name for cell in cells]).problems
+    num_failed = sum(kind != "refused" for _, kind, _ in problems)
+    failed = f"; {num_failed} FAILED, see {run / 'cells'}/*/{ERROR}" if num_failed else ""
+    took = f"{time.perf_counter() - start:.0f} s"
+    say(f"{len(todo)} of {len(cells)} cells run in {took}; read {folder / 'index.html'}{failed}")
+    return FinishedRun(report=folder, num_failed=num_failed)
 
 
 def _reads_text(config: ExperimentConfig) -> bool:
@@ -122,12 +138,13 @@ def _run(
         encoder=encoder,
         prompts=prompts,
         encoder_config=config.encoder,
+        made_by=made_by(),
     )
     record = _plan_record(config, name, command, cells, encoder_text=_describe_encoder(config, cells))
     if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
-        # Nothing was run: the report keeps the day and the command of the measurement.
-        old = json.loads((run / PLAN).read_text())["method"]
-        record["method"] |= {key: old[key] for key in ("date", "command", "machine", "versions")}
+        # Nothing was run: the report keeps the command of the measurement.
+        record["method"]["command"] = json.loads((run / PLAN).read_text())["method"]["command"]
+    write_text(run / RESOLVED, resolved_text(config, name))
     write_text(run / PLAN, json.dumps(record, indent=1) + "\n")
     if todo:
         run_cells(todo, workplace, num_workers=num_workers, progress=_Progress(len(todo), say))
@@ -247,6 +264,7 @@ def _plan_record(
         "question": config.question,
         "notes": list(dict.fromkeys(notes)),
         "dropped": dict(dropped),
+        "knowledge_names": {study: knowledge.name for study, knowledge in sets.items()},
         "cells": [cell.folder_name for cell in cells],
         "method": {
             "command": command,
@@ -256,9 +274,6 @@ def _plan_record(
             ),
             "encoder": encoder_text,
             "seeds": ", ".join(map(str, sorted({cell.seed for cell in cells}))),
-            "machine": "; ".join(f"{key} {value}" for key, value in describe_machine().items()),
-            "versions": ", ".join(f"{package} {version}" for package, version in versions().items()),
-            "date": time.strftime("%Y-%m-%d"),
         },
         "measures": asdict(config.measures),
         "panels": {

@@ -20,6 +20,11 @@ from numpy import ndarray
 
 Phrasing = Literal["identical", "calibrate", "seen", "heldout", "alias"]
 Side = Literal["parametric", "retrieval", "paired", "floor"]
+Role = Literal["arm", "control", "floor"]
+"""arm: takes part in the comparison; control: a null or an ablation; floor: a bound or a baseline"""
+Stores = Literal["questions", "statements"]
+"""what a memory is made from: the write cues, which hold no value, or texts that hold it. Only memories made from
+questions were given the same as the weights"""
 
 MAX_WORDINGS = 16  # the low four bits of a fact's id are 0: a chunk's id notes there which wording it was made from
 
@@ -253,7 +258,10 @@ class Memory(Protocol):
 
 @runtime_checkable
 class MemoryConfig(Protocol):
-    """Frozen dataclass beside its memory; its fields are part of the cell's identity."""
+    """Frozen dataclass beside its memory; its fields and its version are part of the cell's identity."""
+
+    version: ClassVar[int]
+    """raised when the same settings answer, weigh or cost something else than before"""
 
     @property
     def name(self) -> str:
@@ -266,8 +274,8 @@ class MemoryConfig(Protocol):
         ...
 
     @property
-    def reads_statements(self) -> bool:
-        """Whether `facts.statements` are needed, so that texts are encoded only when somebody reads them."""
+    def stores(self) -> Stores:
+        """Statements are encoded only when somebody stores them."""
         ...
 
     def build(self, *, seed: int) -> Memory: ...

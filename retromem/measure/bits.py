@@ -6,8 +6,8 @@
                                                     the demand minus the list of corrections to the first answers
 
 with p~(v|q) = (1 - eps) softmax(log p / T)(v) + eps prior(v) over the candidates of the question's relation. (T, eps)
-are fitted once for questions as written and once for other wordings, and charged as four float16. Bits are clipped once a row and
-never per fact: per-fact clipping credits a guesser who stores nothing with 0.25 bits a fact at M = 16.
+are fitted once for questions as written and once for other wordings, and charged as four float16. Bits are clipped once
+a row and never per fact: per-fact clipping credits a guesser who stores nothing with 0.25 bits a fact at M = 16.
 
 Where only n of N facts are asked, the log sum and the number of wrong answers are scaled by N / n.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from retromem.experiment import CapacitySearch
+from retromem.measure.settings import CapacitySearch
 from retromem.rows import CapacityRow, Row
 
 

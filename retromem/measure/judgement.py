@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.answers import (
     Answers,
@@ -20,9 +21,14 @@ from retromem.measure.answers import (
 from retromem.measure.bits import bits_ce
 from retromem.measure.latency import EncoderCost, Latency, measure_latency
 from retromem.measure.robustness import flip90, sigma90, with_key_noise
+from retromem.measure.settings import MeasureConfig
 from retromem.measure.slot_use import slot_use
-from retromem.rows import TAU, Row
-from retromem.seam import Asked, Facts, Footprint, Memory, MemoryConfig, Part, Phrasing, WriteCost
+from retromem.rows import TAU, LawBroken, Row
+from retromem.seam import Asked, Facts, Footprint, Memory, MemoryConfig, Part, Phrasing, Role, WriteCost
+
+VERSION = 4
+"""of what all measurements share (knowledge, keys, bits, costs, the search for a capacity): part of every cell's
+identity, and raised when the same settings give other rows than before"""
 
 
 @runtime_checkable
@@ -47,7 +53,7 @@ class Setting:
     """What a row says beside its measurements."""
 
     study: str
-    role: str
+    role: Role
     seed: int
     raw_keys: bool = False
     halves: bool = False
@@ -84,7 +90,7 @@ def judge(
         taught, knowledge = knowledge.split(0.5, seed=setting.seed)
         if isinstance(memory, Taught):
             costs.append(memory.teach(taught.facts(statements=True)))
-    facts = knowledge.facts(statements=config.reads_statements)
+    facts = knowledge.facts(statements=config.stores == "statements")
     costs.append(memory.write(facts))
     written = _shuffled(knowledge.ask("identical", num=knowledge.max_calibration), setting)
     calibrate: Asked | None = _shuffled(facts.calibration, setting)
@@ -104,6 +110,8 @@ def judge(
     calibrations = fit_calibrations(memory, written, calibrate, knowledge.values, num_facts=knowledge.num_facts)
     memory.calibration = calibrations.to_bytes()
     footprint = memory.footprint()
+    if not quick:
+        _check_ledger(memory, footprint, config.name)
     latency = None if quick else measure_latency(memory, identical.queries, encoder)
     demand_bits = knowledge.demand_bits()
     base = Row(
@@ -112,9 +120,12 @@ def judge(
         memory=config.name + ("-raw" if setting.raw_keys else "") + ("-shuffled" if setting.shuffled else ""),
         role=setting.role,
         family=config.family,
+        stores=config.stores,
         knowledge=knowledge.content_hash,
         knowledge_name=knowledge.name,
         twin=knowledge.is_twin,
+        uniform=knowledge.uniform,
+        shuffled=setting.shuffled,
         num_facts=knowledge.num_facts,
         seed=setting.seed,
         phrasing="",
@@ -145,6 +156,18 @@ def judge(
     return Judged(memory=memory, rows=tuple(rows))
 
 
+def _check_ledger(memory: Memory, footprint: Footprint, name: str) -> None:
+    """LawBroken where what the memory saves is not what it says it weighs. A server's ledger may be unknown."""
+    told = footprint.num_bytes(Part.STORAGE, Part.MAINTAIN, Part.VALUE)
+    if told is None:
+        return
+    with TemporaryDirectory() as folder:
+        memory.save(Path(folder) / "memory")
+        saved = sum(file.stat().st_size for file in (Path(folder) / "memory").rglob("*") if file.is_file())
+    if saved != told:
+        raise LawBroken(f"{name}: its footprint says {told:,} bytes, and what it saves has {saved:,}")
+
+
 def _with_bits_stored(row: Row, config: MemoryConfig, knowledge: KnowledgeSet) -> Row:
     folds = knowledge.folds(5, seed=row.seed)
     if knowledge.is_twin or knowledge.uniform or min(fold.num_facts for fold in folds) < 2:
@@ -159,7 +182,7 @@ def reference_bits(config: MemoryConfig, knowledge: KnowledgeSet, folds: Sequenc
     Every fact is asked once. (T, eps) come from the other half of the fold, which holds two facts at least: a memory is
     far surer of the facts that it holds than it may be of others.
     """
-    facts = knowledge.facts(statements=config.reads_statements)
+    facts = knowledge.facts(statements=config.stores == "statements")
     log2_p = []
     for fold in folds:
         asked = replace(fold.ask("identical"), prior_Q=fold.prior_under(knowledge))
@@ -269,9 +292,11 @@ def floor_lines(knowledge: KnowledgeSet, *, setting: Setting, encoder: EncoderCo
             memory=name,
             role="floor",
             family="floor",
+            stores="questions",
             knowledge=knowledge.content_hash,
             knowledge_name=knowledge.name,
             twin=knowledge.is_twin,
+            uniform=knowledge.uniform,
             num_facts=knowledge.num_facts,
             seed=setting.seed,
             phrasing="",

@@ -20,9 +20,9 @@ from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from models.weight_packing import add_noise, load_packed, pack
-from retromem.experiment import CapacitySearch
 from retromem.measure.bits import CalibrationFit, bits_ce, demand_of_values, log2_calibrated, true_probability
 from retromem.measure.capacity import search_capacity
+from retromem.measure.settings import CapacitySearch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from models.precisions import Precision
 from retrieval.errors import Refused
 from retromem.memories.ffn_memory import FFNMemory
 from retromem.memories.stored_ffn import check_code_dim
-from retromem.seam import WriteCost
+from retromem.seam import Stores, WriteCost
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,7 @@ _SEED_STEP = 20_000
 class ClosedFormMemoryConfig:
     """One construction, and the size of the FFN that it fills."""
 
+    version: ClassVar[int] = 1
     memory: Literal["closed_form"] = "closed_form"
     method: Method = "pseudo_inverse"
     """outer_products and pseudo_inverse fill a linear map; random_features a ReLU FFN; hebbian, whitened and
@@ -83,8 +84,8 @@ class ClosedFormMemoryConfig:
         return f"closed-{self.method.replace('_', '-')}"
 
     @property
-    def reads_statements(self) -> bool:
-        return False
+    def stores(self) -> Stores:
+        return "questions"
 
     def with_ffn(self, ffn: AnyFFNConfig) -> "ClosedFormMemoryConfig":
         """The same construction in the size of this FFN."""

@@ -24,13 +24,14 @@ from retromem.memories.store_memory import (
     open_store,
     store_footprint,
 )
-from retromem.seam import Facts, Footprint, Queries, Recall, Side, WriteCost
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, WriteCost
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaissMemoryConfig:
     """One index over one kind of text. Search parameters belong to it, as they change its answers."""
 
+    version: ClassVar[int] = 1
     memory: Literal["faiss"] = "faiss"
     key_by: Literal["question", "statement"] = "question"
     """question: the write cues, payload the value (index-q). statement: texts that hold the value, as RAG (index-s)"""
@@ -77,8 +78,8 @@ class FaissMemoryConfig:
         return "faiss-q" if self.key_by == "question" else "faiss-s"
 
     @property
-    def reads_statements(self) -> bool:
-        return self.key_by == "statement"
+    def stores(self) -> Stores:
+        return "questions" if self.key_by == "question" else "statements"
 
     def build(self, *, seed: int) -> "FaissMemory":
         return FaissMemory(self)

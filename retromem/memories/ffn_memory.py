@@ -29,7 +29,7 @@ from retromem.memories.saved import (
     of_one_generation,
 )
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
+from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,7 @@ _OPTIMIZER = "optimizer.npy"
 class FFNMemoryConfig:
     """One FFN, trained on the facts."""
 
+    version: ClassVar[int] = 1
     memory: Literal["ffn"] = "ffn"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
@@ -69,8 +70,8 @@ class FFNMemoryConfig:
         return f"ffn-{self.ffn.family}"
 
     @property
-    def reads_statements(self) -> bool:
-        return False
+    def stores(self) -> Stores:
+        return "questions"
 
     def with_ffn(self, ffn: AnyFFNConfig) -> "FFNMemoryConfig":
         """The same memory with another FFN."""

@@ -18,7 +18,7 @@ from numpy import ndarray
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, WriteCost
+from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, WriteCost
 
 _COUNTS = "counts.bin"
 
@@ -27,6 +27,7 @@ _COUNTS = "counts.bin"
 class FrequencyConfig:
     """The value frequencies, and nothing of the facts."""
 
+    version: ClassVar[int] = 1
     memory: Literal["frequency"] = "frequency"
     guess: bool = False
     """name one value at random, surely, instead of giving the frequencies"""
@@ -40,8 +41,8 @@ class FrequencyConfig:
         return "floor"
 
     @property
-    def reads_statements(self) -> bool:
-        return False
+    def stores(self) -> Stores:
+        return "questions"
 
     def build(self, *, seed: int) -> "FrequencyMemory":
         return FrequencyMemory(self, seed=seed)

@@ -28,7 +28,7 @@ from retromem.memories.store_memory import (
     open_store,
     store_footprint,
 )
-from retromem.seam import Facts, Footprint, Queries, Recall, Side, WriteCost
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, WriteCost
 
 _LEXICAL = "lexical.npz"
 
@@ -37,6 +37,7 @@ _LEXICAL = "lexical.npz"
 class HybridMemoryConfig:
     """Dense and lexical search by reciprocal rank fusion; the best fused chunk speaks for its value."""
 
+    version: ClassVar[int] = 1
     memory: Literal["hybrid"] = "hybrid"
     key_by: Literal["question", "statement"] = "question"
     """whose texts are stored, in both indexes"""
@@ -70,8 +71,8 @@ class HybridMemoryConfig:
         return "hybrid-q" if self.key_by == "question" else "hybrid-s"
 
     @property
-    def reads_statements(self) -> bool:
-        return self.key_by == "statement"
+    def stores(self) -> Stores:
+        return "questions" if self.key_by == "question" else "statements"
 
     def build(self, *, seed: int) -> "HybridMemory":
         return HybridMemory(self)
@@ -95,7 +96,7 @@ class HybridMemory:
         """Index vectors and texts. Refused for facts that are vectors alone, or too few to train the index."""
         assert self._store is None, "a memory is written once"
         sources = list(facts.cues)
-        if self.config.reads_statements:
+        if self.config.stores == "statements":
             assert facts.statements is not None, "this set has no statements, or they were not asked for"
             sources = [facts.statements]
         if sources[0].texts is None:

@@ -19,7 +19,7 @@ from retrieval.sealed_folder import verify_sealed
 from retromem.memories.chunk_votes import recall_by_votes
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import label_bits
-from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, WriteCost
+from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, Stores, WriteCost
 
 _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts.txt"
 
@@ -28,6 +28,7 @@ _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts
 class LexicalMemoryConfig:
     """BM25 over the questions (as index-q) or the statements (as index-s)."""
 
+    version: ClassVar[int] = 1
     memory: Literal["bm25"] = "bm25"
     key_by: Literal["question", "statement"] = "question"
     """whose texts are stored"""
@@ -51,8 +52,8 @@ class LexicalMemoryConfig:
         return "bm25-q" if self.key_by == "question" else "bm25-s"
 
     @property
-    def reads_statements(self) -> bool:
-        return self.key_by == "statement"
+    def stores(self) -> Stores:
+        return "questions" if self.key_by == "question" else "statements"
 
     def build(self, *, seed: int) -> "LexicalMemory":
         return LexicalMemory(self)
@@ -77,7 +78,7 @@ class LexicalMemory:
         assert self._index is None, "a memory is written once"
         start = time.perf_counter()
         sources = list(facts.cues)
-        if self.config.reads_statements:
+        if self.config.stores == "statements":
             assert facts.statements is not None, "this set has no statements, or they were not asked for"
             sources = [facts.statements]
         if sources[0].texts is None:

@@ -24,7 +24,7 @@ from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim
-from retromem.seam import Facts, Footprint, Queries, Recall, Side, ValueTable, WriteCost
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +37,7 @@ _WEIGHTS = "weights.bin"
 class PairedMemoryConfig:
     """An FFN over a key and its neighbours among the stored statements."""
 
+    version: ClassVar[int] = 1
     memory: Literal["paired"] = "paired"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
@@ -75,8 +76,8 @@ class PairedMemoryConfig:
         return "paired"
 
     @property
-    def reads_statements(self) -> bool:
-        return True
+    def stores(self) -> Stores:
+        return "statements"
 
     def build(self, *, seed: int) -> "PairedMemory":
         return PairedMemory(self, seed=seed)

@@ -24,7 +24,7 @@ from retromem.memories.saved import (
     load_values,
     of_one_generation,
 )
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
+from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
     from models.binary_perceptron import BinaryFit
@@ -39,6 +39,7 @@ _MARGIN_UNIT = 0.1
 class SignMemoryConfig:
     """One-bit weights on seeded sign features."""
 
+    version: ClassVar[int] = 1
     memory: Literal["signs"] = "signs"
     features: int = 2001
     """one-bit weights of each output bit; odd, so that no sum of them is 0"""
@@ -64,8 +65,8 @@ class SignMemoryConfig:
         return "signs"
 
     @property
-    def reads_statements(self) -> bool:
-        return False
+    def stores(self) -> Stores:
+        return "questions"
 
     def build(self, *, seed: int) -> "SignMemory":
         return SignMemory(self, seed=seed)

@@ -24,7 +24,7 @@ from numpy import ndarray
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
+from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 _BAND = 128  # slots of one equation: wider bands need fewer spare slots
 _HEADER = struct.Struct("<II")  # hash seed, number of slots
@@ -35,6 +35,7 @@ _SLOTS = "slots.bin"
 class StaticFunctionConfig:
     """A static function from exact keys to values."""
 
+    version: ClassVar[int] = 1
     memory: Literal["static"] = "static"
 
     @property
@@ -46,8 +47,8 @@ class StaticFunctionConfig:
         return "floor"
 
     @property
-    def reads_statements(self) -> bool:
-        return False
+    def stores(self) -> Stores:
+        return "questions"
 
     @property
     def exact_keys_only(self) -> bool:

@@ -44,6 +44,8 @@ class PanelConfig(ABC):
 
     panel: str
     """its kind"""
+    version: ClassVar[int] = 1
+    """raised when the same settings give other points than before"""
     seeds: tuple[int, ...]
     """of everything that is drawn: keys, labels, first weights"""
     seconds_expected: ClassVar[float]

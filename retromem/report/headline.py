@@ -57,7 +57,7 @@ def draw_headline(contest: Contest) -> Picture | None:
             _draw_arms(panels[-1], contest, phrasing, last)
             captions.append(
                 f"Every memory at {count_text(last)} facts, asked {said}; up and left is better. Orange: FFN weights. "
-                "Blue: an index of the same vectors. Light blue: an index that reads text. Green: weights and index "
+                "Blue: an index of the same questions. Light blue: an index that reads text. Green: weights and index "
                 "paired. A line joins those that no smaller memory of their side beats."
             )
         if num_panels == 2:

@@ -8,10 +8,10 @@ from retromem.rows import Row
 
 
 class Group(StrEnum):
-    """Finer than `side`: only weights against INDEX is `the same vectors`."""
+    """Finer than `side`: only weights and INDEX were given the same."""
 
     WEIGHTS = "FFN weights"
-    INDEX = "index, the same vectors"
+    INDEX = "index, the same questions"
     TEXT_INDEX = "index, reads text"
     PAIRED = "weights and index paired"
     FLOOR = "floors"
@@ -29,9 +29,9 @@ MARKERS = {Group.WEIGHTS: "o", Group.INDEX: "s", Group.TEXT_INDEX: "D", Group.PA
 
 
 def group_of(row: Row) -> Group:
-    """The group of a row. An index whose family is not `faiss-q` stores statements, so it reads text."""
+    """The group of a row. Statements hold the answer, so an index of them reads text."""
     if row.side == "retrieval":
-        return Group.INDEX if row.family.startswith("faiss-q") else Group.TEXT_INDEX
+        return Group.INDEX if row.stores == "questions" else Group.TEXT_INDEX
     return {"parametric": Group.WEIGHTS, "paired": Group.PAIRED, "floor": Group.FLOOR}[row.side]
 
 
@@ -43,7 +43,7 @@ class Contest:
     twin: bool
     """True when the study has a twin with both sides: then sizes are claimed on the twin"""
     rival: Group
-    """INDEX, or TEXT_INDEX in a study without an index over the same vectors"""
+    """INDEX, or TEXT_INDEX in a study without an index of the same questions"""
     rows: Sequence[Row]
     """of that study and that twin; real values too where twin is True are left out"""
 

@@ -16,8 +16,8 @@ from models.ffn import FFN
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from models.two_sided import two_sided
-from retromem.experiment import CapacitySearch
 from retromem.measure.capacity import search_capacity
+from retromem.measure.settings import CapacitySearch
 from retromem.measure.trained_ffn import KeyTable, accuracy, perturbed_accuracy, train
 from retromem.reproduce.claim import Claim, Tier
 

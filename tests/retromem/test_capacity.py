@@ -7,10 +7,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retromem.cells import Cell, plan
-from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig, StudyConfig
+from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.knowledge.random_keys import KeysConfig
 from retromem.measure.capacity import Capacity, read_off, search_capacity
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import CapacitySearch, MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.memory_configs import AnyMemoryConfig
@@ -79,6 +80,7 @@ def row(num_facts: int, accuracy: float, **other: Any) -> Row:
             "memory": "ffn-relu-8",
             "role": "arm",
             "family": "ffn-relu",
+            "stores": "questions",
             "knowledge": "abc",
             "knowledge_name": "keys",
             "twin": False,
@@ -86,6 +88,7 @@ def row(num_facts: int, accuracy: float, **other: Any) -> Row:
             "seed": 0,
             "phrasing": "identical",
             "accuracy": accuracy,
+            "demand_bits": 4.0 * num_facts,
             "bits_ce": 2.0 * num_facts,
             "storage_bytes": 100,
             "num_params": 25,

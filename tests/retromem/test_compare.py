@@ -11,12 +11,12 @@ from models.training_budget import TrainingBudget
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import Refused, UserError
 from retromem.compare import compare
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactRow, clean
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.knowledge.wordings import generic_wordings
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig

@@ -3,7 +3,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactRow, clean
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
@@ -12,6 +11,7 @@ from retromem.knowledge.text_keys import Template
 from retromem.knowledge.wordings import generic_wordings
 from retromem.measure.judgement import Setting, floor_lines, judge
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.rows import Row

@@ -11,7 +11,6 @@ from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
 from models.stack_kinds import StackConfig
 from models.training_budget import TrainingBudget
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.random_keys import KeysConfig, keys_set
@@ -20,6 +19,7 @@ from retromem.measure.answers import accuracy, answers, bits_recalled, fit_calib
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemory, FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemory, FFNMemoryConfig
@@ -132,7 +132,7 @@ def written(config, knowledge, seed=0) -> Memory:
     if isinstance(memory, PairedMemory):
         taught, knowledge = knowledge.split(0.5, seed=seed)
         memory.teach(taught.facts(statements=True))
-    memory.write(knowledge.facts(statements=config.reads_statements))
+    memory.write(knowledge.facts(statements=config.stores == "statements"))
     return memory
 
 

@@ -16,6 +16,7 @@ def rows_of(memory: str, cells: Cells, *, twin: bool = False, seeds: int = 1, st
     return [
         Row(
             study=study, side=side, memory=memory, role="arm", family="-".join(memory.split("-")[:2]), knowledge="k",
+            stores="statements" if memory.startswith("faiss-s") else "questions",
             knowledge_name="cities", twin=twin, num_facts=num_facts, seed=seed, phrasing=phrasing,
             accuracy=accuracy - 0.001 * (seed == 1) + 0.001 * (seed == 2), storage_bytes=storage_bytes,
         )
@@ -170,6 +171,7 @@ def keys_rows(memory: str, densities: dict[int, tuple[float, float]], seeds: int
     return [
         Row(
             study="keys", side="parametric", memory=memory, role="arm", family=memory, knowledge="q",
+            stores="questions",
             knowledge_name="keys", twin=False, num_facts=num_facts, seed=seed, phrasing="identical", accuracy=accuracy,
             bits_per_param=bits_per_param + 0.01 * seed, storage_bytes=4000, num_params=1000,
         )

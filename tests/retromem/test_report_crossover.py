@@ -12,6 +12,7 @@ def row(memory: str, num_facts: int, accuracy: float | None, storage_bytes: int 
     side = "parametric" if memory.startswith("ffn") else "retrieval"
     fields: dict[str, object] = {
         "study": "s", "side": side, "memory": memory, "role": "arm", "family": memory.rsplit("-", 1)[0],
+        "stores": "statements" if memory.startswith("faiss-s") else "questions",
         "knowledge": "k", "knowledge_name": "n", "twin": False, "num_facts": num_facts, "seed": 0,
         "phrasing": "identical", "accuracy": accuracy, "storage_bytes": storage_bytes,
     }  # fmt: skip

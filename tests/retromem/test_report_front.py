@@ -38,8 +38,8 @@ def row(
 ) -> Row:
     return Row(
         study="cities", side=side, memory=memory, role="arm", family="faiss-q" if side == "retrieval" else "ffn",
-        knowledge="k", knowledge_name="cities", twin=True, num_facts=100, seed=seed, phrasing=phrasing,
-        storage_bytes=storage, maintain_bytes=maintain, bits_ce=bits, demand_bits=500.0,
+        stores="questions", knowledge="k", knowledge_name="cities", twin=True, num_facts=100, seed=seed,
+        phrasing=phrasing,        storage_bytes=storage, maintain_bytes=maintain, bits_ce=bits, demand_bits=500.0,
     )  # fmt: skip
 
 

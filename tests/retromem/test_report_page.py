@@ -67,6 +67,7 @@ def synthetic_rows() -> list[Row]:
                         rows.append(
                             Row(
                                 study="cities", side=side, memory=memory, role=role, family=family,
+                                stores="statements" if memory.startswith("faiss-s") else "questions",
                                 knowledge="c1f0" * 8, knowledge_name="cities", twin=twin, num_facts=num_facts,
                                 seed=seed, phrasing=phrasing, num_asked=num_facts, accuracy=accuracy,
                                 demand_bits=demand, bits_ce=bits, num_params=num_params, storage_bytes=storage,
@@ -87,6 +88,7 @@ def synthetic_rows() -> list[Row]:
                 rows.append(
                     Row(
                         study="keys", side="parametric", memory=memory, role="arm", family=memory.rsplit("-", 1)[0],
+                        stores="questions",
                         knowledge="4e45" * 8, knowledge_name="keys-16", twin=False, num_facts=num_facts, seed=seed,
                         phrasing="identical", accuracy=accuracy, demand_bits=4.0 * num_facts, num_params=1056,
                         bits_ce=4.0 * num_facts * accuracy**2, bits_per_param=4.0 * num_facts * accuracy**2 / 1056,

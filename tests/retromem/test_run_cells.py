@@ -14,10 +14,11 @@ from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retrieval.embedding_cache import EmbeddingCache
 from retromem.cells import Cell, plan
-from retromem.experiment import ArmsConfig, CapacitySearch, ExperimentConfig, MeasureConfig, StudyConfig
+from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.knowledge.random_keys import KeysConfig
 from retromem.knowledge.sources import KnowledgeConfig, TextConfig
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import CapacitySearch, MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig

@@ -1,6 +1,8 @@
 import csv
 import json
+import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from models.training_budget import TrainingBudget
 from retrieval.errors import UserError
-from retromem.configuration import build
-from retromem.experiment import ArmsConfig, ExperimentConfig, MeasureConfig, StudyConfig
+from retromem.cells import plan
+from retromem.configuration import build, read_config
+from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.knowledge.random_keys import KeysConfig
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
+from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.report_run import read_plan, read_results, report_run
@@ -51,7 +57,7 @@ class Place:
 
     def go(self, config: ExperimentConfig = CONFIG, *, force: bool = False) -> Path:
         self.said.clear()
-        return run_experiment(
+        self.finished = run_experiment(
             config,
             name="tiny",
             command="make report",
@@ -62,6 +68,7 @@ class Place:
             force=force,
             num_workers=2,
         )
+        return self.finished.report
 
     def results(self) -> list[Path]:
         return sorted((self.run / "cells").glob("*/result.json"))
@@ -142,6 +149,70 @@ def test_a_resumed_run_is_an_uninterrupted_one(finished: Place) -> None:
     assert f"{len(lost)} of {NUM_CELLS} cells to run" in finished.said[0]
     assert {cell for cell, stamp in finished.stamps().items() if stamp != before.get(cell)} == set(lost)
     assert finished.rows() == rows
+
+
+def test_a_run_is_redone_from_the_settings_that_it_kept(finished: Place) -> None:
+    before = finished.stamps()
+    kept = build(ExperimentConfig, read_config(finished.run / "config.yaml"), source="kept")
+    assert kept == CONFIG
+    finished.go(kept)
+    assert finished.stamps() == before
+
+
+def test_a_result_tells_its_own_making(finished: Place) -> None:
+    made_by = json.loads(finished.results()[0].read_text())["made_by"]
+    assert made_by["date"] == time.strftime("%Y-%m-%d") and "numpy" in made_by["versions"]
+    assert re.fullmatch(r"([0-9a-f]{10}(, changed)?)?", made_by["commit"])
+    rewrite(finished.results()[0], lambda record: record["made_by"].update(date="2025-01-31", commit="0123456789"))
+    page = (report_run(finished.run, finished.report) / "report.md").read_text()
+    assert f"2025-01-31 and {made_by['date']}" in page and "0123456789" in page
+
+
+@pytest.mark.parametrize("raised, num_new", [("measure", NUM_CELLS), ("memory", 2)])
+def test_no_result_is_found_after_a_version_was_raised(
+    monkeypatch: pytest.MonkeyPatch, raised: str, num_new: int
+) -> None:
+    def names() -> set[str]:
+        return {cell.folder_name for cell in plan(CONFIG, encoder_hash="", text_dim=0)}
+
+    before = names()
+    if raised == "measure":
+        monkeypatch.setattr("retromem.cells.VERSION", 10_000)
+    else:
+        monkeypatch.setattr(StaticFunctionConfig, "version", 10_000)
+    new = names() - before
+    assert len(new) == num_new and (raised == "measure" or all("floor-static" in name for name in new))
+
+
+def test_a_renamed_set_is_called_by_its_new_name(finished: Place) -> None:
+    before = finished.stamps()
+    assert {row["knowledge_name"] for row in finished.rows()} == {"keys"}
+    rewrite(finished.run / "plan.json", lambda record: record["knowledge_names"].update(keys="renamed"))
+    report_run(finished.run, finished.report)
+    assert {row["knowledge_name"] for row in finished.rows()} == {"renamed"} and finished.stamps() == before
+
+
+def test_a_result_of_another_version_is_a_problem_and_no_traceback(finished: Place) -> None:
+    old, broken = finished.results()[-2:]
+    rewrite(old, lambda record: record.pop("made_by"))
+    rewrite(broken, lambda record: record["rows"][0].update(bits_ce=1e9))
+    report_run(finished.run, finished.report)
+    problems = read_results(finished.run, read_plan(finished.run)["cells"]).problems
+    assert {cell for cell, kind, _ in problems if kind == "not read"} == {old.parent.name, broken.parent.name}
+
+
+def test_a_run_with_a_failed_cell_says_so_last(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    training = TrainingBudget(steps=20, learning_rate=1e30, optimizer="sgd")
+    diverging = ArmsConfig(memories=(FFNMemoryConfig(training=training),), num_facts=(16,), seeds=(0,))
+    studies = {"keys": replace(CONFIG.studies["keys"], arms=(replace(FLOORS, num_facts=(32,)), diverging))}
+    place.go(replace(CONFIG, studies=studies))
+    assert place.finished.num_failed == 1
+    assert place.said[-1].endswith("; 1 FAILED, see " + str(place.run / "cells/*/error.txt"))
+
+
+def test_refused_cells_alone_are_no_failure(_finished: Place) -> None:
+    assert _finished.finished.num_failed == 0
 
 
 def test_force_redoes_every_cell_to_the_same_rows(finished: Place) -> None:

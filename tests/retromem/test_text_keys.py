@@ -8,12 +8,12 @@ import pytest
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder_config import Prompts
 from retromem.compare import collect_texts
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactRow, clean
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.text_keys import CachedTextKeys, Template, TextCollector, TextKeys
 from retromem.knowledge.wordings import Wordings
+from retromem.measure.settings import MeasureConfig
 
 ENCODER = "a-made-up-encoder"
 NAMES = ("Springfield", "Santa Cruz", "San José")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.measure.answers import accuracy
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
+from retromem.measure.settings import MeasureConfig
 from retromem.measure.trained_ffn import most_facts_around
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig

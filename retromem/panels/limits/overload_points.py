@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from models.any_ffn import AnyFFNConfig
 from models.training_budget import TrainingBudget
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.measure.answers import accuracy, answers
 from retromem.measure.bits import Calibration
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.overload import DIM, NUM_VALUES
 from retromem.points import Point

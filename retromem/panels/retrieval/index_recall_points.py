@@ -6,9 +6,9 @@ Shape legend: N facts, D dimensions, Q queries, K ranked answers.
 from typing import TYPE_CHECKING
 
 from retrieval.errors import Refused
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.robustness import with_key_noise
+from retromem.measure.settings import MeasureConfig
 from retromem.panels.retrieval.index_recall import NOISES, RANKS
 from retromem.panels.retrieval.rankers import ranker_of
 from retromem.points import Point

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.errors import Refused
-from retromem.experiment import MeasureConfig
+from retromem.measure.settings import MeasureConfig
 from retromem.panels.panel_config import Encoded
 from retromem.panels.retrieval.rankers import ranker_of
 from retromem.points import Point

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.text_keys import RotatedKeys
 from retromem.measure.answers import accuracy
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
@@ -53,7 +53,7 @@ def pair_curve_points(config: "PairCurveConfig", encoded: Encoded, seed: int) ->
             (SMALL, FaissMemoryConfig(factory="LSH")),
         ):
             built = memory.build(seed=seed)
-            built.write(part.facts(statements=memory.reads_statements))
+            built.write(part.facts(statements=memory.stores == "statements"))
             points += _points(config, part, series, _result(built, _asked(part)), seed)
     for series, neighbours, chunks in (
         (PAIR, "retrieved", 1),

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from retrieval.errors import UserError
 from retromem.configuration import build
-from retromem.experiment import MeasureConfig, StudyConfig
+from retromem.experiment import StudyConfig
 from retromem.knowledge.biographies import ATTRIBUTES, NUM_NAMES, BiographiesConfig, _names, _pools, biographies_set
 from retromem.knowledge.biography_wordings import BIOGRAPHY_WORDINGS
 from retromem.knowledge.cities import spare_city_names
@@ -21,6 +21,7 @@ from retromem.knowledge.text_keys import Template
 from retromem.knowledge.wordings import SUBJECT, VALUE
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig

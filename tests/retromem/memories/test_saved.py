@@ -35,7 +35,7 @@ def written(config: Any, knowledge: KnowledgeSet) -> Any:
     memory = config.build(seed=0)
     if isinstance(memory, PairedMemory):
         memory.teach(knowledge.facts(statements=True))
-    memory.write(knowledge.facts(statements=config.reads_statements))
+    memory.write(knowledge.facts(statements=config.stores == "statements"))
     return memory
 
 

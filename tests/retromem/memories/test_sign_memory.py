@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.random_keys import KeysConfig, keys_set
@@ -16,6 +15,7 @@ from retromem.measure.answers import accuracy
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import flip90, with_key_noise
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.sign_memory import SignMemory, SignMemoryConfig, bit_codes
 from retromem.seam import Memory, Part, ValueTable
 

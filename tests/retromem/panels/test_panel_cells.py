@@ -21,7 +21,7 @@ TINY = ToyFeaturesConfig(num_features=8, dim=3, steps=30, seeds=(0, 1))
 
 def run(folder: Path, config: ExperimentConfig) -> tuple[Path, list[str]]:
     said: list[str] = []
-    report = run_experiment(
+    finished = run_experiment(
         config,
         name="tiny",
         command="make report",
@@ -31,7 +31,7 @@ def run(folder: Path, config: ExperimentConfig) -> tuple[Path, list[str]]:
         cache=folder / "cache",
         num_workers=2,
     )
-    return report, said
+    return finished.report, said
 
 
 def experiment(**panels: ToyFeaturesConfig) -> ExperimentConfig:
