@@ -1,4 +1,4 @@
-"""The seam: what a memory is, seen from outside. Everything that measures sees only this file.
+"""The seam: what a memory is, seen from outside. Everything that compares sees only this file.
 
     KnowledgeSet -> Memory.write(facts) -> Memory.recall(queries) -> measure -> rows -> report
 

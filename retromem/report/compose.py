@@ -20,6 +20,10 @@ from retromem.report.tables import capacity_table, ledger_size, ledger_table
 from retromem.rows import TAU, Row
 
 
+_UNSEARCHED = "Of the few sizes tried on each side, by a grid and no search:"
+"""until the smallest memory of each side is searched under one rule, a winner is one of the grid"""
+
+
 def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     """Draw, tabulate and phrase everything."""
     if not rows:
@@ -29,6 +33,8 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     studies = list(dict.fromkeys(row.study for row in rows))
     main = studies[0] if contest is None else contest.study
     first, *more = answer(rows, run.capacities).split("\n")
+    if contest is not None:
+        first = f"{_UNSEARCHED} {first[0].lower()}{first[1:]}"
     pictures = study_pictures(rows, run.capacities, main)
     headline = pictures.pop() if contest is None and pictures else None
     sections = [

@@ -175,7 +175,8 @@ def test_ids_of_the_drawings_do_not_clash(folder: Path) -> None:
 def test_answer_figure_and_ledger_come_first_and_in_this_order(rows: list[Row], folder: Path) -> None:
     page = (folder / "index.html").read_text()
     sentence = answer(rows, run_facts().capacities).split("\n")[0]
-    assert sentence in html.unescape(page).replace("\u00a0", " ")
+    shown = html.unescape(page).replace("\u00a0", " ")
+    assert f"by a grid and no search: {sentence[0].lower()}{sentence[1:]}" in shown
     places = [
         page.index(text) for text in ('class="main"', "<svg", "The ledger", "Controls and floors", "Curves: cities")
     ]
