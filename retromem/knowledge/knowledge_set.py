@@ -275,8 +275,8 @@ class KnowledgeSet:
         return np.array(sorted(rows), dtype=np.int64)
 
     def _calibration(self) -> Asked:
-        """Questions that fit (T, eps) for other wordings. Decided per relation: the wording kept for it; else a tenth of
-        the facts, in the held-out wording; else the written cues."""
+        """Questions that fit (T, eps) for other wordings, decided per relation: the wording kept for it; else a tenth
+        of the facts, in the held-out wording; else the written cues."""
         if self.text is None:
             rows_Q = self.rows_N[: self.max_calibration]
             return self._asked(self._cue(rows_Q, 0), "calibrate", rows_Q)

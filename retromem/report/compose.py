@@ -19,7 +19,6 @@ from retromem.report.table_text import Table
 from retromem.report.tables import capacity_table, ledger_size, ledger_table
 from retromem.rows import TAU, Row
 
-
 _UNSEARCHED = "Of the few sizes tried on each side, by a grid and no search:"
 """until the smallest memory of each side is searched under one rule, a winner is one of the grid"""
 
