@@ -224,13 +224,10 @@ def _count(given: object) -> int:
     return int(text)
 
 
-def _columns(text: str | None) -> list[str]:
-    return text.split(",") if text else []
-
-
 def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> None:
     from retromem.configuration import apply_override, build, read_config
     from retromem.experiment import ExperimentConfig
+    from retromem.knowledge.fact_files import source_name
 
     path = Path(chosen.config or ("configs/own_facts.yaml" if chosen.facts else "configs/quickstart.yaml"))
     content = read_config(path)
@@ -243,7 +240,7 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
     for dotted, value in [*_settings(chosen.set), *overrides]:
         apply_override(content, dotted, value)
     config = build(ExperimentConfig, content, source=str(path))
-    name = chosen.name or (_stem(chosen.facts) if chosen.facts else _name_of(path))
+    name = chosen.name or (source_name(chosen.facts) if chosen.facts else _name_of(path))
     if not name.isprintable() or not re.fullmatch(r"[^./\\][^/\\]{0,99}", name):
         raise UserError(f"--name {name!r}: is no good name of a folder; use letters, digits, - and _, 100 at most")
 
@@ -299,23 +296,16 @@ def _settings(text: str | None) -> list[tuple[str, str]]:
     return [(dotted, value) for dotted, _, value in pairs]
 
 
-def _stem(facts: str) -> str:
-    from retromem.knowledge.fact_datasets import HUB, dataset_name
-
-    if facts.startswith(HUB):
-        return dataset_name(facts)
-    name = Path(facts).name
-    return Path(name[:-3] if name.lower().endswith(".gz") else name).stem
-
-
 def _point_at(content: dict[str, Any], chosen: Any, path: Path) -> None:
     """The user's file takes the place of each `source: file` of the config."""
-    pointed = False
+    from retromem.knowledge.fact_columns import split_columns
+
+    columns, pointed = list(split_columns(chosen.columns)), False
     studies = content.get("studies")
     for study in studies.values() if isinstance(studies, dict) else ():
         knowledge = study.get("knowledge") if isinstance(study, dict) else None
         if isinstance(knowledge, dict) and knowledge.get("source") == "file":
-            knowledge |= {"file": chosen.facts, "phrasings": chosen.phrasings, "columns": _columns(chosen.columns)}
+            knowledge |= {"file": chosen.facts, "phrasings": chosen.phrasings, "columns": columns}
             knowledge["name"] = chosen.name
             pointed = True
     if not pointed:
@@ -326,6 +316,7 @@ def _point_at(content: dict[str, Any], chosen: Any, path: Path) -> None:
 
 def _index(chosen: Any) -> None:
     from retromem import stores
+    from retromem.knowledge.fact_columns import split_columns
 
     if not chosen.store:
         raise UserError(f"index {chosen.action} needs the folder of the store (make index OUT=folder)")
@@ -368,7 +359,7 @@ def _index(chosen: Any) -> None:
                 store,
                 facts=chosen.facts,
                 phrasings=chosen.phrasings,
-                columns=_columns(chosen.columns),
+                columns=split_columns(chosen.columns),
                 factory=chosen.index,
                 rotate_to=chosen.rotate_to,
                 key_by=chosen.key_by,

@@ -1,6 +1,6 @@
 """Stores of facts or of documents, outside any experiment: build one and see its ledger, check it, ask it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ def build(
     *,
     facts: str,
     phrasings: str | None,
-    columns: list[str],
+    columns: Sequence[str],
     factory: str,
     rotate_to: int | None,
     key_by: Literal["question", "statement"],
@@ -36,7 +36,7 @@ def build(
     `num_shards`: threads that build the index at once. `model`: of the encoder, as `EncoderConfig.model` names it.
     """
     config = TextConfig(source="file", file=facts, phrasings=phrasings, columns=tuple(columns))
-    knowledge = build_knowledge(config)
+    knowledge = build_knowledge(config, several_values=True)
 
     from retrieval.chunk_store import ChunkStore
     from retrieval.embedding_cache import EmbeddingCache

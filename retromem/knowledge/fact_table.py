@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from retrieval.errors import UserError
+from retromem.knowledge.names import tidied
 
 # Letters with a stroke and ligatures have no decomposition in Unicode, yet people type Lodz for Łódź.
 _STROKES = str.maketrans(
@@ -72,7 +73,7 @@ class FactRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FactTable:
-    """Facts in the order of their source; no (subject, relation) twice."""
+    """Facts in the order of their source; no (subject, relation) twice, unless several values were asked for."""
 
     name: str
     subjects: tuple[str, ...]
@@ -120,12 +121,14 @@ def clean(
     dropped: Mapping[str, int] | None = None,
     attribution: str | None = None,
     notes: tuple[str, ...] = (),
+    several_values: bool = False,
 ) -> FactTable:
-    """The facts that can be compared; a row left out counts under the first of these reasons that fits:
+    """The facts that can be compared, their names tidied; a row left out counts under the first reason that fits:
 
     - `empty`: subject, relation or value is blank;
     - `duplicate`: an earlier row has the same subject, relation and value (the first one stays);
-    - `several_values`: other rows give other values for its (subject, relation); all of them go;
+    - `several_values`: other rows give other values for its (subject, relation); all of them go, unless the caller
+      can hold `several_values`;
     - `value_in_subject`, `subject_in_value`: one holds the other as whole words (see `holds`), so the question
       gives the answer away, or the answer the question.
 
@@ -137,7 +140,7 @@ def clean(
     reasons = Counter(dropped or {})
     stripped: dict[tuple[str, str, str], FactRow] = {}
     for row in rows:
-        fact = (row.subject.strip(), row.relation.strip(), row.value.strip())
+        fact = (tidied(row.subject), tidied(row.relation), tidied(row.value))
         if not all(fact):
             reasons["empty"] += 1
         elif fact in stripped:
@@ -149,7 +152,7 @@ def clean(
     kept: dict[tuple[str, str, str], FactRow] = {}
     for fact, row in stripped.items():
         subject, relation, value = fact
-        if num_values[subject, relation] > 1:
+        if num_values[subject, relation] > 1 and not several_values:
             reasons["several_values"] += 1
         elif holds(subject, value):
             reasons["value_in_subject"] += 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,10 +15,23 @@ from retromem.knowledge.wordings import Wordings
 from retromem.seam import MAX_WORDINGS, ValueTable
 
 
-def fact_id(subject: str, relation: str) -> int:
-    """Hash of (subject, relation), 63 bits, the lowest four 0: a corrected fact keeps its id."""
-    number = int.from_bytes(hashlib.sha256(f"{subject}\0{relation}".encode()).digest()[:8], "big") >> 1
+def fact_id(subject: str, relation: str, *value: str) -> int:
+    """Hash of (subject, relation), 63 bits, the lowest four 0: a corrected fact keeps its id.
+
+    `value`: for one of several facts of this subject and relation.
+    """
+    number = int.from_bytes(hashlib.sha256("\0".join((subject, relation, *value)).encode()).digest()[:8], "big") >> 1
     return number - number % MAX_WORDINGS
+
+
+def _fact_ids(table: FactTable) -> list[int]:
+    """In the order of the table, each another one."""
+    pairs = list(zip(table.subjects, table.relations, strict=True))
+    num_values = Counter(pairs)
+    return [
+        fact_id(*pair) if num_values[pair] == 1 else fact_id(*pair, value)
+        for pair, value in zip(pairs, table.values, strict=True)
+    ]
 
 
 def text_set(
@@ -82,7 +96,7 @@ def text_set(
         ),
         values=ValueTable(strings=tuple(strings), relations=relations, starts=tuple(starts)),
         uniform=False,
-        all_fact_ids=np.array([fact_id(s, r) for s, r in zip(subjects, relation_names, strict=True)], dtype=np.int64),
+        all_fact_ids=np.array(_fact_ids(table), dtype=np.int64)[order_N],
         all_relation_ids=relation_ids_N,
         all_value_ids=value_ids_N,
         rows_N=np.arange(len(order_N), dtype=np.int64),

@@ -10,6 +10,7 @@ from typing import Literal
 from retrieval.errors import UserError
 from retromem.knowledge.biographies import BiographiesConfig, biographies_set
 from retromem.knowledge.cities import CITY_WORDINGS, cities, city_timezones
+from retromem.knowledge.fact_columns import parse_columns
 from retromem.knowledge.fact_files import read_facts
 from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
@@ -31,13 +32,15 @@ class TextConfig:
 
     source: Literal["cities", "city_timezones", "file"]
     file: str | None = None
-    """JSONL, CSV or Parquet with subject, relation, value, or `hf:org/name[:config][@split]` (source: file)"""
+    """CSV, TSV, JSON or Parquet with subject, relation, value, packed or not, a folder of such files, or
+    `hf:org/name[:config][@split]` (source: file)"""
     name: str | None = None
     """of the set, in the report; that of the file where empty (source: file)"""
     phrasings: str | None = None
     """YAML or JSON with the wordings of each relation; generic ones where empty (source: file)"""
     columns: tuple[str, ...] = ()
-    """`ours=theirs` for columns of the file with other names (source: file)"""
+    """`ours=theirs` for columns of the file with other names, `relation="text"` for one of all rows, or the places of
+    subject, relation and value in a file without a header (source: file)"""
     num_written: int = 1
     """W, wordings a fact is written in"""
     pool: int | None = None
@@ -51,13 +54,14 @@ class TextConfig:
 KnowledgeConfig = TextConfig | KeysConfig | TokenPairsConfig | BiographiesConfig | NearDuplicatesConfig
 
 
-def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
+def build_knowledge(config: KnowledgeConfig, *, several_values: bool = False) -> KnowledgeSet:
     """The whole set, without keys of any encoder; built once as long as its files stay what they are.
 
-    UserError for whatever is wrong with a user's file.
+    `several_values`: a subject of the user's file keeps all of its values, for an index that is no part of a
+    comparison. UserError for whatever is wrong with a user's file.
     """
     files = (config.file, config.phrasings) if isinstance(config, TextConfig) else ()
-    return _built(config, tuple(_last_change(file) for file in files if file))
+    return _built(config, tuple(_last_change(file) for file in files if file), several_values)
 
 
 def _last_change(file: str) -> tuple[int, int] | None:
@@ -70,7 +74,9 @@ def _last_change(file: str) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=4)
-def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...]) -> KnowledgeSet:
+def _built(
+    config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...], several_values: bool
+) -> KnowledgeSet:
     if isinstance(config, KeysConfig):
         return keys_set(config)
     if isinstance(config, TokenPairsConfig):
@@ -79,7 +85,7 @@ def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, 
         return biographies_set(config)
     if isinstance(config, NearDuplicatesConfig):
         return near_duplicates_set(config)
-    table, wordings = _table(config)
+    table, wordings = _table(config, several_values)
     return text_set(
         drop_value_in_wording(table, wordings),
         wordings,
@@ -90,14 +96,14 @@ def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, 
     )
 
 
-def _table(config: TextConfig) -> tuple[FactTable, Mapping[str, Wordings]]:
+def _table(config: TextConfig, several_values: bool) -> tuple[FactTable, Mapping[str, Wordings]]:
     if config.source == "cities":
         return cities(), CITY_WORDINGS
     if config.source == "city_timezones":
         return city_timezones(), CITY_WORDINGS
     if config.file is None:
         raise UserError("a study with `source: file` needs `file:`, the path of its facts (make report FACTS=...)")
-    table = read_facts(config.file, columns=_columns(config.columns))
+    table = read_facts(config.file, columns=parse_columns(config.columns), several_values=several_values)
     table = replace(table, name=config.name or table.name)
     relations = sorted(set(table.relations))
     if config.phrasings is None:
@@ -108,11 +114,3 @@ def _table(config: TextConfig) -> tuple[FactTable, Mapping[str, Wordings]]:
     if repeated:
         table = replace(table, notes=(*table.notes, f"{repeated} question wordings repeat others and were left out"))
     return table, wordings
-
-
-def _columns(pairs: tuple[str, ...]) -> dict[str, str] | None:
-    columns = dict(pair.partition("=")[::2] for pair in pairs)
-    for ours, theirs in columns.items():
-        if not theirs:
-            raise UserError(f"columns: {ours!r} should read ours=theirs, such as subject=name")
-    return columns or None

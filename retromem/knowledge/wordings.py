@@ -13,8 +13,9 @@ from pathlib import Path
 import yaml
 
 from retrieval.errors import UserError
-from retromem.knowledge.fact_files import did_you_mean, read_text
+from retromem.knowledge.fact_columns import did_you_mean
 from retromem.knowledge.fact_table import FactTable, fold, holds, words
+from retromem.knowledge.text_files import read_text
 
 SUBJECT = "{subject}"
 VALUE = "{value}"

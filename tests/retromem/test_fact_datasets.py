@@ -9,9 +9,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from pyarrow import parquet
 
 from retrieval.errors import UserError
-from retromem import cli
-from retromem.knowledge.fact_datasets import dataset_name
-from retromem.knowledge.fact_files import read_facts
+from retromem.knowledge.fact_files import read_facts, source_name
 
 ROWS = [
     {"subject": "Windhoek", "relation": "code", "value": "NA", "popularity": 5.0, "aliases": ["Otjomuise", "|"]},
@@ -82,13 +80,11 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     assert "columns.parquet, row 1: column 'relation' missing, found subject, value" in one_line(
         tmp_path / "columns.parquet"
     )
-    parquet.write_table(pa.Table.from_pylist([{**ROWS[0], "value": None}]), tmp_path / "null.parquet")
-    assert "null.parquet, row 1: 'value' is null; give a text" in one_line(tmp_path / "null.parquet")
     parquet.write_table(pa.Table.from_pylist(ROWS).slice(0, 0), tmp_path / "empty.parquet")
     assert "has no facts; give at least one row" in one_line(tmp_path / "empty.parquet")
     jsonl(tmp_path / "folder" / "train.jsonl", ROWS)
-    assert "cannot be read: " in one_line(f"hf:{tmp_path}/folder@nowhere")
-    assert "cannot be read: " in one_line(f"hf:{tmp_path}/not-there")
+    assert "has the splits train; name one, such as hf:" in one_line(f"hf:{tmp_path}/folder@nowhere")
+    assert one_line(f"hf:{tmp_path}/not-there") == f"hf:{tmp_path}/not-there: there is no such folder"
     assert "should read hf:org/name[:config][@split]" in one_line("hf:@train")
 
 
@@ -96,4 +92,4 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     "reference", ["hf:org/facts", "hf:org/facts:cities", "hf:org/facts@test", "hf:org/facts:cities@test[:10%]"]
 )
 def test_a_run_is_named_after_the_data_set(reference: str) -> None:
-    assert dataset_name(reference) == cli._stem(reference) == "facts"
+    assert source_name(reference) == "facts"

@@ -95,6 +95,7 @@ def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
         (("subject=",), "columns: 'subject' should read ours=theirs"),
         (("subjct=who",), "subjct"),
         (("subject=nobody",), "nobody"),
+        (("subject=who", "subject=who"), "'subject' is given twice"),
     ],
 )
 def test_a_mistake_in_columns_is_said(tmp_path: Path, columns: tuple[str, ...], message: str) -> None:

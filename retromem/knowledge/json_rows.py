@@ -1,0 +1,66 @@
+"""Rows of JSON: an object a line, or one list of objects. Numbers stay as the file spells them."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+
+from retrieval.errors import UserError
+from retromem.knowledge.cell_text import short
+from retromem.knowledge.fact_columns import Columns, Row, column_names
+
+
+def json_rows(file: str, text: str, columns: Columns) -> Iterator[Row]:
+    """Every row: of the list that the file is, else of its lines. Where columns are given by their places, a row is a
+    list of cells. UserError for what is no JSON, for another thing, and for a name that comes twice in one object.
+    """
+    as_list = _list(file, text) if text.lstrip()[:1] == "[" else None
+    rows = _lines(file, text) if as_list is None else ((f"{file}, row {n}", row) for n, row in enumerate(as_list, 1))
+    for where, row in rows:
+        if isinstance(row, dict):
+            yield where, dict(zip(column_names(list(row), where), row.values(), strict=True))
+        elif isinstance(row, list) and not columns.has_header:
+            yield where, {str(place): cell for place, cell in enumerate(row, start=1)}
+        else:
+            raise UserError(f"{where}: not a JSON object ({_spelled(row)}); give objects, one a line or a list")
+
+
+def _list(file: str, text: str) -> list[object] | None:
+    """None where the file is no list but lines that are."""
+    try:
+        found = _loads(text, file)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            return None
+        raise UserError(f"{file}, line {error.lineno}: not JSON ({error.msg})") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{file}, line 1: not JSON ({short(text)})") from None
+    assert isinstance(found, list), "it begins with a bracket"
+    return found
+
+
+def _lines(file: str, text: str) -> Iterator[tuple[str, object]]:
+    for line, content in enumerate(io.StringIO(text, newline=""), start=1):
+        content = content.strip("\ufeff \t\r\n")  # files that were joined keep the mark of each
+        if not content:
+            continue
+        where = f"{file}, line {line}"
+        try:
+            yield where, _loads(content, where)
+        except (ValueError, RecursionError):
+            raise UserError(f"{where}: not JSON ({short(content)}); every line wants one JSON object") from None
+
+
+def _spelled(row: object) -> str:
+    return short(row if isinstance(row, str) else json.dumps(row))
+
+
+def _loads(content: str, where: str) -> object:
+    def once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+        """Python's own would keep the last of two values in silence."""
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            column_names([name for name, _ in pairs], where)
+        return record
+
+    # Numbers stay as the file spells them: 1.50 is not 1.5, and no integer is too long. NaN and its like are none.
+    return json.loads(content, parse_int=str, parse_float=str, parse_constant=float, object_pairs_hook=once)
