@@ -10,11 +10,11 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from numpy import ndarray
 
 from retrieval.encoder_config import EncoderConfig
-from retrieval.encoder_files import DEFAULT_DIM, DEFAULT_MODEL
+from retrieval.encoder_files import DEFAULT_DIM, DEFAULT_MODEL, max_tokens
 from retrieval.errors import UserError
 from retrieval.hashed_trigrams import HASHED_DIM, hashed_trigrams
 from retrieval.tokens import Tokens
@@ -138,10 +138,21 @@ class Encoder:
 
     def num_cut(self, texts: Sequence[str]) -> int:
         """Texts that are longer than the model reads: what stands behind its last token is in no vector."""
-        if self.resolved.path is None or not getattr(self._model.tokenizer, "is_fast", False):
-            return 0  # word vectors and letters are of all of a text
-        all_ids = self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
-        return sum(len(ids) > self._model.max_seq_length for ids in all_ids)
+        return int(self.are_cut(texts).sum())
+
+    def are_cut(self, texts: Sequence[str]) -> Bool[ndarray, " N"]:
+        """Whether each text is longer than the model reads. The model is loaded where one may be."""
+        cut_N = np.zeros(len(texts), dtype=bool)
+        if self.resolved.path is None:
+            return cut_N  # letters are of all of a text
+        noted = max_tokens(self.resolved.path)
+        # A token is one byte of a text at least; a few more mark its ends.
+        rows = [row for row, text in enumerate(texts) if noted is None or len(text.encode()) > noted - 8]
+        if not rows or not getattr(self._model.tokenizer, "is_fast", False) or self._model.max_seq_length is None:
+            return cut_N  # so are word vectors
+        all_ids = self._model.tokenizer([texts[row] for row in rows], truncation=False, verbose=False)["input_ids"]
+        cut_N[rows] = [len(ids) > self._model.max_seq_length for ids in all_ids]
+        return cut_N
 
     def _num_tokens(self, texts: list[str]) -> Int64[ndarray, " N"]:
         """Tokens of each text, as the model is given them; 0 where it takes texts of any length in one batch."""

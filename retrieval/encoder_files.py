@@ -103,6 +103,15 @@ def own_prompts(folder: Path) -> dict[str, str]:
         raise UserError(f"{path} is not the settings file of a sentence-transformers model ({error})") from error
 
 
+def max_tokens(folder: Path) -> int | None:
+    """How many tokens a model reads, where its settings say so."""
+    try:
+        noted = json.loads((folder / "sentence_bert_config.json").read_bytes()).get("max_seq_length")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return noted if isinstance(noted, int) else None
+
+
 def sha256_of(path: Path) -> str:
     """Hex digest of a file; 90 MB take .05 seconds once they are in memory."""
     with path.open("rb") as file:

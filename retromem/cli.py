@@ -365,5 +365,6 @@ def _index(chosen: Any) -> None:
                 key_by=chosen.key_by,
                 num_shards=chosen.shards,
                 model=chosen.encoder,
+                say=partial(print, flush=True),
             )
         )

@@ -17,28 +17,16 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from retrieval.errors import UserError
+from retromem.knowledge.names import tidied
+from retromem.yaml_keys import ConfigLoader
 
 T = TypeVar("T")
-
-
-class _Loader(yaml.SafeLoader):
-    """Of two values under one key YAML would take the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(problem=f"{key.value!r} comes twice", problem_mark=key.start_mark)
-                seen.add(key.value)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; UserError where it is missing, unreadable or no mapping."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), ConfigLoader)
     except FileNotFoundError:
         known = sorted(str(other) for other in Path("configs").glob("*.yaml"))
         hint = f"; the shipped ones are {', '.join(known)}" if known else ""
@@ -73,7 +61,7 @@ def resolved_text(config: Any, name: str) -> str:
 
 def apply_override(config: dict[str, Any], dotted: str, text: str) -> None:
     """Set `section.field` to a YAML value, in place. Numbers select an element of a list."""
-    *parents, last = dotted.split(".")
+    *parents, last = map(tidied, dotted.split("."))
     place: Any = config
     for depth, key in enumerate(parents):
         if isinstance(place, list):
@@ -83,7 +71,7 @@ def apply_override(config: dict[str, Any], dotted: str, text: str) -> None:
         if not isinstance(place, dict | list):
             raise UserError(f"--{dotted}: {'.'.join(parents[: depth + 1])} is {_kind(place)} and has no fields")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, ConfigLoader)
     except _UNREADABLE:
         value = text
     place[_element(place, last, dotted, parents) if isinstance(place, list) else last] = value

@@ -93,6 +93,7 @@ def build(
         ledger_line("shared", encoder.file_bytes, ["encoder"]),
         ledger_line("seeded", built.seeded_bytes, ["on no disk"]),
         *([f"{warning} SPLIT"] if cut_off else []),
+        *(f"  {remark}" for remark in read.remarks),
     ]
 
 

@@ -20,16 +20,18 @@ from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import UserError
 from retrieval.folder_lock import locked
 from retrieval.vector_index import IndexSpec
-from retromem.cells import key_dim, plan
+from retromem.cells import Cell, key_dim, plan
 from retromem.configuration import RESOLVED, resolved_text
 from retromem.experiment import ExperimentConfig
+from retromem.fact_remarks import left_out, not_read, one_key
+from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
-from retromem.knowledge.text_keys import NO_PROMPTS
+from retromem.knowledge.text_keys import NO_PROMPTS, CachedTextKeys, TextCollector
 from retromem.measure.latency import EncoderCost
 from retromem.method import made_by, num_cores
 from retromem.panel_cells import PanelCell, plan_panels
 from retromem.report_run import PLAN, read_results, report_run
-from retromem.run_cell import ERROR, AnyCell, Workplace, forget_cell, read_result, texts_of
+from retromem.run_cell import ERROR, AnyCell, Workplace, cell_knowledge, forget_cell, read_result, texts_of
 from retromem.run_cells import run_cells
 
 Say = Callable[[str], None]
@@ -65,16 +67,18 @@ def run_experiment(
     run = runs / name
     todo = [cell for cell in cells if force or read_result(run / "cells" / cell.folder_name) is None]
     say(_opening(name, config, cells, todo, num_workers))
-    for study in config.studies.values():
-        if left_out := {reason: count for reason, count in build_knowledge(study.knowledge).dropped.items() if count}:
-            listed = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items())
-            say(f"  left out of {build_knowledge(study.knowledge).name}: {listed}")
+    remarks = _remarks_before(config, cells)
+    for knowledge in {id(knowledge): knowledge for knowledge in _sets(config)}.values():
+        for line in (*left_out(knowledge), *knowledge.notes):
+            say(f"  {line}")
+    for line in remarks:
+        say(f"  {line}")
     for folder in (run, reports / name):
         _check_place(folder)
     if todo:
         _check_indexes(todo, text_dim)
     with locked(run, seconds=1.0):
-        _run(config, cells, todo, name, command, run, cache, say, force=force, num_workers=num_workers)
+        _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, num_workers=num_workers)
         folder = report_run(run, reports / name)
     problems = read_results(run, [cell.folder_name for cell in cells]).problems
     num_failed = sum(kind != "refused" for _, kind, _ in problems)
@@ -84,8 +88,49 @@ def run_experiment(
     return FinishedRun(report=folder, num_failed=num_failed)
 
 
+def _sets(config: ExperimentConfig) -> list[KnowledgeSet]:
+    return [build_knowledge(study.knowledge) for study in config.studies.values()]
+
+
+def _remarks_before(config: ExperimentConfig, cells: Sequence[AnyCell]) -> list[str]:
+    """Which facts are longer than the encoder reads."""
+    from retrieval.encoder import Encoder
+
+    reading = {cell.knowledge: False for cell in cells if isinstance(cell, Cell) and cell.encoder_hash}
+    for cell in cells:
+        if isinstance(cell, Cell) and cell.knowledge in reading and cell.memory.reads_statements:
+            reading[cell.knowledge] = True
+    encoder = Encoder(config.encoder) if reading else None
+    return [
+        line
+        for knowledge, statements in reading.items()
+        if encoder
+        for line in not_read(build_knowledge(knowledge), encoder, statements=statements)
+    ]
+
+
+def _remarks_on_keys(config: ExperimentConfig, cells: Sequence[AnyCell], folder: Path) -> list[str]:
+    """Which facts of the largest size of each study the encoder gives one key; their texts are encoded."""
+    largest: dict[tuple[str, bool], Cell] = {}
+    for cell in cells:
+        if isinstance(cell, Cell) and cell.encoder_hash:
+            known = largest.setdefault((cell.study, cell.twin), cell)
+            if cell.num_facts > known.num_facts:
+                largest[cell.study, cell.twin] = cell
+    lines, cache = [], EmbeddingCache(folder)
+    for (study, is_twin), cell in largest.items():
+        knowledge, prompts = cell_knowledge(cell).prefix(cell.num_facts), config.encoder.resolve().prompts
+        collector = TextCollector((), prompts)
+        knowledge.with_keys(collector).facts()
+        if cache.missing(cell.encoder_hash, collector.texts):
+            continue  # of a run whose cells are all done, and whose cache was removed
+        keys = CachedTextKeys(cache, cell.encoder_hash, centred=False, names_off_the_set=(), prompts=prompts)
+        lines += one_key(study + (" (values permuted)" if is_twin else ""), knowledge.with_keys(keys).facts())
+    return lines
+
+
 def _reads_text(config: ExperimentConfig) -> bool:
-    studied = any(build_knowledge(study.knowledge).text for study in config.studies.values())
+    studied = any(knowledge.text for knowledge in _sets(config))
     return studied or any(panel.seeds and panel.reads_text for panel in config.panels.values())
 
 
@@ -121,6 +166,7 @@ def _run(
     run: Path,
     cache: Path,
     say: Say,
+    remarks: list[str],
     *,
     force: bool,
     num_workers: int,
@@ -140,7 +186,11 @@ def _run(
         encoder_config=config.encoder,
         made_by=made_by(),
     )
+    alike = _remarks_on_keys(config, cells, cache)
+    for line in alike:
+        say(f"  {line}")
     record = _plan_record(config, name, command, cells, encoder_text=_describe_encoder(config, cells))
+    record["notes"] += [*remarks, *alike]
     if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
         # Nothing was run: the report keeps the command of the measurement.
         record["method"]["command"] = json.loads((run / PLAN).read_text())["method"]["command"]

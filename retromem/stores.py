@@ -1,6 +1,6 @@
 """Stores of facts or of documents, outside any experiment: build one and see its ledger, check it, ask it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,10 +30,12 @@ def build(
     key_by: Literal["question", "statement"],
     num_shards: int = 1,
     model: str = DEFAULT_MODEL,
+    say: Callable[[str], None] | None = None,
 ) -> str:
     """Encode the facts, write their store, return its ledger as text. UserError for bad facts or an unknown index.
 
     `num_shards`: threads that build the index at once. `model`: of the encoder, as `EncoderConfig.model` names it.
+    `say` is told, before anything is encoded, what was left out; without it, that stands before the ledger.
     """
     config = TextConfig(source="file", file=facts, phrasings=phrasings, columns=tuple(columns))
     knowledge = build_knowledge(config, several_values=True)
@@ -42,6 +44,7 @@ def build(
     from retrieval.embedding_cache import EmbeddingCache
     from retrieval.encoder import Encoder
     from retrieval.encoder_config import EncoderConfig
+    from retromem.fact_remarks import left_out, not_read, one_key, several_values
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
     from retromem.planning import plan_for, recall_in
@@ -52,13 +55,19 @@ def build(
     memory_config = FaissMemoryConfig(key_by=key_by, factory="Flat" if request else factory, rotate_to=rotate_to)
     encoder, cache = Encoder(EncoderConfig(model=model)), EmbeddingCache(_CACHE)
     checked_spec(memory_config.spec, encoder.dim)
+    lines: list[str] = []
+    say = say or lines.append
+    several = several_values(knowledge)
+    for remark in (*left_out(knowledge), *several, *knowledge.notes, *not_read(knowledge, encoder, statements=True)):
+        say(f"  {remark}")
     # Free questions have no wording whose mean could be taken off: such a store keeps the embeddings as they are.
     keys = CachedTextKeys(cache, encoder.content_hash, centred=False, names_off_the_set=(), prompts=encoder.prompts)
     collector = TextCollector((), encoder.prompts)
     knowledge.with_keys(collector).facts(statements=True)  # whatever is stored, the other is asked
     cache.encode_missing(encoder, collector.texts)
     facts_of_set = knowledge.with_keys(keys).facts(statements=True)
-    lines = []
+    for remark in [] if several else one_key(knowledge.name, facts_of_set):
+        say(f"  {remark}")
     if request is not None:
         made = plan_for(request, facts_of_set, key_by)
         lines.append(f"{factory.strip()}: {made.chosen.described(knowledge.num_facts)}")
@@ -82,7 +91,6 @@ def build(
     lines += _self_test(read_manifest(store))
     found, num_asked = recall_in(ChunkStore.open(store, verify=False), facts_of_set, key_by)  # written a moment ago
     lines.append(f"  recall@1 {found / num_asked:.3f} against exact search ({num_asked:,} {_asked_of(key_by)} asked)")
-    lines += [f"  left out: {count:,} {reason}" for reason, count in sorted(knowledge.dropped.items())]
     return "\n".join(lines)
 
 

@@ -1,11 +1,14 @@
 """A user's own documents: text files, or a folder of them."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.errors import UserError
+from retromem.knowledge.text_files import decoded
 
-SUFFIXES = (".txt", ".md")
+SUFFIXES = (".txt", ".text", ".md", ".markdown")
+"""in capitals too"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,37 +18,47 @@ class Documents:
     names: tuple[str, ...]
     """paths within the folder"""
     texts: tuple[str, ...]
+    """without byte-order marks, which are no part of a text"""
+    num_left_out: dict[str, int]
+    """ending -> files of the folder that are of another kind, or without any text"""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was not read, for people."""
+        listed = ", ".join(f"{count:,} {ending}" for ending, count in sorted(self.num_left_out.items()))
+        return [f"left out: {listed} (read are {', '.join(SUFFIXES)} files with some text)"] if listed else []
 
 
 def read_documents(path: Path) -> Documents:
-    """One file, or all .txt and .md files of a folder and its folders, hidden ones left out.
+    """One file, or all text and Markdown files of a folder and its folders, hidden ones left out.
 
     Raises:
         UserError: nothing is there, a file is no UTF-8, or there is no text in any.
     """
     if path.is_dir():
-        files = sorted(file for suffix in SUFFIXES for file in path.rglob(f"*{suffix}") if file.is_file())
+        files = sorted(file for file in path.rglob("*") if file.is_file())
         files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
         names = [file.relative_to(path).as_posix() for file in files]
     else:
-        if path.suffix not in SUFFIXES and path.exists():
-            raise UserError(f"{path}: is no {' or '.join(SUFFIXES)} file; facts are given by --facts")
+        if path.suffix.lower() not in SUFFIXES and path.exists():
+            raise UserError(f"{path}: is no {', '.join(SUFFIXES)} file; save it as text, facts are given by --facts")
         files, names = [path], [path.name]
-    try:
-        texts = [file.read_bytes().decode() for file in files]
-    except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read: {error.strerror}; name a text file or a folder") from None
-    except UnicodeDecodeError:
-        broken = next(file for file in files if not _is_utf8(file))
-        raise UserError(f"{broken}: is no UTF-8 text") from None
-    if not any(text.strip() for text in texts):
-        raise UserError(f"{path}: holds no text; wanted are {' and '.join(SUFFIXES)} files with some")
-    return Documents(names=tuple(names), texts=tuple(texts))
-
-
-def _is_utf8(file: Path) -> bool:
-    try:
-        file.read_bytes().decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    texts: dict[str, str] = {}
+    left_out: Counter[str] = Counter()
+    for name, file in zip(names, files, strict=True):
+        if file.suffix.lower() not in SUFFIXES:
+            left_out[file.suffix.lower() or "without ending"] += 1
+            continue
+        try:
+            text = decoded(file.read_bytes(), file).replace("\ufeff", "")
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror}; name a text file or a folder") from None
+        if text.strip():
+            texts[name] = text
+        else:
+            left_out["empty"] += 1
+    found = Documents(names=tuple(texts), texts=tuple(texts.values()), num_left_out=dict(left_out))
+    if not texts:
+        said = f"; {found.remarks[0]}" if left_out else ""
+        raise UserError(f"{path}: holds no text; wanted are {', '.join(SUFFIXES)} files with some{said}")
+    return found

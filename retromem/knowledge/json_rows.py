@@ -15,9 +15,13 @@ def json_rows(file: str, text: str, columns: Columns) -> Iterator[Row]:
     """
     as_list = _list(file, text) if text.lstrip()[:1] == "[" else None
     rows = _lines(file, text) if as_list is None else ((f"{file}, row {n}", row) for n, row in enumerate(as_list, 1))
+    last: list[str] = []  # names of the row before, and what they are tidied
+    names: list[str] = []
     for where, row in rows:
         if isinstance(row, dict):
-            yield where, dict(zip(column_names(list(row), where), row.values(), strict=True))
+            if list(row) != last:
+                last, names = list(row), column_names(list(row), where)
+            yield where, dict(zip(names, row.values(), strict=True))
         elif isinstance(row, list) and not columns.has_header:
             yield where, {str(place): cell for place, cell in enumerate(row, start=1)}
         else:

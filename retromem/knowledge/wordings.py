@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -15,7 +16,9 @@ import yaml
 from retrieval.errors import UserError
 from retromem.knowledge.fact_columns import did_you_mean
 from retromem.knowledge.fact_table import FactTable, fold, holds, words
+from retromem.knowledge.names import tidied
 from retromem.knowledge.text_files import read_text
+from retromem.yaml_keys import TextLoader
 
 SUBJECT = "{subject}"
 VALUE = "{value}"
@@ -68,7 +71,8 @@ def read_wordings(path: Path) -> dict[str, Wordings]:
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: a phrasings file wants one entry a relation, with its templates")
     return {
-        relation: _of_relation(templates, f"{path}, relation '{relation}'") for relation, templates in content.items()
+        tidied(relation): _of_relation(templates, f"{path}, relation '{relation}'")
+        for relation, templates in content.items()
     }
 
 
@@ -146,14 +150,13 @@ def _humanise(relation: str) -> str:
 def _parse(path: Path, text: str) -> object:
     if path.suffix.lower() == ".json":
         try:
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=partial(_each_once, str(path)))
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
         except RecursionError:
             raise UserError(f"{path}: nested too deeply for a phrasings file") from None
     try:
-        # The base loader reads every scalar as text: a relation called `no` or `1984` stays what it is.
-        content: object = yaml.load(text, Loader=yaml.BaseLoader)
+        content: object = yaml.load(text, Loader=TextLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else f"{path}"
@@ -162,6 +165,15 @@ def _parse(path: Path, text: str) -> object:
     except RecursionError:
         raise UserError(f"{path}: nested too deeply for a phrasings file") from None
     return content
+
+
+def _each_once(path: str, pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Of two values under one name Python would take the last in silence."""
+    names = [tidied(name) for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: {name!r} comes twice; keep one of them")
+    return dict(pairs)
 
 
 def _of_relation(templates: object, where: str) -> Wordings:
@@ -242,7 +254,7 @@ def _checked(template: str, where: str, *, needs_value: bool | None = None) -> s
 
 
 def _tidied(template: str) -> str:
-    return re.sub(r" (?=[.,;:?!)\]])", "", " ".join(template.split()))
+    return re.sub(r" (?=[.,;:?!)\]])", "", tidied(template))
 
 
 def _without_value(wording: str) -> str:
