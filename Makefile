@@ -22,10 +22,13 @@ INSTALL := $(PIP) install $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} -c 
 help: ## this text
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  report, experiment: CONFIG=configs/x.yaml  FACTS=my.jsonl [PHRASINGS=my.yaml] [COLUMNS=subject=name]"
+	@echo "  report, experiment: CONFIG=configs/x.yaml  FACTS=my.csv [PHRASINGS=my.yaml] [COLUMNS=subject=name or 1,2,3]"
 	@echo "                      [NAME=mine] [MAX_FACTS=4000]  SET=\"a.b=c d.e=f\"  FORCE=1"
 	@echo "  index:              FACTS=my.jsonl OUT=folder [INDEX=Flat] [ROTATE_TO=64] [KEY_BY=statement] [SHARDS=4] [ENCODER=folder] [PHRASINGS=my.yaml]"
 	@echo "                      DOCUMENTS=folder OUT=folder [SPLIT=\"128 tokens, 32 shared\"] [INDEX=RaBitQ]"
+	@echo "  FACTS:              .csv .tsv .txt .json .jsonl .parquet, packed (.gz .bz2 .xz .zst) or not, a folder of one kind, hf:org/name[:config][@split]"
+	@echo "  COLUMNS:            ours=theirs,...  places without a header: 1,2,3  one relation for all rows: relation='\"capital of\"'"
+	@echo "  DOCUMENTS:          .txt .text .md .markdown"
 	@echo "  set-up:             PYTHON=python3.11  TORCH_INDEX=address of another index of torch wheels"
 
 $(BIN)/python:

@@ -146,10 +146,17 @@ def _parser() -> "ArgumentParser":
     )
     compare.add_argument("config", nargs="?", type=str, help="YAML file; configs/quickstart.yaml where empty")
     compare.add_argument(
-        "--facts", type=str, help="your facts: JSONL or CSV, gzipped or not, Parquet, or hf:org/name[:config][@split]"
+        "--facts",
+        type=str,
+        help="your facts: CSV, TSV, JSON or Parquet, packed or not, a folder, or hf:org/name[:config][@split]",
     )
     compare.add_argument("--phrasings", type=str, help="wordings of their relations: YAML or JSON")
-    compare.add_argument("--columns", type=str, help="ours=theirs,... where columns have other names")
+    compare.add_argument(
+        "--columns",
+        type=str,
+        help="ours=theirs,... where columns have other names, places such as 1,2,3 where they have none, "
+        """or relation='"text"' for one relation of all rows""",
+    )
     compare.add_argument("--max-facts", type=_count, help="facts that memories with weights are trained on, at most")
     compare.add_argument("--name", type=str, help="of the run; the stem of config or facts where empty")
     compare.add_argument("--set", type=str, help='"a.b=c d.e=f": the same as --a.b c --d.e f')
@@ -162,13 +169,13 @@ def _parser() -> "ArgumentParser":
     index.add_argument("store", type=str, help="folder of the store")
     index.add_argument("--facts", type=str, help="build: your facts")
     index.add_argument(
-        "--documents", type=str, help="build: a .txt or .md file, or a folder of them, in place of facts"
+        "--documents", type=str, help="build: a text or Markdown file, or a folder of them, in place of facts"
     )
     index.add_argument(
         "--split", type=str, help="build: passages of documents, as '128 tokens, 32 shared' (default: 3 sentences)"
     )
     index.add_argument("--phrasings", type=str, help="build: wordings of their relations")
-    index.add_argument("--columns", type=str, help="build: ours=theirs,...")
+    index.add_argument("--columns", type=str, help="build: ours=theirs,... as of compare")
     index.add_argument("--index", type=str, default="Flat", help="build: FAISS factory string (default: Flat)")
     index.add_argument("--rotate-to", type=_count, help="build: dimensions of a random rotation before it")
     index.add_argument(
@@ -349,7 +356,7 @@ def _index(chosen: Any) -> None:
     else:
         if not chosen.facts:
             raise UserError(
-                "index build needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value, "
+                "index build needs --facts FILE, a CSV, TSV, JSON or Parquet of subject, relation, value, "
                 "or --documents FOLDER"
             )
         if chosen.split:

@@ -55,11 +55,16 @@ def build(
     read = read_documents(documents)
     tokenizer = encoder.resolved.path / "tokenizer.json" if encoder.resolved.path else None
     passages = split_documents(read.texts, cut, tokenizer=tokenizer)
-    texts = [passage.text for passage in passages]
-    given = [encoder.prompts.before(text, is_document=True) for text in texts]
+    given = [encoder.prompts.before(passage.text, is_document=True) for passage in passages]
     known = EmbeddingCache(cache)
     known.encode_missing(encoder, given)
     start = time.perf_counter()
+    found = np.flatnonzero(known.vectors(encoder.content_hash, given).any(axis=1)).tolist()
+    num_wordless = len(passages) - len(found)  # nothing but what the encoder has no token for: no question finds them
+    if not found:
+        raise UserError(f"{documents}: the encoder knows no word of these texts; take another encoder")
+    passages, given = [passages[row] for row in found], [given[row] for row in found]
+    texts = [passage.text for passage in passages]
     chunks = Chunks(
         ids_N=np.arange(len(texts)),
         vectors_ND=known.vectors(encoder.content_hash, given),
@@ -93,6 +98,7 @@ def build(
         ledger_line("shared", encoder.file_bytes, ["encoder"]),
         ledger_line("seeded", built.seeded_bytes, ["on no disk"]),
         *([f"{warning} SPLIT"] if cut_off else []),
+        *([f"  left out: {num_wordless:,} passages in which the encoder knows no word"] if num_wordless else []),
         *(f"  {remark}" for remark in read.remarks),
     ]
 

@@ -11,12 +11,12 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.seam import Facts
 
 _WHY = {
-    "empty": "with an empty cell",
-    "duplicate": "that repeat another",
-    "several_values": "whose subject has others too, where a comparison needs one (an index keeps all)",
-    "value_in_subject": "whose subject holds the value",
-    "subject_in_value": "whose value holds the subject",
-    "value_in_wording": "whose question holds the value",
+    "empty": "a cell holds nothing",
+    "duplicate": "the same fact stands elsewhere",
+    "several_values": "a comparison needs one for each subject; an index keeps all",
+    "value_in_subject": "the question would give the answer",
+    "subject_in_value": "the answer would give the question",
+    "value_in_wording": "the wording would give the answer",
 }
 _SAME = 1e-4  # of a projection: a text's vector differs by 3e-7 with the texts that it was encoded beside
 
@@ -27,13 +27,11 @@ def left_out(knowledge: KnowledgeSet) -> list[str]:
     if not counts:
         return []
     num_rows = knowledge.num_facts + sum(counts.values())
-    listed = "; ".join(
-        f"{count:,} {reason.replace('_', ' ')}, {_WHY[reason]}"
-        if reason in _WHY
-        else f"{count:,} {reason.replace('_', ' ')}"
+    listed = [
+        f"{count:,} {reason.replace('_', ' ')}{f' ({_WHY[reason]})' if reason in _WHY else ''}"
         for reason, count in counts.items()
-    )
-    return [f"left out of {knowledge.name}: {sum(counts.values()):,} of {num_rows:,} rows: {listed}"]
+    ]
+    return [f"left out of {knowledge.name}: {sum(counts.values()):,} of {num_rows:,} rows: {', '.join(listed)}"]
 
 
 def several_values(knowledge: KnowledgeSet) -> list[str]:
@@ -44,7 +42,7 @@ def several_values(knowledge: KnowledgeSet) -> list[str]:
     shared = counts[counts > 1]
     if not shared.size:
         return []
-    return [f"several values: {shared.sum():,} facts of {len(shared):,} subjects are kept, each value as a chunk"]
+    return [f"several values: {shared.sum():,} facts share their subject with others; each value is a chunk"]
 
 
 def not_read(knowledge: KnowledgeSet, encoder: Encoder, *, statements: bool) -> list[str]:
@@ -71,7 +69,7 @@ def one_key(name: str, facts: Facts) -> list[str]:
         return []
     return [
         f"{name}: {num_shared:,} of {len(facts):,} facts share their very key with a fact of another value (the "
-        f"encoder reads their questions alike), so at most {100 * most:.1f} % can be right"
+        f"encoder reads their questions alike), so at most {100 * most:.1f} % can be right as written"
     ]
 
 

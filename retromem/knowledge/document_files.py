@@ -46,7 +46,7 @@ def read_documents(path: Path) -> Documents:
     texts: dict[str, str] = {}
     left_out: Counter[str] = Counter()
     for name, file in zip(names, files, strict=True):
-        if file.suffix.lower() not in SUFFIXES:
+        if file.suffix.lower() not in SUFFIXES and file != path:
             left_out[file.suffix.lower() or "without ending"] += 1
             continue
         try:

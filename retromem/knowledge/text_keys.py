@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder_config import Prompts
+from retrieval.errors import UserError
 from retrieval.random_rotation import random_rotation
 from retromem.knowledge.wordings import fill
 
@@ -73,13 +74,12 @@ class CachedTextKeys:
         given = [template.encoded(text, self._prompts) for text, template in zip(texts, templates, strict=True)]
         vectors_QD = self._cache.vectors(self._raw_hash, given)
         if not self._centred or not texts:
-            return vectors_QD
+            return _units(vectors_QD, texts)
         # By identity first: hashing a statement's template goes through all of its relation's values.
         distinct = {id(template): template for template in templates}
         mean_of = {key: self._mean(template) for key, template in distinct.items()}
         centred_QD = vectors_QD - np.stack([mean_of[id(template)] for template in templates])
-        unit_QD: Float32[ndarray, "Q D"] = centred_QD / np.linalg.norm(centred_QD, axis=1, keepdims=True)
-        return unit_QD.astype(np.float32)
+        return _units(centred_QD / np.maximum(np.linalg.norm(centred_QD, axis=1, keepdims=True), 1e-12), texts)
 
     def _mean(self, template: Template) -> Float32[ndarray, " D"]:
         if template not in self._means:
@@ -87,6 +87,16 @@ class CachedTextKeys:
             examples_D = self._cache.vectors(self._raw_hash, given)
             self._means[template] = examples_D.mean(axis=0, dtype=np.float64).astype(np.float32)
         return self._means[template]
+
+
+def _units(vectors_QD: Float32[ndarray, "Q D"], texts: Sequence[str]) -> Float32[ndarray, "Q D"]:
+    """The vectors; UserError for a text in which the encoder found no word, whose vector is zero."""
+    if (wordless := np.flatnonzero(~vectors_QD.any(axis=1))).size:
+        raise UserError(
+            f"{texts[wordless[0]]!r}: the encoder knows no word of this text ({len(wordless):,} such texts of "
+            f"{len(texts):,}); take the fact out, or take another encoder"
+        )
+    return vectors_QD.astype(np.float32, copy=False)
 
 
 class RotatedKeys:

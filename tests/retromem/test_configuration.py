@@ -1,3 +1,4 @@
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,5 +213,20 @@ def test_a_key_that_comes_twice_is_refused_wherever_it_stands(tmp_path: Path) ->
     path.write_text("title: x\nheat:\n  kind: pan\n  kind: oven\n")
     with pytest.raises(UserError, match=r"r\.yaml, line 4: is no valid YAML \('kind' comes twice\)"):
         read_config(path)
+    decomposed = unicodedata.normalize("NFD", "é")
+    for twice in ('1: a\n"1": b\n', "1: a\n0x1: b\n", "yes: a\non: b\n", f"é: a\n{decomposed}: b\n", "'b': a\nb: c\n"):
+        path.write_text(f"title: x\n{twice}", encoding="utf-8")
+        with pytest.raises(UserError, match=r"r\.yaml, line 3: is no valid YAML \('.*' comes twice\)"):
+            read_config(path)
     path.write_text("base: &b {kind: pan}\nheat: {<<: *b, kind: oven}\n")  # a merge is meant
     assert read_config(path)["heat"] == {"kind": "oven"}
+
+
+def test_keys_are_the_names_that_the_file_spells(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("studies: {1990: {no: 1}, 01: {}, 2020-13-01: {}, é\u200b: {}}\n", encoding="utf-8")
+    config = read_config(path)
+    assert config == {"studies": {"1990": {"no": 1}, "01": {}, "2020-13-01": {}, "é": {}}}
+    apply_override(config, "studies.1990.no", "2")
+    apply_override(config, "studies.e\u0301.no", "3")
+    assert config["studies"]["1990"] == {"no": 2} and config["studies"]["é"] == {"no": 3}

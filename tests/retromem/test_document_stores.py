@@ -93,6 +93,38 @@ def test_a_file_alone_and_letters_of_any_language(place: Path) -> None:
     assert found("greetings from Zürich")[0][3] == "Grüße aus Zürich."
 
 
+def test_endings_in_any_letters_are_read_and_other_kinds_counted(tmp_path: Path) -> None:
+    for name in ("NOTES.TXT", "sub/readme.Md", "a.markdown", "b.text", "c.pdf", "d.PDF", "e.html", "LICENSE", ".git/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"\ufeffThe \ufeffname is {name}.", encoding="utf-8")
+    (tmp_path / "bom.txt").write_bytes(b"\xef\xbb\xbf\n")
+    read = read_documents(tmp_path)
+    assert read.names == ("NOTES.TXT", "a.markdown", "b.text", "sub/readme.Md")
+    assert read.texts == tuple(f"The name is {name}." for name in read.names)
+    assert read.remarks == [
+        "left out: 1 .html, 2 .pdf, 1 empty, 1 without ending "
+        "(read are .txt, .text, .md, .markdown files with some text)"
+    ]
+
+
+def test_passages_without_a_word_are_counted(place: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models
+
+    letters = {letter: number for number, letter in enumerate("abcdefghi")}
+    vectors = np.eye(len(letters), dtype=np.float32)
+    words = StaticEmbedding(Tokenizer(models.BPE(letters, [])), embedding_weights=vectors)
+    SentenceTransformer(modules=[words], device="cpu").save(str(place / "letters"), create_model_card=False)
+    (place / "signs.txt").write_text("A bad cage.\n\n***\n\nXYZ.\n\nA big idea.")
+    ledger = build(documents="signs.txt", split="1 sentence", model="letters")
+    assert "2 passages of 1 sentence" in ledger
+    assert "left out: 2 passages in which the encoder knows no word" in ledger
+    (place / "signs.txt").write_text("XYZ.")
+    with pytest.raises(UserError, match="signs.txt: the encoder knows no word of these texts"):
+        build(documents="signs.txt", split="1 sentence", model="letters")
+
+
 def test_what_the_encoder_does_not_read_is_said(place: Path) -> None:
     (place / "long.txt").write_text("The lake is deep. " * 200 + "The treasure lies in the cellar of the mill.")
     assert "1 passages are longer than the encoder reads" in build(documents="long.txt", split="5000 tokens")
@@ -104,12 +136,15 @@ def test_what_the_encoder_does_not_read_is_said(place: Path) -> None:
     ("arguments", "message"),
     [
         (["--documents", "nowhere"], "nowhere: cannot be read: No such file or directory"),
-        (["--documents", "empty"], "empty: holds no text; wanted are .txt and .md files with some"),
-        (["--documents", "latin.txt"], "latin.txt: is no UTF-8 text"),
+        (["--documents", "empty"], "empty: holds no text; wanted are .txt, .text, .md, .markdown files with some"),
+        (["--documents", "latin.txt"], "latin.txt, line 1: byte 0xfc is not UTF-8"),
         (["--documents", "papers", "--split", "3 lines"], "split '3 lines': write '3 sentences'"),
         (["--documents", "papers", "--index", "Flatt"], "index 'Flatt' over 384 dimensions"),
         (["--documents", "papers", "--index", "auto: bytes<=9"], "a plan needs facts"),
-        (["--documents", "facts.jsonl"], "facts.jsonl: is no .txt or .md file; facts are given by --facts"),
+        (
+            ["--documents", "facts.jsonl"],
+            "facts.jsonl: is no .txt, .text, .md, .markdown file; save it as text, facts are",
+        ),
         (["--facts", "facts.jsonl", "--split", "3 sentences"], "--split cuts documents"),
         (["--documents", "papers", "--key-by", "question"], "documents have no questions of their own"),
         (["--documents", "papers", "--phrasings", "x.yaml"], "--phrasings describes facts"),

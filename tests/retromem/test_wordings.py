@@ -194,6 +194,9 @@ def test_bad_templates_are_refused_with_relation_and_template(save: Save, templa
         ("p.json", "[" * 100_000, "FILE: nested too deeply"),
         ("p.yaml", "[" * 5_000, "FILE: nested too deeply"),
         ("p.json", "[]", "FILE: a phrasings file wants one entry a relation"),
+        ("p.json", '{"r": ["{subject} {value}"], "r": ["{subject} is {value}"]}', "FILE: 'r' comes twice; keep one"),
+        ("p.yaml", "r: ['{subject} {value}']\n\"r\": ['{subject} is {value}']\n", "line 2: not YAML ('r' comes twice)"),
+        ("p.yaml", "é: ['{subject} {value}']\ne\u0301: []\n", "line 2: not YAML ("),
         ("p.json", "{}", "FILE: a phrasings file wants one entry a relation"),
         ("p.yaml", "", "FILE: a phrasings file wants one entry a relation"),
         (
@@ -208,6 +211,16 @@ def test_bad_templates_are_refused_with_relation_and_template(save: Save, templa
 )
 def test_bad_files_are_refused(save: Save, name: str, content: str, expected: str) -> None:
     assert expected in refused(save(content, name))
+
+
+def test_relations_are_what_the_facts_call_them(save: Save) -> None:
+    wordings = read_wordings(
+        save("1: &a ['{subject} {value}']\n01: *a\nno: *a\nyes: *a\ne\u0301\u200b: *a\n", "p.yaml")
+    )
+    assert list(wordings) == ["1", "01", "no", "yes", "é"]
+    assert read_wordings(save({"e\u0301": ["Zu\u0308rich {subject} {value}"]}))["é"].statements == (
+        "Zürich {subject} {value}",
+    )
 
 
 def test_not_utf8(tmp_path: Path) -> None:
