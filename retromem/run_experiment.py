@@ -98,7 +98,7 @@ def _remarks_before(config: ExperimentConfig, cells: Sequence[AnyCell]) -> list[
 
     reading = {cell.knowledge: False for cell in cells if isinstance(cell, Cell) and cell.encoder_hash}
     for cell in cells:
-        if isinstance(cell, Cell) and cell.knowledge in reading and cell.memory.reads_statements:
+        if isinstance(cell, Cell) and cell.knowledge in reading and cell.memory.stores == "statements":
             reading[cell.knowledge] = True
     encoder = Encoder(config.encoder) if reading else None
     return [

@@ -12,8 +12,9 @@ import yaml
 
 from retrieval.encoder_files import DEFAULT_SHA256
 from retrieval.sealed_folder import write_sealed
-from retromem.cli import _name_of, _stem, main
+from retromem.cli import _name_of, main
 from retromem.doctor import describe
+from retromem.knowledge.fact_files import source_name
 
 REPO = Path(__file__).parents[2]
 OWN_FACTS = str(REPO / "configs" / "own_facts.yaml")
@@ -418,7 +419,7 @@ def test_an_error_that_is_not_the_users_keeps_its_traceback(tmp_path: Path) -> N
     ],
 )
 def test_a_run_of_own_facts_is_named_by_the_stem_of_their_file(facts: str, name: str) -> None:
-    assert _stem(facts) == name
+    assert source_name(facts) == name
 
 
 def test_doctor_names_runtimes_and_encoder() -> None:
