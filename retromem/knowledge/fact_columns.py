@@ -75,8 +75,8 @@ class Columns:
             return name
         return record.get(name)
 
-    def require(self, where: str, found: Sequence[str]) -> None:
-        """UserError where a required column is missing among the found ones."""
+    def require(self, where: str, found: Sequence[str], *, advice: str = "") -> None:
+        """UserError where a required column is missing among the found ones; with advice where none was found."""
         missing = self.missing_in(found)
         if not missing:
             return
@@ -86,7 +86,7 @@ class Columns:
         elif not near and missing[0] == self.names.get("relation") and "relation" not in self.constants:
             near = """; for one relation of all rows give a text in quotes: 'relation="capital of"'"""
         elif not near and len(missing) == len(self.required):
-            near = "; where no line names the columns, give their places: COLUMNS=1,2,3"
+            near = advice
         label = "column" if len(missing) == 1 else "columns"
         said = ", ".join(map(repr, missing))
         raise UserError(f"{where}: {label} {said} missing, found {listed(found) or 'none'}{near}")

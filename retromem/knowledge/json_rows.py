@@ -51,7 +51,9 @@ def _lines(file: str, text: str) -> Iterator[tuple[str, object]]:
         try:
             yield where, _loads(content, where)
         except (ValueError, RecursionError):
-            raise UserError(f"{where}: not JSON ({short(content)}); every line wants one JSON object") from None
+            raise UserError(
+                f"{where}: not JSON ({short(content)}); every line wants one JSON object, or the file a list of them"
+            ) from None
 
 
 def _spelled(row: object) -> str:

@@ -36,7 +36,10 @@ def separated_rows(file: str, text: str, columns: Columns, *, sign: str) -> Iter
     if columns.has_header:
         line, header = rows.pop(0)
         names = column_names(header, f"{file}, line {line}")
-        columns.require(f"{file}, line {line}", [name for name in names if name])
+        advice = "; where no line names the columns, give their places: COLUMNS=1,2,3"
+        if text.lstrip().startswith("#"):
+            advice += ", or take the # from their line"
+        columns.require(f"{file}, line {line}", [name for name in names if name], advice=advice)
     elif columns.missing_in(names):
         line, cells = rows[0]
         raise UserError(f"{file}, line {line}: has {len(cells)} cells, so there is no column {max(columns.required)}")
