@@ -1,30 +1,116 @@
-"""How panels write what several seeds gave: numbers in sentences, cells of tables, one spread against another."""
+"""How panels write what several seeds gave: numbers in sentences, cells of tables, one spread against another.
 
-from collections.abc import Callable, Sequence
+A sentence or a table is made from the points. Where it needs one that nobody measured, NotMeasured leaves it out.
+"""
 
-from retromem.panels.point_spread import spread_at
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from retromem.panels.point_spread import curve, spread_at
 from retromem.points import Point
 from retromem.report.numerals import significant_text
 from retromem.report.seed_spread import Spread
-from retromem.report.table_text import Cell
+from retromem.report.table_text import Cell, Table
+
+K = TypeVar("K")
+V = TypeVar("V")
+_DASH = "–"
+
+
+class NotMeasured(LookupError):
+    """What a sentence is about has no point; says what."""
 
 
 def known(points: Sequence[Point], quantity: str, series: str, x: float | None = None) -> Spread:
-    """The spread of what every measurement gives; KeyError where this one did not."""
+    """The spread of what a sentence is about; NotMeasured where there is none."""
     spread = spread_at(points, quantity, series, x)
     if spread is None:
-        raise KeyError(f"{series} has no {quantity} at {x}")
+        of, at = f" of {series}" if series else "", "" if x is None else f" at {x:g}"
+        raise NotMeasured(f"{quantity}{of}{at}")
     return spread
 
 
-def spread_cell(spread: Spread, text: Callable[[float], str] = significant_text) -> Cell:
-    """The median, and the range over seeds where it can be told from it."""
+def known_curve(points: Sequence[Point], quantity: str, series: str) -> dict[float, Spread]:
+    """x -> median and range over seeds, x rising, at least one; NotMeasured where there is none."""
+    found = curve(points, quantity, series)
+    if not found:
+        raise NotMeasured(f"{quantity} of {series}")
+    return found
+
+
+def ends_of(curves: Iterable[Iterable[float]]) -> list[float]:
+    """The first x and the last of several curves; one where they are the same."""
+    places = [x for curve in curves for x in curve]
+    return sorted({min(places), max(places)})
+
+
+def of_each(of: Callable[[K], V], keys: Iterable[K]) -> dict[K, V]:
+    """What is made of each, without those that it cannot be made of; NotMeasured where that leaves none."""
+    made: dict[K, V] = {}
+    missing = NotMeasured("anything to compare")
+    for key in keys:
+        try:
+            made[key] = of(key)
+        except NotMeasured as error:
+            missing = error
+    if not made:
+        raise missing
+    return made
+
+
+def sentences(points: Sequence[Point], *tell: Callable[[Sequence[Point]], str]) -> str:
+    """Those that can be told of the points; where none can, what was not measured."""
+    try:
+        return " ".join(of_each(lambda one: one(points), tell).values())
+    except NotMeasured as missing:
+        return f"Not measured: {missing}."
+
+
+def lines(of: Callable[[K], V], keys: Iterable[K]) -> list[V]:
+    """As `of_each`; none where it can be made of none."""
+    try:
+        return list(of_each(of, keys).values())
+    except NotMeasured:
+        return []
+
+
+def tables(points: Sequence[Point], *make: Callable[[Sequence[Point]], Table]) -> list[Table]:
+    """Those in which something was measured, without lines and blocks in which nothing was."""
+    found = []
+    for table in lines(lambda one: one(points), make):
+        blocks = [(heading, [line for line in block if _tells(line)]) for heading, block in table.blocks]
+        if blocks := [block for block in blocks if block[1]]:
+            found.append(replace(table, blocks=blocks))
+    return found
+
+
+def _tells(line: Sequence[Cell]) -> bool:
+    return any(cell.text not in ("", _DASH) for cell in line[1:])
+
+
+def ratio(part: Spread, whole: Spread) -> float:
+    """Of the medians; NotMeasured where the whole is nothing."""
+    if not whole.median:
+        raise NotMeasured("a share of what is 0")
+    return part.median / whole.median
+
+
+def spread_cell(spread: Spread | None, text: Callable[[float], str] = significant_text) -> Cell:
+    """The median, and the range over seeds where it can be told from it; a dash where nothing was measured."""
+    if spread is None:
+        return Cell(text=_DASH)
     low, high = text(spread.low), text(spread.high)
     return Cell(text=text(spread.median), detail="" if low == high else f"{low} to {high}")
 
 
-def against(spread: Spread, other: Spread, *, resolution: float) -> str:
-    """Which of two capacities is larger, where their ranges over seeds are apart.
+def median_cell(spread: Spread | None, text: Callable[[float], str] = significant_text) -> Cell:
+    """The median alone; a dash where nothing was measured."""
+    return Cell(text=_DASH if spread is None else text(spread.median))
+
+
+def against(spread: Spread, other: Spread, *, resolution: float = 0.0) -> str:
+    """Which of two is larger, where their ranges over seeds are apart.
 
     A capacity is searched to `resolution`, relative: the true one lies between what was found and that much more.
     """

@@ -1,7 +1,7 @@
 """How the report writes numbers: one place, so that sentence, table and axis agree."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 _UNITS = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"))
 
@@ -51,3 +51,9 @@ def seconds_text(seconds: float | int) -> str:
 def list_text(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def range_text(numbers: Iterable[float], text: Callable[[float], str] = significant_text) -> str:
+    """`2 to 3`, from the least to the most; one number where they read the same."""
+    every = list(numbers)
+    return " to ".join(dict.fromkeys([text(min(every)), text(max(every))]))

@@ -9,7 +9,7 @@ from retromem.points import Point
 from retromem.report.drawing import FULL_WIDTH, Picture, finish, new_figure, style
 from retromem.report.numerals import percent_text
 from retromem.report.panel_page import Chart, Panel
-from retromem.report.seed_spread import spread_of
+from retromem.report.seed_spread import medians_text, spread_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -23,8 +23,8 @@ _DASHES: tuple[tuple[float, ...], ...] = ((6, 3), (2, 2), (8, 2, 2, 2), (3, 1, 1
 
 
 def draw_panel(panel: Panel) -> Picture:
-    """Medians over seeds, the range shaded or drawn as a bar."""
-    charts = panel.page.charts
+    """Medians over seeds, the range shaded or drawn as a bar; of the charts that have points."""
+    charts = charts_with_points(panel)
     looks = _looks(panel)
     rows = max((len(_shown(chart, panel.points)) for chart in charts if not chart.x_label), default=0)
     with style(panel.name):
@@ -50,9 +50,13 @@ def draw_panel(panel: Panel) -> Picture:
         )
 
 
+def charts_with_points(panel: Panel) -> list[Chart]:
+    """The others would be empty axes."""
+    return [chart for chart in panel.page.charts if _shown(chart, panel.points)]
+
+
 def _caption(panel: Panel) -> str:
-    seeds = {point.seed for point in panel.points} - {None}
-    measured = f"Medians over {len(seeds)} seeds, range shaded." if len(seeds) > 1 else "One seed."
+    measured = medians_text(panel.points).replace(" seeds.", " seeds, range shaded.")
     formulas = " Grey and dashed: formulas." if any(point.seed is None for point in panel.points) else ""
     return measured + formulas
 

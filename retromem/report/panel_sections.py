@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from retromem.report.content import Block, Points, Section, Terms
-from retromem.report.panel_figures import draw_panel
+from retromem.report.panel_figures import charts_with_points, draw_panel
 from retromem.report.panel_page import Panel
+from retromem.report.seed_spread import num_seeds
 
 
 def panel_sections(panels: Sequence[Panel]) -> list[Section]:
@@ -17,7 +18,10 @@ def panel_sections(panels: Sequence[Panel]) -> list[Section]:
 
 def _section(panel: Panel) -> Section:
     page = panel.page
-    blocks: list[Block] = [Points(texts=[page.answer, page.finding])]
-    if page.charts:
+    told = [page.answer, page.finding]
+    if num_seeds(panel.points) == 1:
+        told.append("From one seed: how far another one would be from it was not measured.")
+    blocks: list[Block] = [Points(texts=told)]
+    if charts_with_points(panel):
         blocks.append(draw_panel(panel))
     return Section(title=page.title, blocks=[*blocks, *page.tables, Points(texts=page.explained)])

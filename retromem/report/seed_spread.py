@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from retromem.points import Point
 from retromem.rows import Row
 
 
@@ -29,3 +30,14 @@ def spread_of(numbers: Iterable[float | int]) -> Spread | None:
 def seed_spread(rows: Iterable[Row], column: str) -> Spread | None:
     """Of a column over rows that differ in nothing but the seed; None when no row knows it."""
     return spread_of(number for row in rows if (number := getattr(row, column)) is not None)
+
+
+def num_seeds(points: Iterable[Point]) -> int:
+    """Seeds that measured something; formulas have none."""
+    return len({point.seed for point in points} - {None})
+
+
+def medians_text(points: Iterable[Point]) -> str:
+    """`Medians over 3 seeds.`, `One seed.`"""
+    count = num_seeds(points)
+    return f"Medians over {count} seeds." if count > 1 else "One seed."

@@ -9,12 +9,21 @@ from models.ffn_kinds import DenseConfig, GatedConfig
 from models.presets import Preset, PresetConfig
 from models.stack_kinds import StackConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.point_spread import curve, series_of
-from retromem.panels.spread_text import against, known, spread_cell
+from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.spread_text import (
+    against,
+    known,
+    known_curve,
+    median_cell,
+    of_each,
+    sentences,
+    spread_cell,
+    tables,
+)
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 ONE_LAYER: Mapping[str, AnyFFNConfig] = {
@@ -81,8 +90,8 @@ class ArchitectureConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Architecture at equal parameters",
-            answer=self._answer(points),
-            finding=self._finding(points),
+            answer=sentences(points, _of_stacks, _of_presets),
+            finding=sentences(points, self._of_depth, _guide, self._of_parallel, _ranked),
             explained=[
                 f"Every FFN and stack has at most {self.num_params:,} parameters, with norms, routers and read-outs "
                 f"counted, and {self.dim} dimensions. Capacity is the largest number of random keys, each with one of "
@@ -113,55 +122,40 @@ class ArchitectureConfig(PanelConfig):
                     y_label="bits per parameter at accuracy .99",
                 ),
             ],
-            tables=[self._table(points)],
+            tables=tables(points, self._table),
         )
 
-    def _answer(self, points: Sequence[Point]) -> str:
-        said = []
-        for kind in ONE_LAYER:
-            flat = known(points, "whole_bits_per_param", one_layer(kind)).median
-            best = max(spread.median for depth, spread in curve(points, "bits_per_param", kind).items() if depth > 1)
-            said.append(f"{significant_text(flat)} in one {kind} layer and {significant_text(best)} in its best stack")
-        held = {name: known(points, "whole_bits_per_param", name).median for name in PRESETS}
-        first, last = max(held, key=lambda name: held[name]), min(held, key=lambda name: held[name])
-        return (
-            f"A parameter holds, in bits, {', '.join(said)}; presets from {significant_text(held[first])} ({first}) to "
-            f"{significant_text(held[last])} ({last})."
-        )
-
-    def _finding(self, points: Sequence[Point]) -> str:
-        said = []
-        for kind in ONE_LAYER:
+    def _of_depth(self, points: Sequence[Point]) -> str:
+        def said(kind: str) -> str:
             flat = known(points, "whole_bits_per_param", one_layer(kind))
-            by_depth = curve(points, "bits_per_param", kind)
-            best = max(by_depth, key=lambda depth: by_depth[depth].median)
-            deepest = max(by_depth)
-            said.append(
+            by_depth = known_curve(points, "bits_per_param", kind)
+            best, deepest = max(by_depth, key=lambda depth: by_depth[depth].median), max(by_depth)
+            told = (
                 f"{kind} holds {significant_text(flat.median)} bits per parameter in one layer and "
                 f"{significant_text(by_depth[best].median)} in its best stack, of {_blocks(best)} "
-                f"({self._against(by_depth[best], flat)}), {significant_text(by_depth[deepest].median)} in "
-                f"{_blocks(deepest)}"
+                f"({self._against(by_depth[best], flat)})"
             )
-        serial = {
-            "gptj": known(points, "whole_bits_per_param", "gpt2"),
-            "palm": curve(points, "bits_per_param", "swiglu")[float(self.preset_depth)],
-        }
-        parallel = []
-        for preset, of in serial.items():
+            if deepest != best:
+                told += f", {significant_text(by_depth[deepest].median)} in {_blocks(deepest)}"
+            return told
+
+        return f"At equal parameters {'; '.join(of_each(said, ONE_LAYER).values())}."
+
+    def _of_parallel(self, points: Sequence[Point]) -> str:
+        def said(preset: str) -> str:
             beside = known(points, "whole_bits_per_param", preset)
-            parallel.append(
+            of = (
+                known(points, "whole_bits_per_param", "gpt2")
+                if preset == "gptj"
+                else known(points, "bits_per_param", "swiglu", float(self.preset_depth))
+            )
+            return (
                 f"{preset} {significant_text(beside.median)} against {significant_text(of.median)} of the same "
                 f"blocks in series ({self._against(beside, of)})"
             )
-        guide = known(points, "whole_bits_per_param", GUIDE_LINE).median
-        held = {name: known(points, "whole_bits_per_param", name).median for name in PRESETS}
-        ranked = sorted(held, key=lambda name: -held[name])
-        return (
-            f"At equal parameters {'; '.join(said)} (published guide line of one ReLU layer: "
-            f"{significant_text(guide)}). Parallel at {_blocks(float(self.preset_depth))}: "
-            f"{list_text(parallel)}. Presets: "
-            f"{list_text([f'{name} {significant_text(held[name])}' for name in ranked])}."
-        )
+
+        told = list_text(list(of_each(said, ("gptj", "palm")).values()))
+        return f"Parallel at {_blocks(float(self.preset_depth))}: {told}."
 
     def _against(self, spread: Spread, other: Spread) -> str:
         return against(spread, other, resolution=self.resolution)
@@ -171,9 +165,9 @@ class ArchitectureConfig(PanelConfig):
             of = quantity.removesuffix("bits_per_param")
             return [
                 Cell(text=name),
-                spread_cell(known(points, f"{of}facts", series, x), count_text),
-                Cell(text=count_text(known(points, f"{of}params", series, x).median)),
-                spread_cell(known(points, quantity, series, x), significant_text),
+                spread_cell(spread_at(points, f"{of}facts", series, x), count_text),
+                median_cell(spread_at(points, f"{of}params", series, x), count_text),
+                spread_cell(spread_at(points, quantity, series, x), significant_text),
             ]
 
         stacks = [
@@ -187,7 +181,7 @@ class ArchitectureConfig(PanelConfig):
             if series != GUIDE_LINE
         ]
         return Table(
-            caption="Facts held at accuracy .99.",
+            caption=f"Facts held at accuracy .99. {medians_text(points)}",
             header=["", "facts", "parameters", "bits per parameter"],
             blocks=[("stacks", stacks), (f"one layer, and presets at depth {self.preset_depth}", whole)],
         )
@@ -196,6 +190,38 @@ class ArchitectureConfig(PanelConfig):
 def one_layer(kind: str) -> str:
     """The series of the FFN without a stream."""
     return f"one layer, {kind}"
+
+
+def _held(points: Sequence[Point]) -> dict[str, float]:
+    """Bits per parameter of every preset that was measured."""
+    return of_each(lambda name: known(points, "whole_bits_per_param", name).median, PRESETS)
+
+
+def _of_stacks(points: Sequence[Point]) -> str:
+    def said(kind: str) -> str:
+        flat = known(points, "whole_bits_per_param", one_layer(kind)).median
+        stacks = {depth: spread for depth, spread in curve(points, "bits_per_param", kind).items() if depth > 1}
+        best = max(of_each(lambda depth: stacks[depth].median, stacks).values())
+        return f"{significant_text(flat)} in one {kind} layer and {significant_text(best)} in its best stack"
+
+    return f"A parameter holds, in bits, {', '.join(of_each(said, ONE_LAYER).values())}."
+
+
+def _of_presets(points: Sequence[Point]) -> str:
+    held = _held(points)
+    ends = dict.fromkeys(pick(held, key=lambda name: held[name]) for pick in (max, min))
+    return f"Presets hold {' to '.join(f'{significant_text(held[name])} ({name})' for name in ends)}."
+
+
+def _guide(points: Sequence[Point]) -> str:
+    guide = known(points, "whole_bits_per_param", GUIDE_LINE).median
+    return f"The published guide line of one ReLU layer is {significant_text(guide)}."
+
+
+def _ranked(points: Sequence[Point]) -> str:
+    held = _held(points)
+    ranked = [f"{name} {significant_text(held[name])}" for name in sorted(held, key=lambda name: -held[name])]
+    return f"Presets: {list_text(ranked)}."
 
 
 def _blocks(depth: float) -> str:

@@ -9,8 +9,9 @@ from models.any_ffn import sized
 from models.ffn_kinds import GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve
+from retromem.panels.spread_text import NotMeasured, known_curve, of_each, sentences
 from retromem.points import Point
-from retromem.report.numerals import percent_text, significant_text
+from retromem.report.numerals import list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 
 
@@ -57,24 +58,10 @@ class CodeDimensionConfig(PanelConfig):
         return code_dimension_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        density = curve(points, "bits_per_param", "SwiGLU")
-        densest = max(density, key=lambda dim: density[dim].median)
-        widest = max(density)
-        noisy = curve(points, "accuracy at key noise .1", "SwiGLU")
-        tried = [p for p in points if p.quantity == "accuracy at length"]
-        held = sum(point.y >= 0.99 for point in tried)
         return PanelPage(
             title="How values are coded",
-            answer=f"Value codes in {densest:g} dimensions let a parameter hold "
-            f"{significant_text(density[densest].median)} bits, codes in {widest:g} dimensions "
-            f"{significant_text(density[widest].median)}.",
-            finding=f"At equal parameters, value codes in {densest:g} dimensions hold "
-            f"{significant_text(density[densest].median)} bits a parameter, codes in {widest:g} "
-            f"{significant_text(density[widest].median)}; at {significant_text(self.noisy_bits_per_param)} bits, with "
-            f"keys moved by .1, they answer {percent_text(noisy[densest].median)} and "
-            f"{percent_text(noisy[widest].median)}. Trained for "
-            f"{self.long_steps:,} steps in {self.long_dim} dimensions, "
-            f"{significant_text(self.long_bits_per_param)} bits a parameter are held by {held} of {len(tried)} seeds.",
+            answer=sentences(points, _answer),
+            finding=sentences(points, _of_capacity, self._of_noise, self._at_length),
             explained=[
                 f"SwiGLU, keys of {self.dim} dimensions, {self.num_values} values, {self.num_params:,} float32 "
                 f"parameters at most, capacity at accuracy .99 after {self.steps:,} full-batch steps of Adam. The "
@@ -105,3 +92,50 @@ class CodeDimensionConfig(PanelConfig):
                 ),
             ],
         )
+
+    def _of_noise(self, points: Sequence[Point]) -> str:
+        noisy = known_curve(points, "accuracy at key noise .1", "SwiGLU")
+        densest, widest = _densest_and_widest(points)
+        said = of_each(
+            lambda dim: f"{percent_text(noisy[dim].median)} with codes in {dim:g} dimensions",
+            [dim for dim in dict.fromkeys([densest, widest]) if dim in noisy],
+        )
+        return (
+            f"At {significant_text(self.noisy_bits_per_param)} bits, with keys moved by .1, are right: "
+            f"{list_text(list(said.values()))}."
+        )
+
+    def _at_length(self, points: Sequence[Point]) -> str:
+        tried = [point for point in points if point.quantity == "accuracy at length"]
+        if not tried:
+            raise NotMeasured("accuracy at length")
+        held = sum(point.y >= 0.99 for point in tried)
+        seeds = "the one seed" if len(tried) == 1 else f"{len(tried)} seeds"
+        return (
+            f"Trained for {self.long_steps:,} steps in {self.long_dim} dimensions, "
+            f"{significant_text(self.long_bits_per_param)} bits a parameter are held by {held} of {seeds}."
+        )
+
+
+def _densest_and_widest(points: Sequence[Point]) -> tuple[float, float]:
+    density = known_curve(points, "bits_per_param", "SwiGLU")
+    return max(density, key=lambda dim: density[dim].median), max(density)
+
+
+def _answer(points: Sequence[Point]) -> str:
+    density = curve(points, "bits_per_param", "SwiGLU")
+    densest, widest = _densest_and_widest(points)
+    said = (
+        f"Value codes in {densest:g} dimensions let a parameter hold {significant_text(density[densest].median)} bits"
+    )
+    if densest == widest:
+        others = {dim: spread.median for dim, spread in density.items() if dim != widest}
+        beside = f", codes in fewer {significant_text(max(others.values()))} at best" if others else ""
+        return f"{said}{beside}."
+    return f"{said}, codes in {widest:g} dimensions {significant_text(density[widest].median)}."
+
+
+def _of_capacity(points: Sequence[Point]) -> str:
+    density = known_curve(points, "bits_per_param", "SwiGLU")
+    said = [f"{significant_text(spread.median)} in {dim:g}" for dim, spread in density.items()]
+    return f"At equal parameters value codes hold this many bits a parameter, by their dimensions: {list_text(said)}."

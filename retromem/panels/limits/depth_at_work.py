@@ -1,7 +1,7 @@
 """Panel: do the residual schemes keep deep stacks of FFNs at work? Rank, updates, dead units, ablated blocks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -9,11 +9,12 @@ from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig
 from models.stack_kinds import StackConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
-from retromem.panels.point_spread import curve, spread_at
-from retromem.panels.spread_text import known, spread_cell
+from retromem.panels.point_spread import spread_at
+from retromem.panels.spread_text import known, median_cell, of_each, sentences, spread_cell, tables
 from retromem.points import Point
-from retromem.report.numerals import count_text, percent_text, significant_text
+from retromem.report.numerals import count_text, list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 _BLOCK = DenseConfig(kind="relu")
@@ -49,6 +50,8 @@ OTHERS: Mapping[str, StackConfig] = {
 # Seven colours are told apart at a glance; plain post-norm is in the table.
 _CHARTED = [scheme for scheme in SCHEMES if scheme != "plain, post-norm"]
 NO_STREAM = "no stream"
+_STREAM = {NO_STREAM: "without a residual stream", "plain, pre-norm": "with one (pre-norm)"}
+_WITH_STREAM = [name for name, stack in {**SCHEMES, **OTHERS}.items() if stack.residual != "none"]
 CHANCE = "chance"
 UNCORRELATED = "uncorrelated numbers"
 
@@ -119,8 +122,8 @@ class DepthAtWorkConfig(PanelConfig):
         deepest = max(self.depths)
         return PanelPage(
             title="Deep stacks at work: residual schemes",
-            answer=self._answer(points),
-            finding=self._finding(points),
+            answer=sentences(points, self._of_untrained, self._of_trained),
+            finding=sentences(points, self._of_ranks, self._without_stream, self._with_stream),
             explained=[
                 f"Stacks of ReLU FFNs with a stream of {self.dim} dimensions and at most {self.num_params:,} "
                 f"parameters in all, whatever their depth, learn {self.num_facts:,} random keys, each with one of "
@@ -134,8 +137,9 @@ class DepthAtWorkConfig(PanelConfig):
                 "the enlarged stream). A dead unit is 0 for every fact. A block is ablated by adding nothing in its "
                 "place (with its matrix, where one stands beside it), and what is stored is counted in bits by cross-"
                 f"entropy, of {significant_text(math.log2(self.num_values))} a fact; without a stream nothing is left.",
-                "Learning rate and steps are the same for all schemes, none was tuned. The load is below what the best "
-                "can hold, so this shows who still trains, not who holds most: that is the panel on architecture.",
+                "Learning rate and steps are the same for all schemes, none was tuned. The load is meant to lie below "
+                "what the best can hold, so that this shows who still trains, not who holds most: that is the panel on "
+                "architecture.",
             ],
             charts=[
                 Chart(
@@ -162,46 +166,56 @@ class DepthAtWorkConfig(PanelConfig):
                     series=[*_CHARTED, UNCORRELATED],
                 ),
             ],
-            tables=[self._table(points), self._blocks_table(points)],
+            tables=tables(points, self._table, self._blocks_table),
         )
 
-    def _answer(self, points: Sequence[Point]) -> str:
-        deepest = max(self.depths)
-        x, plain = float(deepest), "plain, pre-norm"
-        rank, right = (
-            {scheme: known(points, quantity, scheme, x).median for scheme in (NO_STREAM, plain)}
-            for quantity in ("last_rank_untrained", "accuracy")
-        )
+    def _at_deepest(self, points: Sequence[Point], quantity: str, schemes: Iterable[str]) -> dict[str, float]:
+        return of_each(lambda scheme: known(points, quantity, scheme, float(max(self.depths))).median, schemes)
+
+    def _of_untrained(self, points: Sequence[Point]) -> str:
+        left = self._at_deepest(points, "last_rank_untrained", _STREAM)
+        said = list_text([f"{significant_text(rank)} {_STREAM[scheme]}" for scheme, rank in left.items()])
         return (
-            f"Of {significant_text(known(points, 'rank_untrained', NO_STREAM, 0.0).median)} dimensions of the facts "
-            f"{deepest} untrained blocks leave {significant_text(rank[NO_STREAM])} without a residual stream and "
-            f"{significant_text(rank[plain])} with one (pre-norm); trained, {percent_text(right[NO_STREAM])} and "
-            f"{percent_text(right[plain])} of the facts are right."
+            f"Of {significant_text(known(points, 'rank_untrained', next(iter(left)), 0.0).median)} dimensions of the "
+            f"facts {max(self.depths)} untrained blocks leave {said}."
         )
 
-    def _finding(self, points: Sequence[Point]) -> str:
-        deepest = max(self.depths)
-        x = float(deepest)
-        with_stream = [name for name, stack in {**SCHEMES, **OTHERS}.items() if stack.residual != "none"]
-        accuracy = {scheme: known(points, "accuracy", scheme, x).median for scheme in (NO_STREAM, *with_stream)}
-        loss = {scheme: known(points, "loss", scheme, x).median for scheme in with_stream}
-        best, worst = min(loss, key=lambda scheme: loss[scheme]), min(with_stream, key=lambda scheme: accuracy[scheme])
-        untrained, trained = (
-            {scheme: known(points, f"last_rank_{when}", scheme, x).median for scheme in (NO_STREAM, *with_stream)}
-            for when in ("untrained", "trained")
-        )
+    def _of_trained(self, points: Sequence[Point]) -> str:
+        right = self._at_deepest(points, "accuracy", _STREAM)
+        said = list_text([f"{percent_text(share)} {_STREAM[scheme]}" for scheme, share in right.items()])
+        return f"Trained, of the facts are right: {said}."
+
+    def _of_ranks(self, points: Sequence[Point]) -> str:
+        moments = [f"last_rank_{when}" for when in ("untrained", "trained")]
         start = known(points, "rank_untrained", NO_STREAM, 0.0).median
-        one_layer = spread_at(points, "loss", NO_STREAM, 1.0)
-        against = "" if one_layer is None else f"; one layer of this size: {significant_text(one_layer.median)} nats"
+        without = [significant_text(self._at_deepest(points, one, [NO_STREAM])[NO_STREAM]) for one in moments]
+        with_stream = [range_text(self._at_deepest(points, one, _WITH_STREAM).values()) for one in moments]
         return (
-            f"Through {deepest} untrained blocks without a stream the rank of the facts goes from "
-            f"{significant_text(start)} to {significant_text(untrained[NO_STREAM])}, with one it ends at "
-            f"{_range([untrained[scheme] for scheme in with_stream])}; after training at "
-            f"{significant_text(trained[NO_STREAM])} and {_range([trained[scheme] for scheme in with_stream])}. "
-            f"Without a stream {percent_text(accuracy[NO_STREAM])} of the facts are answered (chance "
-            f"{percent_text(1 / self.num_values)}), with the scheme of the lowest loss, {best}, "
-            f"{percent_text(accuracy[best])} ({significant_text(loss[best])} nats{against}), with the least accurate, "
-            f"{worst}, {percent_text(accuracy[worst])}."
+            f"Through {max(self.depths)} untrained blocks the rank of the facts, {significant_text(start)} at first, "
+            f"ends at {without[0]} without a stream and at {with_stream[0]} with one; after training at "
+            f"{without[1]} and {with_stream[1]}."
+        )
+
+    def _without_stream(self, points: Sequence[Point]) -> str:
+        right = self._at_deepest(points, "accuracy", [NO_STREAM])[NO_STREAM]
+        return (
+            f"Without a stream {percent_text(right)} of the facts are answered (chance "
+            f"{percent_text(1 / self.num_values)})."
+        )
+
+    def _with_stream(self, points: Sequence[Point]) -> str:
+        accuracy, loss = (self._at_deepest(points, quantity, _WITH_STREAM) for quantity in ("accuracy", "loss"))
+        best = min(loss, key=lambda scheme: loss[scheme])
+        worst = min(accuracy, key=lambda scheme: accuracy[scheme])
+        of_best = self._at_deepest(points, "accuracy", [best])[best]
+        one_layer = spread_at(points, "loss", NO_STREAM, 1.0)
+        beside = "" if one_layer is None else f"; one layer of this size: {significant_text(one_layer.median)} nats"
+        said = (
+            f"With the scheme of the lowest loss, {best}, {percent_text(of_best)} ({significant_text(loss[best])} "
+            f"nats{beside})"
+        )
+        return said + (
+            "." if worst == best else f", with the least accurate, {worst}, {percent_text(accuracy[worst])}."
         )
 
     def _table(self, points: Sequence[Point]) -> Table:
@@ -216,7 +230,7 @@ class DepthAtWorkConfig(PanelConfig):
             names = [name for name, stack in every.items() if stack.parallel == parallel]
             blocks.append((f"{count_text(deepest)} blocks, {heading}", self._lines(points, names, deepest)))
         return Table(
-            caption="Stacks of equal parameters, the most accurate first.",
+            caption=f"Stacks of equal parameters, the most accurate first. {medians_text(points)}",
             header=["", *(title for title, _ in _COLUMNS.values())],
             blocks=blocks,
         )
@@ -227,32 +241,35 @@ class DepthAtWorkConfig(PanelConfig):
             text = percent_text if is_share else significant_text
             lines = []
             for scheme in SCHEMES:
-                by_block = curve(points, quantity, scheme)
-                if by_block:
-                    lines.append([Cell(text=scheme), *(Cell(text=text(spread.median)) for spread in by_block.values())])
+                by_block = [
+                    spread_at(points, quantity, scheme, float(block)) for block in range(1, max(self.depths) + 1)
+                ]
+                lines.append([Cell(text=scheme), *(median_cell(spread, text) for spread in by_block)])
             blocks.append((heading, lines))
         return Table(
-            caption=f"Every block of the stacks of {count_text(max(self.depths))}, from the input on; medians over "
-            "seeds. A block whose loss costs nothing is not at work.",
+            caption=f"Every block of the stacks of {count_text(max(self.depths))}, from the input on. A block whose "
+            f"loss costs nothing is not at work. {medians_text(points)}",
             header=["", *(f"block {block}" for block in range(1, max(self.depths) + 1))],
             blocks=blocks,
         )
 
     def _lines(self, points: Sequence[Point], names: Sequence[str], depth: int) -> list[list[Cell]]:
         x = float(depth)
-        best_first = sorted(names, key=lambda name: known(points, "loss", name, x).median)
-        best_first.sort(key=lambda name: -known(points, "accuracy", name, x).median)
+        accuracy, loss = (
+            {name: spread_at(points, quantity, name, x) for name in names} for quantity in ("accuracy", "loss")
+        )
+
+        def rank(name: str) -> tuple[float, float]:
+            right, nats = accuracy[name], loss[name]
+            return (-right.median if right else 1.0, nats.median if nats else math.inf)
+
+        best_first = sorted(names, key=rank)
         lines = []
         for name in best_first:
             cells = [Cell(text=name)]
             for quantity, (_, is_share) in _COLUMNS.items():
                 spread = spread_at(points, quantity, name, x)
                 text = percent_text if is_share else significant_text
-                cells.append(spread_cell(spread, text) if spread else Cell(text="no stream"))
+                cells.append(spread_cell(spread, text))
             lines.append(cells)
         return lines
-
-
-def _range(numbers: Sequence[float]) -> str:
-    ends = dict.fromkeys([significant_text(min(numbers)), significant_text(max(numbers))])
-    return " to ".join(ends)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +15,8 @@ from models.stack_kinds import StackConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.spread_text import against, known
+from retromem.panels.point_spread import spread_at
+from retromem.panels.spread_text import against, known, of_each, sentences, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
@@ -117,8 +119,13 @@ class EncoderKeysConfig(PanelConfig):
 
         return PanelPage(
             title="The limits on an encoder's keys",
-            answer=_answer(points, self.resolution),
-            finding=f"{_of_limits(points, self.resolution)} {_of_ranks(points, self)}",
+            answer=sentences(points, _stored, partial(_left, resolution=self.resolution)),
+            finding=sentences(
+                points,
+                partial(_of_limits, resolution=self.resolution),
+                partial(_of_ranks, config=self),
+                partial(_of_capacity, resolution=self.resolution),
+            ),
             explained=[
                 f"Two tables of the same facts: cities of the permuted twin, each dealt one of the {self.num_values} "
                 "most common countries. In one their keys are those that a text encoder gives to questions about them, "
@@ -135,7 +142,7 @@ class EncoderKeysConfig(PanelConfig):
                 "the construction places the values on a line, in SwiGLU's own parameters, from the best of 3 draws; "
                 "Gaussian numbers of one shape have no correlation at all. A third table tells rank from the rest: "
                 "Gaussian keys with the mean and covariance of the cities' keys.",
-                f"The turn to {self.dim} dimensions makes the encoder's keys more like random ones than they are in "
+                f"The turn to {self.dim} dimensions can make the encoder's keys more like random ones than they are in "
                 "its own. One encoder, one kind of subject, one size, and settings that were tuned for none.",
             ],
             charts=[
@@ -155,7 +162,7 @@ class EncoderKeysConfig(PanelConfig):
                     names={f"exposed_{keys}": name for keys, name in KEYS.items()},
                 ),
             ],
-            tables=[limits_table(points, self)],
+            tables=tables(points, partial(limits_table, config=self)),
         )
 
 
@@ -174,33 +181,49 @@ def left_against(points: Sequence[Point], limit: str, resolution: float) -> str:
     return against(cities, random, resolution=(1 + resolution) ** LIMITS[limit][1] - 1)
 
 
-def _answer(points: Sequence[Point], resolution: float) -> str:
-    held = [known(points, f"capacity_{keys}", SWIGLU) for keys in KEYS]
-    by_verdict: dict[str, list[str]] = {"no clear difference": [], "less": [], "more": []}
-    for limit in LIMITS:
-        by_verdict[left_against(points, limit, resolution)].append(limit)
+def _stored(points: Sequence[Point]) -> str:
+    held = of_each(lambda keys: count_text(known(points, f"capacity_{keys}", SWIGLU).median), KEYS)
+    called = {CITIES: "keys that an encoder gave to cities", RANDOM: "random keys"}
+    return f"An FFN holds {list_text([f'{facts} facts of {called[keys]}' for keys, facts in held.items()])}."
+
+
+def _left(points: Sequence[Point], resolution: float) -> str:
     told = {"no clear difference": "as much", "less": "less", "more": "more"}
+    by_verdict: dict[str, list[str]] = {verdict: [] for verdict in told}
+    for limit, verdict in of_each(lambda limit: left_against(points, limit, resolution), LIMITS).items():
+        by_verdict[verdict].append(limit)
     said = [f"{told[verdict]} under {list_text(limits)}" for verdict, limits in by_verdict.items() if limits]
-    return (
-        f"Of keys that an encoder gave to cities an FFN holds {count_text(held[0].median)} facts, of random keys "
-        f"{count_text(held[1].median)}; beside random keys the limits leave them {', '.join(said)}."
-    )
+    return f"Beside random keys the limits leave keys of cities {', '.join(said)}."
 
 
 def _of_limits(points: Sequence[Point], resolution: float) -> str:
-    said = []
-    for limit in LIMITS:
+    def said(limit: str) -> str:
         cities, random = (percent_text(known(points, f"left_{keys}", limit).median) for keys in KEYS)
-        said.append(f"{limit} {cities} and {random} ({left_against(points, limit, resolution)})")
-    return f"The limits leave this share on keys of cities and on random keys: {list_text(said)}."
+        return f"{limit} {cities} and {random} ({left_against(points, limit, resolution)})"
+
+    told = list_text(list(of_each(said, LIMITS).values()))
+    return f"The limits leave this share on keys of cities and on random keys: {told}."
 
 
 def _of_ranks(points: Sequence[Point], config: EncoderKeysConfig) -> str:
     turned, of_random = (known(points, f"rank_{keys}", "keys").median for keys in KEYS)
-    own, own_gaussian = (known(points, "encoder_rank", series).median for series in (CITIES, GAUSSIAN))
+    said = (
+        f"Keys of cities have a participation ratio of {significant_text(turned)} in {config.dim} dimensions, random "
+        f"keys {significant_text(of_random)}"
+    )
+    own, own_gaussian = (spread_at(points, "encoder_rank", series) for series in (CITIES, GAUSSIAN))
+    if own and own_gaussian:
+        said += (
+            f" (in the encoder's own {significant_text(own.median)}, Gaussian {significant_text(own_gaussian.median)})"
+        )
+    return f"{said}."
+
+
+def _of_capacity(points: Sequence[Point], resolution: float) -> str:
+    """Whether the covariance of the keys is what makes the difference."""
     cities, random, shaped = (known(points, f"capacity_{keys}", SWIGLU) for keys in (CITIES, RANDOM, SHAPED))
-    differs = against(cities, random, resolution=config.resolution)
-    as_cities, as_random = (against(shaped, one, resolution=config.resolution) for one in (cities, random))
+    differs = against(cities, random, resolution=resolution)
+    as_cities, as_random = (against(shaped, one, resolution=resolution) for one in (cities, random))
     if differs == "no clear difference":
         cause = "no clear difference that a rank could explain"
     elif as_cities == "no clear difference" and as_random == differs:
@@ -210,9 +233,6 @@ def _of_ranks(points: Sequence[Point], config: EncoderKeysConfig) -> str:
     else:
         cause = "whether their covariance explains the difference cannot be told"
     return (
-        f"Keys of cities have a participation ratio of {significant_text(turned)} in {config.dim} dimensions, random "
-        f"keys {significant_text(of_random)} (in the encoder's own {significant_text(own)}, Gaussian "
-        f"{significant_text(own_gaussian)}). SwiGLU stores {count_text(cities.median)} facts of cities, "
-        f"{count_text(random.median)} of random keys and {count_text(shaped.median)} of Gaussian keys with the "
-        f"cities' covariance: {cause}."
+        f"SwiGLU stores {count_text(cities.median)} facts of cities, {count_text(random.median)} of random keys and "
+        f"{count_text(shaped.median)} of Gaussian keys with the cities' covariance: {cause}."
     )

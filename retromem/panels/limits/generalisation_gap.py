@@ -1,6 +1,6 @@
 """Panel: what is known in other words and near the keys that were written, and what that costs in facts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,9 +8,10 @@ from retromem.knowledge.biographies import NUM_WRITTEN, Attribute, BiographiesCo
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.spread_text import ends_of, known, known_curve, lines, of_each, ratio, sentences
 from retromem.points import Point
-from retromem.report.numerals import list_text, percent_text, significant_text
+from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread
 
@@ -71,8 +72,8 @@ class GeneralisationConfig(PanelConfig):
         facts = self.num_people * len(self.attributes)
         return PanelPage(
             title="Generalisation: other words, nearby keys",
-            answer=_answer(points),
-            finding=f"{_of_wordings(points)} {_of_noise(points)}",
+            answer=sentences(points, _answer),
+            finding=sentences(points, _of_wordings, _of_noise, _of_capacity),
             explained=[
                 f"Wordings: {facts:,} facts of invented people ({', '.join(self.attributes)}), each written as one to "
                 f"{max(self.wordings)} questions that a text encoder turned into keys, and learnt full batch by SwiGLU "
@@ -115,38 +116,47 @@ class GeneralisationConfig(PanelConfig):
         )
 
 
+def _kinds(points: Sequence[Point]) -> dict[str, dict[float, Spread]]:
+    """Right answers of every FFN in held-out words, by the wordings written."""
+    quantity = "accuracy_heldout"
+    kinds = [series for series in series_of(points, quantity) if series != INDEX]
+    return of_each(lambda kind: known_curve(points, quantity, kind), kinds)
+
+
 def _answer(points: Sequence[Point]) -> str:
-    kinds = [series for series in series_of(points, "accuracy_heldout") if series != INDEX]
-    index = curve(points, "accuracy_heldout", INDEX)
-    said = []
-    for written in (min(index), max(index)):
-        right = [curve(points, "accuracy_heldout", kind)[written].median for kind in kinds]
-        shares = dict.fromkeys([percent_text(min(right)), percent_text(max(right))])
-        said.append(f"{' to '.join(shares)} after {_wordings_text(written)}")
-    return (
-        f"In words that were never written FFNs answer {list_text(said)}, by size; the index "
-        f"{percent_text(index[min(index)].median)}."
-    )
+    kinds = _kinds(points)
+    ends = ends_of(kinds.values())
+
+    def said(written: float) -> str:
+        right = [of_kind[written].median for of_kind in kinds.values() if written in of_kind]
+        return f"{range_text(right, percent_text)} after {_wordings_text(written)}"
+
+    index = spread_at(points, "accuracy_heldout", INDEX, ends[0])
+    beside = "" if index is None else f"; the index {percent_text(index.median)}"
+    by_size = ", by size" if len(kinds) > 1 else ""
+    return f"In words that were never written FFNs answer {list_text([said(x) for x in ends])}{by_size}{beside}."
 
 
 def _of_wordings(points: Sequence[Point]) -> str:
-    kinds = [series for series in series_of(points, "accuracy_heldout") if series != INDEX]
-    index = curve(points, "accuracy_heldout", INDEX)
-    fewest, most = min(index), max(index)
-    return (
-        f"Asked in held-out words, facts written in {_wordings_text(fewest)} and in {_wordings_text(most)} are right: "
-        f"{'; '.join(_of_kind(points, kind, fewest, most) for kind in kinds)}; index "
-        f"{percent_text(index[fewest].median)} and {percent_text(index[most].median)}."
-    )
+    ends = ends_of(_kinds(points).values())
+    told = of_each(lambda series: _of_series(points, series, ends), [*_kinds(points), INDEX])
+    written = " and in ".join(map(_wordings_text, ends))
+    return f"Asked in held-out words, facts written in {written} are right: {'; '.join(told.values())}."
 
 
-def _of_kind(points: Sequence[Point], kind: str, fewest: float, most: float) -> str:
-    heldout, written = curve(points, "accuracy_heldout", kind), curve(points, "accuracy_identical", kind)
-    return (
-        f"{kind} {percent_text(heldout[fewest].median)} and {percent_text(heldout[most].median)} "
-        f"({_compared(heldout[most], heldout[fewest])}; as written {percent_text(written[fewest].median)} and "
-        f"{percent_text(written[most].median)})"
-    )
+def _of_series(points: Sequence[Point], series: str, ends: Sequence[float]) -> str:
+    def shares(how: str) -> dict[float, Spread]:
+        return of_each(lambda x: known(points, f"accuracy_{how}", series, x), ends)
+
+    def text(spreads: Mapping[float, Spread]) -> str:
+        return list_text([percent_text(spread.median) for spread in spreads.values()])
+
+    heldout, beside = shares("heldout"), []
+    if len(heldout) > 1 and series != INDEX:
+        beside.append(_compared(heldout[ends[-1]], heldout[ends[0]]))
+    if series != INDEX:
+        beside += lines(lambda how: f"as written {text(shares(how))}", ["identical"])
+    return f"{series} {text(heldout)}" + (f" ({'; '.join(beside)})" if beside else "")
 
 
 def _wordings_text(number: float) -> str:
@@ -160,21 +170,30 @@ def _compared(after: Spread, before: Spread) -> str:
         return f"{significant_text(change)} points more"
     if after.high < before.low:
         return f"{significant_text(-change)} points fewer"
-    return "the spread over seeds covers the difference"
+    return "no difference" if after.num_seeds == 1 else "the spread over seeds covers the difference"
 
 
 def _of_noise(points: Sequence[Point]) -> str:
-    capacity = curve(points, "capacity_bits_per_param", NOISY_FFN)
-    least, most = min(capacity), max(capacity)
     series = [name for name in series_of(points, "accuracy_noisy") if name != INDEX]
-    without, trained = (curve(points, "accuracy_noisy", name) for name in (series[0], series[-1]))
-    loudest = max(without)
+    found = of_each(lambda name: known_curve(points, "accuracy_noisy", name), series)
+    loudest = max(x for by_noise in found.values() for x in by_noise)
+    ends = list(dict.fromkeys([series[0], series[-1]]))
+    right = of_each(lambda name: percent_text(known(points, "accuracy_noisy", name, loudest).median), ends)
+    said = ", those ".join(
+        f"{name} are right {share}" if name == ends[0] else f"{name} {share}" for name, share in right.items()
+    )
     index = spread_at(points, "accuracy_noisy", INDEX, loudest)
     beside = "" if index is None else f" (index {percent_text(index.median)})"
-    left = capacity[most].median / capacity[least].median if capacity[least].median else 0.0
+    return f"Under query noise {loudest:g}, keys {said}{beside}."
+
+
+def _of_capacity(points: Sequence[Point]) -> str:
+    capacity = known_curve(points, "capacity_bits_per_param", NOISY_FFN)
+    least, most = min(capacity), max(capacity)
+    if least == most:
+        return f"Capacity is {significant_text(capacity[least].median)} bits a parameter."
+    left = f" ({percent_text(ratio(capacity[most], capacity[least]))} of it)" if capacity[least].median else ""
     return (
-        f"Under query noise {loudest:g}, keys {series[0]} are right {percent_text(without[loudest].median)}, those "
-        f"{series[-1]} {percent_text(trained[loudest].median)}{beside}; capacity goes from "
-        f"{significant_text(capacity[least].median)} to {significant_text(capacity[most].median)} bits a parameter, "
-        f"{percent_text(left)} of it."
+        f"Capacity is {significant_text(capacity[least].median)} bits a parameter with training noise {least:g} and "
+        f"{significant_text(capacity[most].median)}{left} with {most:g}."
     )

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
 from retromem.points import Point
-from retromem.report.numerals import list_text, percent_text, significant_text
+from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 INDEX = "index"
@@ -64,8 +66,10 @@ class InterferenceConfig(PanelConfig):
         apart = max(self.offsets)
         return PanelPage(
             title="Interference: what new facts do to old ones",
-            answer=_answer(points, apart),
-            finding=_finding(points, apart),
+            answer=sentences(points, partial(_answer, offset=apart)),
+            finding=sentences(
+                points, *(partial(tell, offset=apart) for tell in (_once_written, _once_rewritten, _purities))
+            ),
             explained=[
                 f"Two disjoint groups of facts, A and B: random keys in 16 dimensions plus {significant_text(apart)} "
                 "times the group's own direction, normalised (0 times: nothing in a key tells its group), and 16 "
@@ -100,64 +104,70 @@ class InterferenceConfig(PanelConfig):
                     names={"cosine": "A with B", "cosine_permuted": "groups permuted"},
                 ),
             ],
-            tables=[_table(points, self.offsets)],
+            tables=tables(points, partial(_table, offsets=self.offsets)),
         )
 
 
 def _answer(points: Sequence[Point], offset: float) -> str:
     after = _kept(points, "accuracy_after", offset)
-    ranked = _ranked(after)
-    shares = dict.fromkeys(percent_text(after[name].median) for name in (ranked[-1], ranked[0]))
-    return (
-        f"New facts, written alone, leave {' to '.join(shares)} of the old ones right in FFNs, where guessing gives "
-        f"{percent_text(after[CHANCE].median)}, and {percent_text(after[INDEX].median)} in an index."
-    )
+    shares = range_text([spread.median for spread in _trained(after).values()], percent_text)
+    guessing = f", where guessing gives {percent_text(after[CHANCE].median)}" if CHANCE in after else ""
+    index = f"{',' if guessing else ''} and {percent_text(after[INDEX].median)} in an index" if INDEX in after else ""
+    return f"New facts, written alone, leave {shares} of the old ones right in FFNs{guessing}{index}."
 
 
-def _finding(points: Sequence[Point], offset: float) -> str:
-    after, rewritten = (_kept(points, quantity, offset) for quantity in ("accuracy_after", "accuracy_rewritten"))
-    return (
-        f"Once B was written after A, {_range(after)} of A is still right, by chance "
-        f"{percent_text(after[CHANCE].median)}, of the index {percent_text(after[INDEX].median)} ({_least(after)}). "
-        f"Where both were written together and B was then rewritten it is {_range(rewritten)} ({_least(rewritten)}), "
-        f"with routing that {_purities(points, offset)}."
+def _once_written(points: Sequence[Point], offset: float) -> str:
+    after = _kept(points, "accuracy_after", offset)
+    beside = "".join(
+        f", {whose} {percent_text(after[series].median)}"
+        for series, whose in ((CHANCE, "by chance"), (INDEX, "of the index"))
+        if series in after
     )
+    return f"Once B was written after A, {_range(after)} of A is still right{beside}{_least(after)}."
+
+
+def _once_rewritten(points: Sequence[Point], offset: float) -> str:
+    kept = _kept(points, "accuracy_rewritten", offset)
+    return f"Where both were written together and B was then rewritten it is {_range(kept)}{_least(kept)}."
 
 
 def _range(kept: Mapping[str, Spread]) -> str:
     """From the kind that keeps least to the one that keeps most."""
-    ranked = _ranked(kept)
-    return (
-        f"{percent_text(kept[ranked[-1]].median)} ({ranked[-1]}) to {percent_text(kept[ranked[0]].median)} "
-        f"({ranked[0]})"
-    )
+    ranked = list(_trained(kept))
+    ends = dict.fromkeys([ranked[-1], ranked[0]])
+    return " to ".join(f"{percent_text(kept[name].median)} ({name})" for name in ends)
 
 
 def _purities(points: Sequence[Point], offset: float) -> str:
-    parts = []
-    for series in series_of(points, "purity"):
-        own, permuted = (spread_at(points, quantity, series, offset) for quantity in ("purity", "purity_permuted"))
-        if own is not None and permuted is not None:
-            parts.append(f"{percent_text(own.median)} in {series} (permuted {percent_text(permuted.median)})")
-    return f"sends to a slot facts of its main group in {list_text(parts)} of cases"
+    def said(series: str) -> str:
+        own, permuted = (known(points, quantity, series, offset) for quantity in ("purity", "purity_permuted"))
+        return f"{percent_text(own.median)} in {series} (permuted {percent_text(permuted.median)})"
+
+    parts = list(of_each(said, series_of(points, "purity")).values())
+    return f"Routing sends to a slot facts of its main group in {list_text(parts)} of cases."
 
 
 def _kept(points: Sequence[Point], quantity: str, offset: float) -> dict[str, Spread]:
-    spreads = {series: spread_at(points, quantity, series, offset) for series in series_of(points, quantity)}
-    return {series: spread for series, spread in spreads.items() if spread is not None}
+    return of_each(lambda series: known(points, quantity, series, offset), series_of(points, quantity))
 
 
-def _ranked(kept: Mapping[str, Spread]) -> list[str]:
+def _trained(kept: Mapping[str, Spread]) -> dict[str, Spread]:
     """Those that are trained, from the one that keeps most."""
-    return sorted((series for series in kept if series not in (CHANCE, INDEX)), key=lambda name: -kept[name].median)
+    trained = of_each(lambda series: kept[series], [series for series in kept if series not in (CHANCE, INDEX)])
+    return dict(sorted(trained.items(), key=lambda item: -item[1].median))
 
 
 def _least(kept: Mapping[str, Spread]) -> str:
     """Who forgets least of those trained, if the seeds agree."""
-    first, second = _ranked(kept)[:2]
+    first, *others = _trained(kept)
+    if not others:
+        return ""
+    second = others[0]
     if kept[first].low > kept[second].high:
-        return f"{first} forgets least"
-    return f"the spread over seeds covers the difference between {first} and {second}"
+        return f" ({first} forgets least)"
+    if kept[first].num_seeds == 1:
+        return f" (no difference between {first} and {second})"
+    return f" (the spread over seeds covers the difference between {first} and {second})"
 
 
 def _table(points: Sequence[Point], offsets: Sequence[float]) -> Table:
@@ -167,19 +177,16 @@ def _table(points: Sequence[Point], offsets: Sequence[float]) -> Table:
         rows = [
             [
                 Cell(text=kind),
-                *(_cell(spread_at(points, quantity, kind, offset), share) for quantity, (_, share) in _COLUMNS.items()),
+                *(
+                    median_cell(spread_at(points, quantity, kind, offset), percent_text if share else significant_text)
+                    for quantity, (_, share) in _COLUMNS.items()
+                ),
             ]
             for kind in kinds
         ]
         blocks.append((f"groups {significant_text(offset)} apart", rows))
     return Table(
-        caption="Accuracy on A, what was lost, and how routing follows the groups; median over seeds",
+        caption="Accuracy on A, what was lost, and how routing follows the groups. " + medians_text(points),
         header=["", *(name for name, _ in _COLUMNS.values())],
         blocks=blocks,
     )
-
-
-def _cell(spread: Spread | None, share: bool) -> Cell:
-    if spread is None:
-        return Cell(text="–")
-    return Cell(text=percent_text(spread.median) if share else significant_text(spread.median))

@@ -1,15 +1,27 @@
 """Panel: how far gradient descent stays below what the same parameters can hold, and what the difference costs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.spread_text import (
+    NotMeasured,
+    ends_of,
+    known,
+    known_curve,
+    median_cell,
+    of_each,
+    ratio,
+    sentences,
+    tables,
+)
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 TRAINED_PAIRS, SOLVED_PAIRS = "token pairs, trained ReLU", "token pairs, two-sided construction"
@@ -51,9 +63,10 @@ class OptimisationConfig(PanelConfig):
         most = max(self.exposures)
         return PanelPage(
             title="Optimisation: what gradient descent leaves unused",
-            answer=_answer(points),
-            finding=f"{_of_constructions(points)}{_of_exposures(points)}, and "
-            f"{_of_optimizers(points, self.resolution)}.",
+            answer=sentences(points, _answer),
+            finding=sentences(
+                points, *_of_constructions(), _of_exposures, partial(_of_optimizers, resolution=self.resolution)
+            ),
             explained=[
                 "Constructions: the two-token task (32 x 32 pairs, 16 labels, ReLU with 1,280 parameters, every fact "
                 "right) by 5,000 full-batch steps of Adam and by the two-sided construction, whose facts and labels "
@@ -88,41 +101,44 @@ class OptimisationConfig(PanelConfig):
                     names={f"{kind.lower()}_bits_per_param": f"optimisers, {kind}" for kind in _KINDS},
                 ),
             ],
-            tables=[_table(points)] if series_of(points, "facts") else [],
+            tables=tables(points, _table),
         )
+
+
+def _beside(points: Sequence[Point], pair: tuple[str, str], quantity: str) -> tuple[Spread, Spread]:
+    """Trained and constructed weights for the same task."""
+    trained, solved = (known(points, quantity, series) for series in pair)
+    return trained, solved
 
 
 def _answer(points: Sequence[Point]) -> str:
     """What training reaches of a construction; the exposures where no construction was measured."""
-    shares, margins = [], []
-    for trained, solved in _PAIRS:
-        bits, noise = ([spread_at(points, what, one) for one in (solved, trained)] for what in _COMPARED)
-        if bits[0] and bits[1] and noise[0] and noise[1]:
-            shares.append(bits[1].median / bits[0].median)
-            margins.append(noise[1].median / noise[0].median)
-    if not shares:
-        return f"{_of_exposures(points)}."
-    held = " and ".join(percent_text(share) for share in shares)
+    try:
+        shares = of_each(lambda pair: ratio(*_beside(points, pair, "stored_bits_per_param")), _PAIRS)
+        margins = of_each(lambda pair: ratio(*_beside(points, pair, "sigma90")), shares)
+    except NotMeasured:
+        return _of_exposures(points)
+    held = list_text([f"{percent_text(shares[pair])} ({pair[1].split(', ')[0]})" for pair in margins])
+    stood = list_text([f"{significant_text(margin)}" for margin in margins.values()])
     return (
-        f"Gradient descent stores {held} of what constructions store in as many parameters, and stands at least "
-        f"{significant_text(min(margins))} times as much weight noise."
+        f"Gradient descent stores {held} of what constructions store in as many parameters, and stands {stood} times "
+        "as much weight noise."
     )
 
 
-def _of_constructions(points: Sequence[Point]) -> str:
-    """Constructions against training, bits and noise; nothing where they were not measured."""
-    parts = []
-    for trained, solved in _PAIRS:
-        bits, noise = ([spread_at(points, what, one) for one in (solved, trained)] for what in _COMPARED)
-        if bits[0] is None or bits[1] is None or noise[0] is None or noise[1] is None:
-            return ""
-        task, name = solved.split(", ")
-        parts.append(
-            f"on {task} the {name} holds {significant_text(bits[0].median)} bits a parameter where training holds "
-            f"{significant_text(bits[1].median)}, and stands weight noise of {significant_text(noise[0].median)} where "
-            f"training stands {significant_text(noise[1].median)}"
+def _of_constructions() -> list[Callable[[Sequence[Point]], str]]:
+    """Constructions against training, bits and noise, a sentence a task."""
+
+    def told(points: Sequence[Point], pair: tuple[str, str]) -> str:
+        (trained, solved), (stood, borne) = (_beside(points, pair, quantity) for quantity in _COMPARED)
+        task, name = pair[1].split(", ")
+        return (
+            f"At equal parameters on {task} the {name} holds {significant_text(solved.median)} bits a parameter where "
+            f"training holds {significant_text(trained.median)}, and stands weight noise of "
+            f"{significant_text(borne.median)} where training stands {significant_text(stood.median)}."
         )
-    return f"At equal parameters, {'; '.join(parts)}. "
+
+    return [partial(told, pair=pair) for pair in _PAIRS]
 
 
 def _table(points: Sequence[Point]) -> Table:
@@ -132,14 +148,14 @@ def _table(points: Sequence[Point]) -> Table:
         rows.append(
             [
                 Cell(text=series),
-                Cell(text="–" if facts is None else count_text(facts.median)),
+                median_cell(facts, count_text),
                 Cell(text="–" if facts is None else count_text(facts.high)),
-                Cell(text="–" if published is None else count_text(published.median)),
-                *(_cell(spread_at(points, quantity, series)) for quantity in (*_COMPARED, "sigma90_published")),
+                median_cell(published, count_text),
+                *(median_cell(spread_at(points, quantity, series)) for quantity in (*_COMPARED, "sigma90_published")),
             ]
         )
     return Table(
-        caption="Constructed and trained weights of equal parameters; median over seeds where nothing else is said",
+        caption="Constructed and trained weights of equal parameters. " + medians_text(points),
         header=[
             "",
             "facts",
@@ -153,41 +169,36 @@ def _table(points: Sequence[Point]) -> Table:
     )
 
 
-def _cell(spread: Spread | None) -> Cell:
-    return Cell(text="–" if spread is None else significant_text(spread.median))
-
-
 def _of_exposures(points: Sequence[Point]) -> str:
-    parts = []
-    for series in _KINDS:
-        found = curve(points, "bits_per_param", series)
-        fewest, most = min(found), max(found)
-        parts.append(
-            f"{series} goes from {significant_text(found[fewest].median)} to {significant_text(found[most].median)}"
-            f"{_published(points, series, fewest, most)}"
-        )
-    return f"From {fewest:,.0f} to {most:,.0f} exposures {list_text(parts)}"
+    def said(series: str) -> str:
+        found = known_curve(points, "bits_per_param", series)
+        published = curve(points, "bits_per_param", f"{series}, published")
+        ends = sorted({min(found), max(found)})
+        bits = list_text([significant_text(found[x].median) for x in ends])
+        beside = list_text([significant_text(published[x].median) for x in ends if x in published] or [""])
+        return f"{series} holds {bits}{f' (published {beside})' if beside else ''}"
 
-
-def _published(points: Sequence[Point], series: str, fewest: float, most: float) -> str:
-    of_few, of_most = (spread_at(points, "bits_per_param", f"{series}, published", x) for x in (fewest, most))
-    if of_few is None or of_most is None:
-        return ""
-    return f" (published {significant_text(of_few.median)} and {significant_text(of_most.median)})"
+    told = list_text(list(of_each(said, _KINDS).values()))
+    ends = list_text([f"{x:,.0f}" for x in ends_of(curve(points, "bits_per_param", kind) for kind in _KINDS)])
+    return f"After {ends} exposures {told}, in bits a parameter."
 
 
 def _of_optimizers(points: Sequence[Point], resolution: float) -> str:
-    return f"the best optimiser is {list_text([_best(points, kind, resolution) for kind in _KINDS])}"
+    best = of_each(lambda kind: _best(points, kind, resolution), _KINDS)
+    return f"Of the optimisers the best is {list_text(list(best.values()))}."
 
 
 def _best(points: Sequence[Point], kind: str, resolution: float) -> str:
     quantity = f"{kind.lower()}_bits_per_param"
-    spreads = {series: spread_at(points, quantity, series) for series in series_of(points, quantity)}
-    found = {series: spread for series, spread in spreads.items() if spread is not None}
-    first, second = sorted(found, key=lambda series: -found[series].median)[:2]
+    found = of_each(lambda series: known(points, quantity, series), series_of(points, quantity))
+    first, *others = sorted(found, key=lambda series: -found[series].median)
+    if not others:
+        raise NotMeasured(f"a second optimiser for {kind}")
+    second = others[0]
     # What was found may be this much less than what is stored.
     apart = found[first].low > found[second].high * (1 + resolution)
-    told = "" if apart else ", closer than seeds and search can tell"
+    by = "search" if found[first].num_seeds == 1 else "seeds and search"
+    told = "" if apart else f", closer than {by} can tell"
     return (
         f"{first} for {kind} ({significant_text(found[first].median)}, {second} "
         f"{significant_text(found[second].median)}{told})"

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
-from retromem.panels.point_spread import curve, series_of
+from retromem.panels.point_spread import curve
+from retromem.panels.spread_text import known_curve, of_each, sentences
 from retromem.points import Point
-from retromem.report.numerals import list_text, percent_text, significant_text
+from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread
 
@@ -63,11 +65,11 @@ class OverloadConfig(PanelConfig):
         noise = f"query noise {self.query_noise:g}"
         return PanelPage(
             title="Overload: beyond the capacity",
-            answer=_answer(points),
-            finding=_finding(points, self.query_noise),
+            answer=sentences(points, _answer),
+            finding=sentences(points, *(partial(_of_bits, kind=kind) for kind in self.kinds), self._of_loss),
             explained=[
                 f"FFNs in 16 dimensions with about {32 * self.width:,} parameters get "
-                f"{significant_text(self.loads[0])} to {significant_text(self.loads[-1])} times as many random keys "
+                f"{range_text(self.loads)} times as many random keys "
                 "(16 values) as they store at accuracy .99 (2.03 bits a parameter for ReLU, 2.64 for SwiGLU, as "
                 f"published), in {self.steps:,} full-batch steps of Adam each. Bits are those of cross-entropy, after "
                 "temperature and prior share were fitted to the memory's answers; at most the facts' own.",
@@ -106,26 +108,28 @@ class OverloadConfig(PanelConfig):
             ],
         )
 
+    def _of_loss(self, points: Sequence[Point]) -> str:
+        """Whether more facts ever help under noise: for each kind, by more than the seeds differ."""
+        told = of_each(lambda kind: _of_noisy(points, kind), self.kinds).values()
+        return f"Under query noise {self.query_noise:g} {'; '.join(told)}."
+
 
 def _answer(points: Sequence[Point]) -> str:
-    said, loads = [], set()
-    for kind in series_of(points, "accuracy"):
-        found = curve(points, "bits_per_param", kind)
-        best, last = max(spread.median for spread in found.values()), max(found)
-        loads.add(last)
-        said.append(f"{significant_text(found[last].median)} of its {significant_text(best)} ({kind})")
-    kept = list_text(said)
-    return f"Written with {max(loads):g} times the facts it can hold, an FFN keeps, in bits a parameter, {kept}."
-
-
-def _finding(points: Sequence[Point], noise: float) -> str:
-    kinds = series_of(points, "accuracy")
-    return " ".join([*(_of_bits(points, kind) for kind in kinds), _of_loss(points, kinds, noise)])
+    kinds = [series for series in PUBLISHED_CAPACITY if curve(points, "bits_per_param", series)]
+    found = of_each(lambda kind: known_curve(points, "bits_per_param", kind), kinds)
+    last = {kind: significant_text(bits[max(bits)].median) for kind, bits in found.items()}
+    best = {kind: significant_text(max(spread.median for spread in bits.values())) for kind, bits in found.items()}
+    said = [f"{last[kind]} of its {best[kind]} ({kind})" for kind in found]
+    times = max(max(bits) for bits in found.values())
+    return f"Written with {times:g} times the facts it can hold, an FFN keeps, in bits a parameter, {list_text(said)}."
 
 
 def _of_bits(points: Sequence[Point], kind: str) -> str:
     """Where the most is stored, and what is left at the largest load, each beside the published number."""
-    found, published = curve(points, "bits_per_param", kind), curve(points, "bits_per_param", f"{kind}, published")
+    found, published = (
+        known_curve(points, "bits_per_param", kind),
+        curve(points, "bits_per_param", f"{kind}, published"),
+    )
     best, last = max(found, key=lambda load: found[load].median), max(found)
 
     def told(load: float) -> str:
@@ -137,30 +141,24 @@ def _of_bits(points: Sequence[Point], kind: str) -> str:
     return f"{kind} stores most, {told(best)}, at {best:g} times its capacity, and {told(last)} at {last:g} times."
 
 
-def _of_loss(points: Sequence[Point], kinds: Sequence[str], noise: float) -> str:
-    """Whether more facts ever help under noise: for each kind, by more than the seeds differ."""
-    parts = []
-    for kind in kinds:
-        loss, right = curve(points, "loss_noisy_bits", kind), curve(points, "accuracy_noisy", kind)
-        falls = _largest_fall(loss)
-        if falls is None:
-            worst = max(loss, key=lambda load: loss[load].median)
-            told = (
-                f"{kind} shows no double descent that the seeds agree on: a noisy query costs up to "
-                f"{_bits_text(loss, worst)}"
-            )
-        else:
-            told = (
-                f"{kind} shows a double descent: a noisy query costs {_bits_text(loss, falls[0])} and "
-                f"{_bits_text(loss, falls[1])}"
-            )
-        rises = _largest_fall({load: _negative(spread) for load, spread in right.items()})
-        if rises is not None:
-            told += f", right answers rise from {_share_text(right, rises[0])} to {_share_text(right, rises[1])}"
-        else:
-            told += f", right answers only fall, to {_share_text(right, max(right))}"
-        parts.append(told)
-    return f"Under query noise {noise:g} {'; '.join(parts)}."
+def _of_noisy(points: Sequence[Point], kind: str) -> str:
+    loss = known_curve(points, "loss_noisy_bits", kind)
+    falls = _largest_fall(loss)
+    if falls is None:
+        worst = max(loss, key=lambda load: loss[load].median)
+        agreed = " that the seeds agree on" if loss[worst].num_seeds > 1 else ""
+        told = f"{kind} shows no double descent{agreed}: a noisy query costs up to {_bits_text(loss, worst)}"
+    else:
+        before, after = (_bits_text(loss, load) for load in falls)
+        told = f"{kind} shows a double descent: a noisy query costs {before} and {after}"
+    right = curve(points, "accuracy_noisy", kind)
+    if len(right) < 2:
+        return told
+    rises = _largest_fall({load: _negative(spread) for load, spread in right.items()})
+    if rises is not None:
+        return f"{told}, right answers rise from {_share_text(right, rises[0])} to {_share_text(right, rises[1])}"
+    ends = list(dict.fromkeys(_share_text(right, load) for load in (min(right), max(right))))
+    return f"{told}, right answers go from {' to '.join(ends)}"
 
 
 def _largest_fall(found: Mapping[float, Spread]) -> tuple[float, float] | None:

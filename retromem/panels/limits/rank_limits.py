@@ -8,10 +8,11 @@ from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
-from retromem.panels.spread_text import against, known, spread_cell
+from retromem.panels.spread_text import against, known, known_curve, of_each, sentences, spread_cell, tables
 from retromem.points import Point
 from retromem.report.numerals import list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 FULL_RANK = "no limit"
@@ -74,8 +75,8 @@ class RankLimitsConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Correlated parameters: rank as a cause",
-            answer=self._answer(points),
-            finding=f"{self._limited(points)} {self._cut(points)}",
+            answer=sentences(points, _full, _at_best),
+            finding=sentences(points, _of_full, self._limited, _of_free, self._cut),
             explained=[
                 f"Limited: ReLU FFNs learn random keys in {self.dim} dimensions, each with one of {self.num_values} "
                 f"values, in at most {self.steps:,} steps on all facts. A matrix of rank r is a product of two thin "
@@ -114,76 +115,91 @@ class RankLimitsConfig(PanelConfig):
                     percent=True,
                 ),
             ],
-            tables=[self._cut_table(points)],
+            tables=tables(points, self._cut_table),
         )
 
     def cut_series(self, kind: str, load: float) -> str:
         return f"{kind}, {percent_text(load)} load"
 
-    def _answer(self, points: Sequence[Point]) -> str:
-        full = next(iter(curve(points, "bits_per_param", FULL_RANK).values()))
-        best = {
-            name: max(spread.median for spread in curve(points, "bits_per_param", name).values())
-            for name in ARMS.values()
-        }
-        said = list_text([f"{significant_text(bits)} with {name}" for name, bits in best.items()])
-        return (
-            f"At equal parameters an FFN holds {significant_text(full.median)} bits a parameter; with low rank, at "
-            f"best, {said}."
-        )
-
     def _limited(self, points: Sequence[Point]) -> str:
-        full = next(iter(curve(points, "bits_per_param", FULL_RANK).values()))
-        by_free = curve(points, "bits_per_param", GUIDE_LINE)
-        product = known(points, "bits_per_free_param", FULL_RANK)
-        said = []
-        for name in ARMS.values():
-            limited = curve(points, "bits_per_param", name)
+        full = next(iter(curve(points, "bits_per_param", FULL_RANK).values()), None)
+
+        def said(name: str) -> str:
+            limited = known_curve(points, "bits_per_param", name)
             lowest, best = min(limited), max(limited, key=lambda rank: limited[rank].median)
-            said.append(
-                f"{name}: {significant_text(limited[lowest].median)} at rank {lowest:.0f} and "
-                f"{significant_text(limited[best].median)} at best, at rank {best:.0f} "
-                f"(against no limit: {against(limited[best], full, resolution=self.resolution)})"
-            )
-        return (
-            f"At equal parameters an FFN without limit holds {significant_text(full.median)} bits per parameter "
-            f"(products of full rank: {significant_text(product.median)} by free parameters). With "
-            f"{'; '.join(said)}. Free parameters alone would give {significant_text(by_free[min(by_free)].median)} "
-            f"with both at rank {min(by_free):.0f}."
-        )
+            compared = against(limited[best], full, resolution=self.resolution) if full else ""
+            beside = f" (against no limit: {compared})" if compared else ""
+            at_best = f"{significant_text(limited[best].median)} at best, at rank {best:.0f}{beside}"
+            if lowest == best:
+                return f"{name}: {at_best}"
+            return f"{name}: {significant_text(limited[lowest].median)} at rank {lowest:.0f} and {at_best}"
+
+        return f"With {'; '.join(of_each(said, ARMS.values()).values())}."
 
     def _cut(self, points: Sequence[Point]) -> str:
-        said = []
-        for load in LOADS:
-            for kind in self.cut_kinds:
-                series = self.cut_series(kind, load)
-                cut = known(points, "accuracy_cut_effective", series)
-                noise = known(points, "accuracy_noise_effective", series)
-                said.append(f"{series}: {percent_text(cut.median)} (noise of that size {percent_text(noise.median)})")
-        return f"Cut to their effective rank, trained matrices keep this accuracy: {list_text(said)}."
+        def said(series: str) -> str:
+            cut = known(points, "accuracy_cut_effective", series)
+            noise = spread_at(points, "accuracy_noise_effective", series)
+            beside = f" (noise of that size {percent_text(noise.median)})" if noise else ""
+            return f"{series}: {percent_text(cut.median)}{beside}"
+
+        told = list_text(list(of_each(said, self._all_cut).values()))
+        return f"Cut to their effective rank, trained matrices keep this accuracy: {told}."
+
+    @property
+    def _all_cut(self) -> list[str]:
+        return [self.cut_series(kind, load) for load in LOADS for kind in self.cut_kinds]
 
     def _cut_table(self, points: Sequence[Point]) -> Table:
         blocks = []
-        for load in LOADS:
-            for kind in self.cut_kinds:
-                series = self.cut_series(kind, load)
-                uncut = [spread_cell(known(points, "accuracy_uncut", series), percent_text), Cell(), Cell()]
-                uncut.append(spread_cell(known(points, "bits_per_param_uncut", series)))
-                lines = [[Cell(text="not cut"), *uncut]]
-                for cut, name in CUTS.items():
-                    ending, x = cut_place(cut)
-                    kept = spread_at(points, "rank_kept", series) if x is None else None
-                    cells = [Cell(text=f"{name} (mean {significant_text(kept.median)})" if kept else name)]
-                    for quantity in ("accuracy_cut", "accuracy_noise", "energy_cut"):
-                        cells.append(spread_cell(known(points, f"{quantity}{ending}", series, x), percent_text))
-                    cells.append(spread_cell(known(points, f"bits_per_param_cut{ending}", series, x)))
-                    lines.append(cells)
-                blocks.append((series, lines))
+        for series in self._all_cut:
+            uncut = [spread_cell(spread_at(points, "accuracy_uncut", series), percent_text), Cell(), Cell()]
+            uncut.append(spread_cell(spread_at(points, "bits_per_param_uncut", series)))
+            lines = [[Cell(text="not cut"), *uncut]]
+            for cut, name in CUTS.items():
+                ending, x = cut_place(cut)
+                kept = spread_at(points, "rank_kept", series) if x is None else None
+                cells = [Cell(text=f"{name} (mean {significant_text(kept.median)})" if kept else name)]
+                for quantity in ("accuracy_cut", "accuracy_noise", "energy_cut"):
+                    cells.append(spread_cell(spread_at(points, f"{quantity}{ending}", series, x), percent_text))
+                cells.append(spread_cell(spread_at(points, f"bits_per_param_cut{ending}", series, x)))
+                lines.append(cells)
+            blocks.append((series, lines))
         return Table(
-            caption="Trained FFNs whose matrices were cut to a lower rank.",
+            caption=f"Trained FFNs whose matrices were cut to a lower rank. {medians_text(points)}",
             header=["", "accuracy", "with noise of that size", "sum of squares cut away", "bits per parameter"],
             blocks=blocks,
         )
+
+
+def _full(points: Sequence[Point]) -> str:
+    full = next(iter(known_curve(points, "bits_per_param", FULL_RANK).values()))
+    return f"At equal parameters an FFN holds {significant_text(full.median)} bits a parameter."
+
+
+def _at_best(points: Sequence[Point]) -> str:
+    best = of_each(
+        lambda name: max(spread.median for spread in known_curve(points, "bits_per_param", name).values()),
+        ARMS.values(),
+    )
+    return (
+        f"With low rank it holds, at best, {list_text([f'{significant_text(b)} with {a}' for a, b in best.items()])}."
+    )
+
+
+def _of_full(points: Sequence[Point]) -> str:
+    full = next(iter(known_curve(points, "bits_per_param", FULL_RANK).values()))
+    product = spread_at(points, "bits_per_free_param", FULL_RANK)
+    beside = f" (products of full rank: {significant_text(product.median)} by free parameters)" if product else ""
+    return f"At equal parameters an FFN without limit holds {significant_text(full.median)} bits per parameter{beside}."
+
+
+def _of_free(points: Sequence[Point]) -> str:
+    by_free = known_curve(points, "bits_per_param", GUIDE_LINE)
+    lowest = min(by_free)
+    return (
+        f"Free parameters alone would give {significant_text(by_free[lowest].median)} with both at rank {lowest:.0f}."
+    )
 
 
 def cut_place(cut: str) -> tuple[str, float | None]:

@@ -1,19 +1,29 @@
 """Panel: how much of their rank weights and hidden activations use, along a training."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
-from retromem.panels.point_spread import series_of
-from retromem.panels.spread_text import known, spread_cell
+from retromem.panels.point_spread import spread_at
+from retromem.panels.spread_text import (
+    NotMeasured,
+    known,
+    lines,
+    median_cell,
+    of_each,
+    sentences,
+    spread_cell,
+    tables,
+)
 from retromem.points import Point
-from retromem.report.numerals import list_text, percent_text, significant_text
+from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 KINDS: Mapping[str, DenseConfig | GatedConfig] = {
@@ -22,6 +32,7 @@ KINDS: Mapping[str, DenseConfig | GatedConfig] = {
     "swiglu": GatedConfig(kind="swiglu"),
     "geglu": GatedConfig(kind="geglu"),
 }
+_SORTS = (GatedConfig, DenseConfig)
 CAPACITY_BITS: Mapping[str, float] = {"relu": 2.1, "gelu": 2.3, "swiglu": 2.55, "geglu": 2.6}
 """bits per parameter at accuracy .99, as measured with 16 dimensions, 16 values and 3000 steps"""
 PARTS: Mapping[str, str] = {
@@ -90,8 +101,8 @@ class RanksInTrainingConfig(PanelConfig):
         facts = list_text([f"{kind} {num_facts:,}" for kind, num_facts in self.num_facts.items()])
         return PanelPage(
             title="Correlated parameters: ranks along the training",
-            answer=self._answer(points),
-            finding=self._finding(points),
+            answer=sentences(points, self._answer),
+            finding=sentences(points, self._of_kinds, self._of_gaussian, self._gated_against_dense),
             explained=[
                 f"{len(KINDS)} kinds of FFN with at most {self.num_params:,} parameters learn random keys in "
                 f"{self.dim} dimensions, each with one of {self.num_values} values, in {max(self.at_steps):,} steps on "
@@ -113,7 +124,7 @@ class RanksInTrainingConfig(PanelConfig):
                 self._chart("Matrix in", "effective_w_in", "effective rank"),
                 self._chart("Matrix out", "effective_w_out", "effective rank"),
             ],
-            tables=[self._table(points)],
+            tables=tables(points, self._table),
         )
 
     def _chart(self, title: str, quantity: str, rank: str) -> Chart:
@@ -126,66 +137,88 @@ class RanksInTrainingConfig(PanelConfig):
             series=[*KINDS, self.gaussian("relu"), self.gaussian("swiglu")],
         )
 
-    def _answer(self, points: Sequence[Point]) -> str:
-        shares = {
-            kind: self._trained(points, "participation_ratio_hidden", kind).median / _largest(points, "hidden", kind)
-            for kind in KINDS
-        }
-        said = []
-        for name, config in (("dense", DenseConfig), ("gated", GatedConfig)):
-            own = [shares[kind] for kind, ffn in KINDS.items() if isinstance(ffn, config)]
-            ends = dict.fromkeys([percent_text(min(own)), percent_text(max(own))])
-            said.append(f"{' to '.join(ends)} in {name} kinds")
-        return f"Of their dimensions trained hidden activations use {list_text(said)} (participation ratio)."
+    def _shares(self, points: Sequence[Point]) -> dict[str, Spread]:
+        """Of the largest possible, by kind."""
+        trained = self._of_hidden(points, KINDS)
+        return of_each(lambda kind: _scaled(trained[kind], 1 / _largest(points, "hidden", kind)), trained)
 
-    def _finding(self, points: Sequence[Point]) -> str:
-        largest = {kind: _largest(points, "hidden", kind) for kind in KINDS}
-        trained = {kind: self._trained(points, "participation_ratio_hidden", kind) for kind in KINDS}
-        shares = {kind: _scaled(trained[kind], 1 / largest[kind]) for kind in KINDS}
-        equal = {kind: known(points, "participation_ratio_hidden_equal_facts", kind) for kind in KINDS}
-        said = [
-            f"{kind} {significant_text(trained[kind].median)} of {significant_text(largest[kind])}" for kind in KINDS
-        ]
-        gaussian = {kind: self._trained(points, "participation_ratio_hidden", self.gaussian(kind)) for kind in KINDS}
-        return (
-            f"Once trained, the hidden activations use this many dimensions (participation ratio): {list_text(said)}; "
-            f"Gaussian numbers would use {significant_text(gaussian['relu'].median)} in the shape of relu and "
-            f"{significant_text(gaussian['swiglu'].median)} in that of swiglu. Gated against dense kinds at equal "
-            f"parameters: in dimensions {_compared(trained)}, as a share of the largest possible {_compared(shares)}, "
-            f"in dimensions at equal facts {_compared(equal)}."
+    def _of_hidden(self, points: Sequence[Point], series: Iterable[str]) -> dict[str, Spread]:
+        return of_each(lambda one: self._trained(points, "participation_ratio_hidden", one), series)
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        shares = self._shares(points)
+
+        def said(name: str) -> str:
+            sort = DenseConfig if name == "dense" else GatedConfig
+            own = of_each(lambda kind: shares[kind].median, [kind for kind in shares if isinstance(KINDS[kind], sort)])
+            return f"{range_text(own.values(), percent_text)} in {name} kinds"
+
+        told = list_text(list(of_each(said, ("dense", "gated")).values()))
+        return f"Of their dimensions trained hidden activations use {told} (participation ratio)."
+
+    def _of_kinds(self, points: Sequence[Point]) -> str:
+        trained = self._of_hidden(points, KINDS)
+        said = of_each(
+            lambda kind: (
+                f"{kind} {significant_text(trained[kind].median)} of "
+                f"{significant_text(_largest(points, 'hidden', kind))}"
+            ),
+            trained,
         )
+        return (
+            "Once trained, the hidden activations use this many dimensions (participation ratio): "
+            f"{list_text(list(said.values()))}."
+        )
+
+    def _of_gaussian(self, points: Sequence[Point]) -> str:
+        shaped = {self.gaussian(kind): kind for kind in ("relu", "swiglu")}
+        found = self._of_hidden(points, shaped)
+        said = [f"{significant_text(one.median)} in the shape of {shaped[series]}" for series, one in found.items()]
+        return f"Gaussian numbers would use {list_text(said)}."
+
+    def _gated_against_dense(self, points: Sequence[Point]) -> str:
+        measured: Mapping[str, Callable[[], Mapping[str, Spread]]] = {
+            "in dimensions": lambda: self._of_hidden(points, KINDS),
+            "as a share of the largest possible": lambda: self._shares(points),
+            "in dimensions at equal facts": lambda: of_each(
+                lambda kind: known(points, "participation_ratio_hidden_equal_facts", kind), KINDS
+            ),
+        }
+        said = of_each(lambda what: f"{what} {_compared(measured[what]())}", measured)
+        return f"Gated against dense kinds at equal parameters: {', '.join(said.values())}."
 
     def _trained(self, points: Sequence[Point], quantity: str, series: str) -> Spread:
         return known(points, quantity, series, float(max(self.at_steps)))
 
+    def _spread_at_end(self, points: Sequence[Point], quantity: str, series: str) -> Spread | None:
+        return spread_at(points, quantity, series, float(max(self.at_steps)))
+
     def _table(self, points: Sequence[Point]) -> Table:
-        blocks = []
-        for part, heading in PARTS.items():
-            lines = []
-            for kind in KINDS:
-                if kind not in series_of(points, f"largest_{part}"):
-                    continue  # dense kinds have no gate
-                cells = [Cell(text=kind), Cell(text=significant_text(_largest(points, part, kind)))]
-                for rank in RANKS:
-                    quantity = f"{rank}_{part}"
-                    cells += [
-                        Cell(text=significant_text(self._trained(points, quantity, self.gaussian(kind)).median)),
-                        spread_cell(known(points, f"{quantity}_untrained", kind)),
-                        spread_cell(self._trained(points, quantity, kind)),
-                    ]
-                lines.append(cells)
-            blocks.append((heading, lines))
-        lines = []
-        for kind in KINDS:
+        def line(part: str, kind: str) -> list[Cell]:
+            cells = [Cell(text=kind), Cell(text=significant_text(_largest(points, part, kind)))]
+            for rank in RANKS:
+                quantity = f"{rank}_{part}"
+                cells += [
+                    median_cell(self._spread_at_end(points, quantity, self.gaussian(kind))),
+                    spread_cell(spread_at(points, f"{quantity}_untrained", kind)),
+                    spread_cell(self._spread_at_end(points, quantity, kind)),
+                ]
+            return cells
+
+        def at_equal_facts(kind: str) -> list[Cell]:
             cells = [Cell(text=kind), Cell(text=significant_text(_largest(points, "hidden", kind)))]
             for rank in RANKS:
-                cells += [Cell(), Cell(), spread_cell(known(points, f"{rank}_hidden_equal_facts", kind))]
-            lines.append(cells)
-        blocks.append((f"{PARTS['hidden']}, {min(self.num_facts.values()):,} in every kind", lines))
+                cells += [Cell(), Cell(), spread_cell(spread_at(points, f"{rank}_hidden_equal_facts", kind))]
+            return cells
+
+        # Dense kinds have no gate.
+        blocks = [(heading, lines(partial(line, part), KINDS)) for part, heading in PARTS.items()]
+        equal = f"{PARTS['hidden']}, {min(self.num_facts.values()):,} in every kind"
+        blocks.append((equal, lines(at_equal_facts, KINDS)))
         header = ["", "largest possible"]
         for rank in RANKS.values():
             header += [f"{rank}: Gaussian", "untrained", "trained"]
-        return Table(caption="Ranks in dimensions, median and range over seeds.", header=header, blocks=blocks)
+        return Table(caption=f"Ranks in dimensions. {medians_text(points)}", header=header, blocks=blocks)
 
 
 def _largest(points: Sequence[Point], part: str, kind: str) -> float:
@@ -202,11 +235,13 @@ def _scaled(spread: Spread, factor: float) -> Spread:
 
 
 def _compared(of_kinds: Mapping[str, Spread]) -> str:
-    """Whether every gated kind has more than every dense one, over all seeds."""
-    gated = [of_kinds[kind] for kind, config in KINDS.items() if isinstance(config, GatedConfig)]
-    dense = [of_kinds[kind] for kind, config in KINDS.items() if isinstance(config, DenseConfig)]
+    """Whether every gated kind has more than every dense one, over all seeds; NotMeasured without both."""
+    gated, dense = ([of_kinds[kind] for kind in of_kinds if isinstance(KINDS[kind], config)] for config in _SORTS)
+    if not gated or not dense:
+        raise NotMeasured("gated kinds beside dense ones")
+    in_all = " in every seed" if gated[0].num_seeds > 1 else ""
     if min(spread.low for spread in gated) > max(spread.high for spread in dense):
-        return "higher in every seed"
+        return f"higher{in_all}"
     if max(spread.high for spread in gated) < min(spread.low for spread in dense):
-        return "lower in every seed"
+        return f"lower{in_all}"
     return "no clear difference"

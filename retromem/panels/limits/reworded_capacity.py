@@ -13,10 +13,21 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
-from retromem.panels.spread_text import known, spread_cell
+from retromem.panels.spread_text import (
+    against,
+    ends_of,
+    known,
+    known_curve,
+    of_each,
+    ratio,
+    sentences,
+    spread_cell,
+    tables,
+)
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 AS_WRITTEN = "as written"
@@ -95,8 +106,8 @@ class RewordedCapacityConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Generalisation: facts held for other words",
-            answer=self._answer(points),
-            finding=f"{self._of_wordings(points)} {self._of_names(points)}",
+            answer=sentences(points, _answer),
+            finding=sentences(points, _of_wordings, self._of_index, _of_names),
             explained=[
                 f"Facts of invented people ({', '.join(self.attributes)}; values permuted) are written as one to "
                 f"{max(self.wordings)} questions each, which a text encoder turned into keys, and learnt by a SwiGLU "
@@ -104,7 +115,7 @@ class RewordedCapacityConfig(PanelConfig):
                 f"right in {percent_text(REQUIRED)} of cases: in the words that were written, in words that were not "
                 "written for this fact (but for others), or for no fact. One FFN, one size: only what is asked of it "
                 "differs.",
-                "Each wording more is one more key that has to be stored, so the facts held as written fall. The "
+                "Each wording more is one more key that has to be stored, which leaves room for fewer facts. The "
                 "reference is the index over the same keys: what it answers in held-out words is what the encoder "
                 "allows, and what the FFN loses against it is the FFN's own.",
                 f"Other names: {self.num_cities:,} cities and their countries, permuted, asked in a written wording "
@@ -131,66 +142,78 @@ class RewordedCapacityConfig(PanelConfig):
                     percent=True,
                 ),
             ],
-            tables=[self._table(points)],
+            tables=tables(points, self._table),
         )
 
-    def _answer(self, points: Sequence[Point]) -> str:
-        said = []
-        for written in (min(self.wordings), max(self.wordings)):
-            held = {name: known(points, "facts", name, float(written)).median for name in ASKED.values()}
-            said.append(
-                f"with {written} wording{'s' if written > 1 else ''} written, {count_text(held[AS_WRITTEN])} facts in "
-                f"those words and {count_text(held[ASKED['heldout']])} in words never written"
-            )
-        return f"One FFN holds, {'; '.join(said)}."
-
-    def _of_wordings(self, points: Sequence[Point]) -> str:
-        fewest, most = float(min(self.wordings)), float(max(self.wordings))
-        said = []
-        for asked in ASKED.values():
-            first, last = known(points, "facts", asked, fewest), known(points, "facts", asked, most)
-            how = "no clear difference"
-            if last.low > first.high:
-                how = "more"
-            elif last.high < first.low:
-                how = "fewer"
-            said.append(f"{asked} {count_text(first.median)} and {count_text(last.median)} ({how})")
-        index = known(points, "index_accuracy", ASKED["heldout"], most)
-        return (
-            f"Written in {min(self.wordings)} and in {max(self.wordings)} wordings, one FFN holds this many facts: "
-            f"{list_text(said)}. The index answers {percent_text(index.median)} of all {self.num_facts:,} in held-out "
-            "wordings."
-        )
-
-    def _of_names(self, points: Sequence[Point]) -> str:
-        of_ffn, of_index = curve(points, "accuracy_alias", FFN), curve(points, "accuracy_alias", INDEX)
-        chance = spread_at(points, "accuracy_alias", "chance", float(min(self.city_wordings)))
-        assert chance is not None
-        shares = [
-            f"{percent_text(of_ffn[x].median)} with {x:g}" for x in (min(of_ffn), max(of_ffn)) if len(of_ffn) > 1
-        ] or [percent_text(spread.median) for spread in of_ffn.values()]
-        wording = "wordings written" if len(of_ffn) > 1 else "wording"
-        return (
-            f"Under another name cities are answered by the FFN in {list_text(shares)} {wording}, by the index in "
-            f"{percent_text(of_index[max(of_index)].median)}, by chance in {percent_text(chance.median)}."
-        )
+    def _of_index(self, points: Sequence[Point]) -> str:
+        index = known_curve(points, "index_accuracy", ASKED["heldout"])
+        right = percent_text(index[max(index)].median)
+        return f"The index answers {right} of all {self.num_facts:,} in held-out wordings."
 
     def _table(self, points: Sequence[Point]) -> Table:
         lines = []
         for x in sorted(self.wordings):
-            cells = [Cell(text=f"{x} wording{'s' if x > 1 else ''}")]
-            cells += [spread_cell(known(points, "facts", asked, float(x)), count_text) for asked in ASKED.values()]
-            heldout, written = (
-                known(points, "facts", ASKED[asked], float(x)).median for asked in ("heldout", "identical")
-            )
-            cells.append(Cell(text=percent_text(heldout / written) if written else ""))
-            lines.append(cells)
+            held = {phrasing: spread_at(points, "facts", asked, float(x)) for phrasing, asked in ASKED.items()}
+            heldout, written = held["heldout"], held["identical"]
+            share = percent_text(ratio(heldout, written)) if heldout and written and written.median else "–"
+            cells = [spread_cell(spread, count_text) for spread in held.values()]
+            lines.append([Cell(text=_wordings_text(float(x))), *cells, Cell(text=share)])
         header = ["", *ASKED.values()]
         return Table(
-            caption=f"Facts of which one FFN answers {percent_text(REQUIRED)}; median and range over seeds.",
+            caption=f"Facts of which one FFN answers {percent_text(REQUIRED)}. {medians_text(points)}",
             header=[*header, "held-out of as written"],
             blocks=[("", lines)],
         )
+
+
+def _wordings_text(number: float) -> str:
+    return "1 wording" if number == 1 else f"{number:g} wordings"
+
+
+def _held(points: Sequence[Point]) -> dict[str, dict[float, Spread]]:
+    """Facts by what is asked and by the wordings written."""
+    return of_each(lambda asked: known_curve(points, "facts", asked), ASKED.values())
+
+
+def _answer(points: Sequence[Point]) -> str:
+    held = _held(points)
+    called = {AS_WRITTEN: "in those words", ASKED["heldout"]: "in words never written"}
+
+    def said(written: float) -> str:
+        facts = of_each(lambda asked: known(points, "facts", asked, written).median, [a for a in called if a in held])
+        told = [f"{count_text(number)} facts {called[asked]}" for asked, number in facts.items()]
+        return f"with {_wordings_text(written)} written, {list_text(told)}"
+
+    return f"One FFN holds, {'; '.join(of_each(said, ends_of(held.values())).values())}."
+
+
+def _of_wordings(points: Sequence[Point]) -> str:
+    held = _held(points)
+    ends = ends_of(held.values())
+
+    def said(asked: str) -> str:
+        own = of_each(lambda x: known(points, "facts", asked, x), ends)
+        facts = list_text([count_text(spread.median) for spread in own.values()])
+        if len(own) == 1:
+            return f"{asked} {facts}"
+        how = {"less": "fewer"}.get(verdict := against(own[ends[-1]], own[ends[0]]), verdict)
+        return f"{asked} {facts} ({how})"
+
+    written = " and in ".join(map(_wordings_text, ends))
+    told = list_text(list(of_each(said, held).values()))
+    return f"Written in {written}, one FFN holds this many facts: {told}."
+
+
+def _of_names(points: Sequence[Point]) -> str:
+    def said(series: str) -> str:
+        right = known_curve(points, "accuracy_alias", series)
+        shares = [f"{percent_text(right[x].median)} with {x:g}" for x in ends_of([right])]
+        return f"by the {series} in {list_text(shares)}"
+
+    told = list(of_each(said, (FFN, INDEX)).values())
+    chance = list(curve(points, "accuracy_alias", "chance").values())[:1]
+    told += [f"by chance in {percent_text(spread.median)}" for spread in chance]
+    return f"Under another name, by the wordings written, cities are answered {', '.join(told)}."
 
 
 def _with_other_names(knowledge: KnowledgeSet, num_facts: int) -> KnowledgeSet:

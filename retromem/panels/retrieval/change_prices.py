@@ -1,16 +1,19 @@
 """Panel: what does it cost to add, delete and replace chunks of a saved store, and to clean up after it?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar, Literal
 
 from retrieval.vector_index import IndexSpec
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.retrieval.rankers import spec_of
+from retromem.panels.spread_text import known, median_cell, of_each, ratio, sentences, tables
 from retromem.points import Point
-from retromem.report.numerals import bytes_text, percent_text, seconds_text
+from retromem.report.numerals import bytes_text, percent_text, range_text, seconds_text
 from retromem.report.panel_page import PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 CHANGES = ("build", "add", "delete", "replace", "compact")
@@ -54,49 +57,74 @@ class ChangePricesConfig(PanelConfig):
         return change_prices_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        names = series_of(points, "seconds, build")
-        lines, shares, slower = [], [], []
-        for name in names:
-            cells = [Cell(text=name)]
-            build = spread_at(points, "seconds, build", name)
-            for change in CHANGES:
-                seconds, written = (spread_at(points, f"{what}, {change}", name) for what in ("seconds", "bytes"))
-                if seconds and written and build:
-                    cells.append(Cell(text=seconds_text(seconds.median), detail=f" {bytes_text(written.median)}"))
-                    if change in ("add", "delete", "replace"):
-                        shares.append(seconds.median / build.median)
-            ratio = spread_at(points, "search_ratio", name)
-            assert ratio is not None, "every index that was built was searched"
-            slower.append(ratio.median)
-            cells.append(Cell(text=f"{ratio.median:.2f}"))
-            lines.append(cells)
         changed = percent_text(self.share)
         return PanelPage(
             title="The price of a change",
-            answer=(
-                f"Changing {changed} of a store takes {percent_text(min(shares))} to {percent_text(max(shares))} of "
-                f"the time of building it anew; searches then take {min(slower):.2f} to {max(slower):.2f} times as "
-                "long, until it is compacted."
-            ),
-            finding=(
-                f"Adding, deleting or replacing {changed} of {self.num_chunks:,} chunks takes {min(shares):.3f} to "
-                f"{max(shares):.3f} of the time of building the store anew."
-            ),
+            answer=sentences(points, self._answer, self._searches),
+            finding=sentences(points, self._finding),
             explained=[
                 "Stores on disk: what is added becomes a segment of its own, coded by what the first one learnt; what "
                 "is deleted is noted as dead, four bytes each, whatever the index; a replacement is both. No file is "
                 "changed in place, so readers and a killed writer always find a whole store. Compacting builds anew "
                 "from the raw vectors, which every store keeps for it.",
-                "The last column is the time of a search behind all three changes beside that of the same store "
-                "compacted: more segments to ask and dead chunks to skip.",
+                f"Changed are {changed} of {self.num_chunks:,} chunks of {self.dim} dimensions. The last column is the "
+                "time of a search behind all three changes beside that of the same store compacted: more segments to "
+                "ask and dead chunks to skip.",
             ],
             charts=[],
-            tables=[
-                Table(
-                    caption=f"Seconds of a change of {changed} of {self.num_chunks:,} chunks of {self.dim} dimensions, "
-                    "verification included; small beside it: bytes written.",
-                    header=["index", *CHANGES, "search: changed / compacted"],
-                    blocks=[("", lines)],
+            tables=tables(points, self._table),
+        )
+
+    def _shares(self, points: Sequence[Point]) -> dict[tuple[str, str], float]:
+        """Of the time of building the store anew, by change and index."""
+
+        def share(change_of: tuple[str, str]) -> float:
+            change, name = change_of
+            return ratio(known(points, f"seconds, {change}", name), known(points, "seconds, build", name))
+
+        return of_each(share, product(("add", "delete", "replace"), series_of(points, "seconds, build")))
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        shares = range_text(self._shares(points).values(), percent_text)
+        return f"Changing {percent_text(self.share)} of a store takes {shares} of the time of building it anew."
+
+    def _searches(self, points: Sequence[Point]) -> str:
+        slower = of_each(lambda name: known(points, "search_ratio", name).median, series_of(points, "search_ratio"))
+        return (
+            f"Searches then take {range_text(slower.values(), '{:.2f}'.format)} times as long as once it is compacted."
+        )
+
+    def _finding(self, points: Sequence[Point]) -> str:
+        shares = self._shares(points)
+        ends = dict.fromkeys(pick(shares, key=lambda change_of: shares[change_of]) for pick in (min, max))
+        said = [f"{shares[change, name]:.3f} ({change}, {name})" for change, name in ends]
+        return (
+            f"A change of {percent_text(self.share)} of {self.num_chunks:,} chunks takes {' to '.join(said)} of the "
+            "time of building the store anew."
+        )
+
+    def _table(self, points: Sequence[Point]) -> Table:
+        def cell(change: str, name: str) -> Cell:
+            seconds, written = (spread_at(points, f"{what}, {change}", name) for what in ("seconds", "bytes"))
+            of_bytes = f" {bytes_text(written.median)}" if written else ""
+            return replace(median_cell(seconds, seconds_text), detail=of_bytes)
+
+        names = dict.fromkeys([*series_of(points, "seconds, build"), *series_of(points, "search_ratio")])
+        return Table(
+            caption="Seconds of each change, verification included; small beside it: bytes written. "
+            + medians_text(points),
+            header=["index", *CHANGES, "search: changed / compacted"],
+            blocks=[
+                (
+                    "",
+                    [
+                        [
+                            Cell(text=name),
+                            *(cell(change, name) for change in CHANGES),
+                            median_cell(spread_at(points, "search_ratio", name), "{:.2f}".format),
+                        ]
+                        for name in names
+                    ],
                 )
             ],
         )

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,10 +14,12 @@ from retromem.knowledge.reading_sets import ReadingSet, reading_set
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
+from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
 from retromem.points import Point
 from retromem.reading.reader_training import ReaderTraining
-from retromem.report.numerals import count_text, percent_text, significant_text
+from retromem.report.numerals import count_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 READ = (1, 5)
@@ -104,58 +107,63 @@ class ReadingConfig(PanelConfig):
         return reading_points(self, encoded, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        cuts = list(dict.fromkeys(point.series for point in points if point.quantity.startswith("passages")))
-        documents, taught, asked, params = (
-            spread_at(points, quantity, "")
-            for quantity in ("documents", "questions taught", "questions asked", "parameters of the reader")
-        )
-        counts = [count_text(round(spread.median)) for spread in (documents, taught, asked, params) if spread]
         return PanelPage(
             title=f"Real documents: {Path(self.file).name}",
-            answer=self._answer(points, cuts),
-            finding=self._finding(points, cuts),
+            answer=sentences(points, self._found, self._read, self._lost),
+            finding=sentences(points, self._finding, self._finding_of_reading),
             explained=[
-                f"{counts[0]} documents; the reader was taught with {counts[1]} questions about one half of them and "
-                f"is asked {counts[2]} about the other. It has {counts[3]} parameters over the frozen encoder's token "
-                "vectors, and sees, while it is taught, the right passage beside two that words rank highest.",
+                sentences(points, _counted),
                 "A passage is right if the whole answer stands in it where the source says so. Exact match and F1 "
                 "over words are SQuAD's. Bytes are those of the vectors or of the lexical index; the text comes on "
                 f"top. `{GIVEN}`: the reader is given the right passage alone, which no index can better.",
             ],
             charts=[],
-            tables=[self._table(points, cut) for cut in cuts],
+            tables=tables(points, *(partial(self._table, cut=cut) for cut in _cuts(points))),
         )
 
-    def _answer(self, points: Sequence[Point], cuts: Sequence[str]) -> str:
-        def best(quantity: str, names: Sequence[str]) -> float:
-            spreads = (spread_at(points, f"{quantity}, {name}", cut) for cut in cuts for name in names)
-            return max(spread.median for spread in spreads if spread)
+    def _best(self, points: Sequence[Point], quantity: str, names: Sequence[str] = ()) -> tuple[float, str]:
+        """The largest median, and whose it is."""
 
-        found, given, read = best("right_at_5", self.rankers), best("f1", [GIVEN]), best("f1_from_1", self.rankers)
-        lost = "the reader" if given < found else "the search"
+        def of(where: tuple[str, str]) -> float:
+            name, cut = where
+            return known(points, f"{quantity}, {name}", cut).median
+
+        found = of_each(of, product(names or self.rankers, _cuts(points)))
+        name, cut = max(found, key=lambda where: found[where])
+        return found[name, cut], f"{name}, {cut}"
+
+    def _found(self, points: Sequence[Point]) -> str:
+        found, _ = self._best(points, "right_at_5")
+        return f"Five passages hold the answer to {percent_text(found)} of the questions at best."
+
+    def _read(self, points: Sequence[Point]) -> str:
+        given, read = self._best(points, "f1", [GIVEN])[0], self._best(points, "f1_from_1")[0]
         return (
-            f"Five passages hold the answer to {percent_text(found)} of the questions; a reader taught on half of the "
-            f"documents makes {percent_text(given)} (F1) of the right passage, {percent_text(read)} of the first that "
-            f"is found: more is lost by {lost}."
+            f"A reader taught on half of the documents makes {percent_text(given)} (F1) of the right passage, "
+            f"{percent_text(read)} of the first that is found."
         )
 
-    def _finding(self, points: Sequence[Point], cuts: Sequence[str]) -> str:
-        def best(quantity: str) -> str:
-            found = [
-                (spread.median, name, cut)
-                for cut in cuts
-                for name in self.rankers
-                if (spread := spread_at(points, f"{quantity}, {name}", cut))
-            ]
-            share, name, cut = max(found)
-            return f"{percent_text(share)} ({name}, {cut})"
+    def _lost(self, points: Sequence[Point]) -> str:
+        found, given = self._best(points, "right_at_5")[0], self._best(points, "f1", [GIVEN])[0]
+        if given == found:
+            return "As much is lost by the search as by the reader."
+        return f"More is lost by {'the reader' if given < found else 'the search'}."
 
-        given = [spread.median for cut in cuts if (spread := spread_at(points, f"f1, {GIVEN}", cut))]
+    def _finding(self, points: Sequence[Point]) -> str:
+        first, among_five = (self._said_best(points, quantity) for quantity in ("right_at_1", "right_at_5"))
+        return f"Right passage first: at best {first}; among five {among_five}."
+
+    def _finding_of_reading(self, points: Sequence[Point]) -> str:
+        one, five = (self._said_best(points, f"f1_from_{number}") for number in READ)
+        given = of_each(lambda cut: known(points, f"f1, {GIVEN}", cut).median, _cuts(points))
         return (
-            f"Right passage first: at best {best('right_at_1')}; among five {best('right_at_5')}. F1 of what is read "
-            f"from the first: {best('f1_from_1')}, from five: {best('f1_from_5')}; from the right passage alone "
-            f"{percent_text(min(given))} to {percent_text(max(given))}."
+            f"F1 of what is read from the first: {one}, from five: {five}; from the right passage alone "
+            f"{range_text(given.values(), percent_text)}."
         )
+
+    def _said_best(self, points: Sequence[Point], quantity: str) -> str:
+        share, where = self._best(points, quantity)
+        return f"{percent_text(share)} ({where})"
 
     def _table(self, points: Sequence[Point], cut: str) -> Table:
         lines = []
@@ -166,19 +174,31 @@ class ReadingConfig(PanelConfig):
             *((f"{how}_from_{number}", percent_text) for number in READ for how in ("exact", "f1")),
         ]
         for name in self.rankers:
-            spreads = [spread_at(points, f"{quantity}, {name}", cut) for quantity, _ in columns]
-            if spreads[0] is None:
-                continue
-            texts = [text(spread.median) if spread else "" for spread, (_, text) in zip(spreads, columns, strict=True)]
-            lines.append([Cell(text=name), *(Cell(text=text) for text in texts)])
-        exact, f1 = (spread_at(points, f"{how}, {GIVEN}", cut) for how in ("exact", "f1"))
-        if exact and f1:
-            shares = [Cell(text=percent_text(spread.median)) for spread in (exact, f1)]
-            lines.append([Cell(text=GIVEN), Cell(), Cell(), Cell(), *shares, Cell(), Cell()])
+            cells = [median_cell(spread_at(points, f"{quantity}, {name}", cut), text) for quantity, text in columns]
+            lines.append([Cell(text=name), *cells])
+        shares = [median_cell(spread_at(points, f"{how}, {GIVEN}", cut), percent_text) for how in ("exact", "f1")]
+        lines.append([Cell(text=GIVEN), Cell(), Cell(), Cell(), *shares, Cell(), Cell()])
         number = spread_at(points, "passages", cut)
+        count = f": {count_text(round(number.median))} of them" if number else ""
         return Table(
-            caption=f"Passages of {cut}: {count_text(round(number.median)) if number else ''} of them.",
+            caption=f"Passages of {cut}{count}. {medians_text(points)}",
             header=["found by", "bytes a passage", "right first", "right in 5"]
             + [f"{how} from {number}" for number in READ for how in ("exact", "F1")],
             blocks=[("", lines)],
         )
+
+
+def _cuts(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point.series for point in points if point.series))
+
+
+def _counted(points: Sequence[Point]) -> str:
+    documents, taught, asked, params = (
+        count_text(round(known(points, quantity, "").median))
+        for quantity in ("documents", "questions taught", "questions asked", "parameters of the reader")
+    )
+    return (
+        f"{documents} documents; the reader was taught with {taught} questions about one half of them and is asked "
+        f"{asked} about the other. It has {params} parameters over the frozen encoder's token vectors, and sees, while "
+        "it is taught, the right passage beside two that words rank highest."
+    )

@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve
+from retromem.panels.spread_text import known_curve, of_each, sentences
 from retromem.points import Point
-from retromem.report.numerals import significant_text
+from retromem.report.numerals import list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 
 TRAINED, CUBIC = "free embeddings, trained", "published cubic"
@@ -48,8 +49,8 @@ class EmbeddingLimitsConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="What dimensions of an embedding can rank",
-            answer=self._answer(points),
-            finding=self._finding(points),
+            answer=sentences(points, _trained, _closed_form),
+            finding=sentences(points, _by_dimension, _by_format, _gap),
             explained=[
                 "Every pair of N documents is the answer of one query: can the two be its nearest? Free embeddings "
                 "have no encoder: queries and documents are vectors, trained directly (InfoNCE at temperature .1 over "
@@ -59,7 +60,8 @@ class EmbeddingLimitsConfig(PanelConfig):
                 "The moment curve is a closed form in d = 4: document i is (t, t^2, t^3, t^4) at a Chebyshev point t, "
                 "and the query of a pair is minus the polynomial that touches 0 at both. Every pair is then ranked "
                 "first, whatever N (arXiv 2601.20844): geometry sets no limit. But the gap to the next document "
-                "shrinks with N, and once it is below what a number format can tell, pairs are lost.",
+                "shrinks with N, and once it is below what a number format can tell, pairs are lost: tried are "
+                f"{list_text([f'{num:,}' for num in sorted(self.num_documents)])} documents.",
             ],
             charts=[
                 Chart(
@@ -87,35 +89,44 @@ class EmbeddingLimitsConfig(PanelConfig):
             ],
         )
 
-    def _answer(self, points: Sequence[Point]) -> str:
-        trained = curve(points, "documents", TRAINED)
-        dim = min(trained, key=lambda dim: (abs(dim - 4), dim))
-        return (
-            f"By training, vectors of {dim:g} dimensions rank every pair of {trained[dim].median:g} documents; by a "
-            f"closed form, those of 4 do of {_most_held(points, 'float64')} in float64 and of "
-            f"{_most_held(points, 'float32')} in float32: dimension, margin, number format and optimiser set the limit "
-            "together."
-        )
 
-    def _finding(self, points: Sequence[Point]) -> str:
-        trained = curve(points, "documents", TRAINED)
-        said = [
-            f"{spread.median:g} at d = {dim:g} (cubic {curve(points, 'documents', CUBIC)[dim].median:.1f})"
-            for dim, spread in sorted(trained.items())
-            if dim is not None
-        ]
-        held = [f"{name} {_most_held(points, name)}" for name in FORMATS]
-        gaps = curve(points, "margin", "moment curve")
-        most = max(gaps)
-        return (
-            f"Trained free embeddings rank every pair of {', '.join(said)} documents. The closed form in d = 4 ranks "
-            f"every pair of as many documents as were tried in {', '.join(held)}; at {most:,.0f} documents "
-            f"({comb(int(most), 2):,} pairs) its smallest gap is {significant_text(gaps[most].median)}."
-        )
+def _trained(points: Sequence[Point]) -> str:
+    trained = known_curve(points, "documents", TRAINED)
+    dim = min(trained, key=lambda dim: (abs(dim - 4), dim))
+    return f"By training, vectors of {dim:g} dimensions rank every pair of {trained[dim].median:g} documents."
+
+
+def _closed_form(points: Sequence[Point]) -> str:
+    held = of_each(lambda name: _most_held(points, name), FORMATS)
+    said = list_text([f"{most} in {name}" for name, most in held.items()])
+    return f"By a closed form, vectors of 4 dimensions rank every pair of {said}."
+
+
+def _by_dimension(points: Sequence[Point]) -> str:
+    cubic, said = curve(points, "documents", CUBIC), []
+    for dim, spread in known_curve(points, "documents", TRAINED).items():
+        beside = f" (cubic {cubic[dim].median:.1f})" if dim in cubic else ""
+        said.append(f"{spread.median:g} at d = {dim:g}{beside}")
+    return f"Trained free embeddings rank every pair of {', '.join(said)} documents."
+
+
+def _by_format(points: Sequence[Point]) -> str:
+    held = of_each(lambda name: _most_held(points, name), FORMATS)
+    said = ", ".join(f"{name} {most}" for name, most in held.items())
+    return f"The closed form in d = 4 ranks every pair of as many documents as were tried in {said}."
+
+
+def _gap(points: Sequence[Point]) -> str:
+    gaps = known_curve(points, "margin", "moment curve")
+    most = max(gaps)
+    return (
+        f"At {most:,.0f} documents ({comb(int(most), 2):,} pairs) its smallest gap is "
+        f"{significant_text(gaps[most].median)}."
+    )
 
 
 def _most_held(points: Sequence[Point], number_format: str) -> str:
     """The most documents no pair of which is lost."""
-    lost = curve(points, "share_of_pairs_lost", number_format)
+    lost = known_curve(points, "share_of_pairs_lost", number_format)
     whole = [num for num, spread in lost.items() if spread.median == 0]
     return f"{max(whole):,.0f}" if whole else f"fewer than {min(lost):g}"

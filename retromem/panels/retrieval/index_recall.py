@@ -1,7 +1,7 @@
 """Panel: how much of the index survives its compression, asked in other words, and how does that fall as it grows?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from retrieval.vector_index import IndexSpec
@@ -9,16 +9,20 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
+from retromem.panels.spread_text import known, known_curve, lines, median_cell, of_each, sentences, tables
 from retromem.points import Point
-from retromem.report.numerals import count_text, significant_text
+from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 RANKS = (1, 2, 5, 10)
 NOISES = (0.1, 0.4)
 """|noise| / |key| of disturbed questions"""
-_DRAWN = ("Flat", "RaBitQ", "LSH", "rot64-LSH", LEXICAL, HYBRID)
+EXACT = "Flat"
+_SAID = {"identical": "of the questions as written", "heldout": "of those in new words"}
+_DRAWN = (EXACT, "RaBitQ", "LSH", "rot64-LSH", LEXICAL, HYBRID)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,28 +80,24 @@ class IndexRecallConfig(PanelConfig):
         return index_recall_points(self, encoded(self._whole(seed)), seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        most = float(max(self.num_facts))
-        asked = [phrasing for phrasing in _asked(points) if spread_at(points, f"recall_at_1, {phrasing}", "Flat", most)]
         return PanelPage(
             title="Recall of every index",
-            answer=(
-                "A smaller code finds the stored question again; asked in other words it loses more, and the more "
-                "facts there are."
-            ),
-            finding=self._finding(points, asked, most),
+            answer=sentences(points, _of_smallest, _in_new_words),
+            finding=sentences(points, _of_exact, _from_least_to_most),
             explained=[
                 "Stored are the questions of cities in one wording (centred keys), by each index. Recall@k is the "
                 "share of questions whose very own fact is among the k nearest: not its country, which other cities "
                 "share. Asked in the very words (identical), in a wording that was written for other facts (seen), in "
                 "one that was never written (heldout), by another name of the city (alias), and in the very words "
                 f"with noise of {' and '.join(f'{noise:g}' for noise in NOISES)} of the length of the key.",
-                "Flat is exact: what it misses, the encoder has lost. Everything below Flat is the price of the code. "
-                "Bytes are those of the serialised index, codebooks and centroids included. bm25 ranks by shared "
-                "words, hybrid fuses its ranking with Flat's by 1 / (60 + place); noise on a key is none on words.",
+                "Flat is exact: what it misses, the encoder has lost, and what another index of vectors misses beyond "
+                "that is the price of its code. Bytes are those of the serialised index, codebooks and centroids "
+                "included. bm25 ranks by shared words, hybrid fuses its ranking with Flat's by 1 / (60 + place); noise "
+                "on a key is none on words.",
             ],
             charts=[
                 Chart(
-                    title=f"Recall@1, held out, {count_text(int(most))} facts",
+                    title=f"Recall@1, held out, {count_text(max(self.num_facts))} facts",
                     quantities=["recall_by_bytes"],
                     x_label="bytes a fact",
                     y_label="recall@1",
@@ -112,32 +112,91 @@ class IndexRecallConfig(PanelConfig):
                     series=[name for name in _DRAWN if name in self.indexes],
                 ),
             ],
-            tables=[self._table(points, asked, most)],
+            tables=tables(points, _table),
         )
 
-    def _finding(self, points: Sequence[Point], asked: Sequence[str], most: float) -> str:
-        exact = {phrasing: spread_at(points, f"recall_at_1, {phrasing}", "Flat", most) for phrasing in asked}
-        said = ", ".join(f"{phrasing} {spread.median:.3f}" for phrasing, spread in exact.items() if spread)
-        return f"Exact search among {most:,.0f} facts finds the very fact first: {said}."
 
-    def _table(self, points: Sequence[Point], asked: Sequence[str], most: float) -> Table:
-        lines = []
-        for name in series_of(points, "bytes_a_fact"):
-            size = spread_at(points, "bytes_a_fact", name, most)
-            if size is None:
-                continue
-            cells = [Cell(text=name), Cell(text=significant_text(size.median))]
-            for phrasing in asked:
-                recalls = [spread_at(points, f"recall_at_{rank}, {phrasing}", name, most) for rank in RANKS]
-                text = f"{recalls[0].median:.3f}" if recalls[0] else ""
-                deeper = "/".join(f"{spread.median:.3f}"[1:] for spread in recalls[1:] if spread and spread.median < 1)
-                cells.append(Cell(text=text, detail=f" {deeper}" if deeper else ""))
-            lines.append(cells)
-        return Table(
-            caption=f"Recall@1 of the very fact among {most:,.0f}; small beside it: recall@2/5/10, where below 1.",
-            header=["index", "bytes a fact", *asked],
-            blocks=[("", lines)],
-        )
+def _largest(points: Sequence[Point], quantity: str = "bytes_a_fact") -> float:
+    """The most facts of which some index has this."""
+    return max(of_each(lambda name: max(known_curve(points, quantity, name)), series_of(points, quantity)).values())
+
+
+def _found(points: Sequence[Point], name: str, num_facts: float) -> str:
+    """The share of its own facts that an index finds first, in each way to ask that the answer is about."""
+    shares = of_each(
+        lambda phrasing: percent_text(known(points, f"recall_at_1, {phrasing}", name, num_facts).median), _SAID
+    )
+    return list_text([f"{share} {_SAID[phrasing]}" for phrasing, share in shares.items()])
+
+
+def _of_smallest(points: Sequence[Point]) -> str:
+    """What the smallest code of vectors finds, beside exact search."""
+    most = _largest(points)
+    sizes = of_each(
+        lambda name: known(points, "bytes_a_fact", name, most).median,
+        [name for name in series_of(points, "bytes_a_fact") if name not in (LEXICAL, HYBRID)],
+    )
+    smallest = min(sizes, key=lambda name: sizes[name])
+    said = (
+        f"Among {count_text(most)} facts the smallest code tried, {smallest} of {significant_text(sizes[smallest])} "
+        f"bytes a fact, finds the very fact first in {_found(points, smallest, most)}"
+    )
+    if EXACT in sizes and smallest != EXACT:
+        said += f"; exact search, of {significant_text(sizes[EXACT])}, in {_found(points, EXACT, most)}"
+    return f"{said}."
+
+
+def _in_new_words(points: Sequence[Point]) -> str:
+    """As the store grows."""
+    quantity = "recall_at_1, heldout"
+    ends = {}
+    for name in vectors_and_words(series_of(points, quantity)):
+        recalls = known_curve(points, quantity, name)
+        if len(recalls) > 1:
+            ends[name] = min(recalls), max(recalls)
+    said = of_each(
+        lambda name: " and ".join(
+            f"{percent_text(known(points, quantity, name, num_facts).median)} among {count_text(num_facts)}"
+            for num_facts in ends[name]
+        ),
+        ends,
+    )
+    return f"In new words it is {'; '.join(f'{found} by {name}' for name, found in said.items())}."
+
+
+def _of_exact(points: Sequence[Point]) -> str:
+    most = _largest(points)
+    exact = of_each(lambda phrasing: known(points, f"recall_at_1, {phrasing}", EXACT, most), _asked(points))
+    said = ", ".join(f"{phrasing} {spread.median:.3f}" for phrasing, spread in exact.items())
+    return f"Exact search among {count_text(most)} facts finds the very fact first: {said}."
+
+
+def _from_least_to_most(points: Sequence[Point]) -> str:
+    quantity = "recall_at_1, heldout"
+    most = _largest(points, quantity)
+    found = of_each(lambda name: known(points, quantity, name, most).median, series_of(points, quantity))
+    ends = dict.fromkeys(pick(found, key=lambda name: found[name]) for pick in (min, max))
+    said = " to ".join(f"{found[name]:.3f} ({name})" for name in ends)
+    return f"In words that were never written indexes find {said} of them first."
+
+
+def _table(points: Sequence[Point]) -> Table:
+    most, asked = _largest(points), _asked(points)
+
+    def line(name: str) -> list[Cell]:
+        cells = [Cell(text=name), Cell(text=significant_text(known(points, "bytes_a_fact", name, most).median))]
+        for phrasing in asked:
+            first, *deeper = (spread_at(points, f"recall_at_{rank}, {phrasing}", name, most) for rank in RANKS)
+            beyond = "/".join(f"{spread.median:.3f}"[1:] for spread in deeper if spread and spread.median < 1)
+            cells.append(replace(median_cell(first, "{:.3f}".format), detail=f" {beyond}" if beyond else ""))
+        return cells
+
+    return Table(
+        caption=f"Recall@1 of the very fact among {count_text(most)}; small beside it: recall@2/5/10, where below 1. "
+        + medians_text(points),
+        header=["index", "bytes a fact", *asked],
+        blocks=[("", lines(line, series_of(points, "bytes_a_fact")))],
+    )
 
 
 def _asked(points: Sequence[Point]) -> list[str]:

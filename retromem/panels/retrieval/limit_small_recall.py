@@ -10,10 +10,12 @@ from retrieval.vector_index import IndexSpec
 from retromem.knowledge.limit_small import FILES, LimitSmall, limit_small
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
+from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
 from retromem.points import Point
-from retromem.report.numerals import percent_text
+from retromem.report.numerals import list_text, percent_text
 from retromem.report.panel_page import PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 ALL, WRITTEN, OTHER = "all questions", "things with another name, as written", "the same things, by their other name"
@@ -58,11 +60,8 @@ class LimitSmallConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="LIMIT-small: 45 things in one vector",
-            answer=(
-                "A vector of a text loses most of the single things it names; words find every one, as long as they "
-                "are the same words."
-            ),
-            finding=self._finding(points),
+            answer=sentences(points, self._found, self._renamed),
+            finding=sentences(points, self._finding),
             explained=[
                 "46 texts, each `X likes ...` and 45 things; 1,000 questions `Who likes ...?`, each answered by two of "
                 "the texts (Weller et al. 2025). The data is theirs and is read from the folder that the config names.",
@@ -70,28 +69,56 @@ class LimitSmallConfig(PanelConfig):
                 "words then is what a vocabulary mismatch costs. recall@2 of drawing two texts at random is 4.3 %.",
             ],
             charts=[],
-            tables=[self._table(points)],
+            tables=tables(points, self._table),
         )
 
+    def _of_both(self, points: Sequence[Point], *conditions: str) -> dict[str, list[str]]:
+        """What one vector a text finds, and what words do, where both conditions were asked; by their names here."""
+
+        def shares(name: str) -> list[str]:
+            return [percent_text(known(points, f"recall_at_2, {name}", condition).median) for condition in conditions]
+
+        found = of_each(shares, self.rankers)
+        called = {LEXICAL: f"words ({LEXICAL})", HYBRID: f"both ({HYBRID})"}
+        return {called.get(name, f"one vector a text ({name})"): found[name] for name in vectors_and_words(list(found))}
+
+    def _found(self, points: Sequence[Point]) -> str:
+        said = [f"{share} by {what}" for what, (share,) in self._of_both(points, ALL).items()]
+        return f"Of the texts that name the thing asked for, {list_text(said)} are found among the first two."
+
+    def _renamed(self, points: Sequence[Point]) -> str:
+        said = [
+            f"{new} instead of {old} by {what}" for what, (old, new) in self._of_both(points, WRITTEN, OTHER).items()
+        ]
+        return f"Asked for by another name than the one written, {list_text(said)}."
+
     def _finding(self, points: Sequence[Point]) -> str:
-        said = []
-        for name in self.rankers:
-            found = [spread_at(points, f"recall_at_2, {name}", condition) for condition in (ALL, WRITTEN, OTHER)]
-            said.append(f"{name} {', '.join(percent_text(spread.median) for spread in found if spread)}")
-        return f"recall@2 ({ALL}; {WRITTEN}; {OTHER}): {'; '.join(said)}."
+        def said(name: str) -> str:
+            shares = of_each(
+                lambda condition: (
+                    f"{percent_text(known(points, f'recall_at_2, {name}', condition).median)} {condition}"
+                ),
+                (ALL, WRITTEN, OTHER),
+            )
+            return f"{name} {', '.join(shares.values())}"
+
+        return f"Recall@2: {'; '.join(of_each(said, self.rankers).values())}."
 
     def _table(self, points: Sequence[Point]) -> Table:
-        lines = []
-        for name in self.rankers:
-            cells = [Cell(text=name)]
-            for number in (2, 10):
-                for condition in (ALL, WRITTEN, OTHER):
-                    spread = spread_at(points, f"recall_at_{number}, {name}", condition)
-                    cells.append(Cell(text=percent_text(spread.median) if spread else ""))
-            lines.append(cells)
-        asked = ("all", "as written", "other name")
+        asked = {ALL: "all", WRITTEN: "as written", OTHER: "other name"}
+        columns = [(number, condition) for number in (2, 10) for condition in asked]
+        lines = [
+            [
+                Cell(text=name),
+                *(
+                    median_cell(spread_at(points, f"recall_at_{number}, {name}", condition), percent_text)
+                    for number, condition in columns
+                ),
+            ]
+            for name in self.rankers
+        ]
         return Table(
-            caption=f"{ALL}; {WRITTEN}; {OTHER}.",
-            header=["ranked by", *(f"recall@{number}, {how}" for number in (2, 10) for how in asked)],
+            caption=f"{ALL}; {WRITTEN}; {OTHER}. {medians_text(points)}",
+            header=["ranked by", *(f"recall@{number}, {asked[condition]}" for number, condition in columns)],
             blocks=[("", lines)],
         )

@@ -1,6 +1,6 @@
 """Panel: how many facts can exact search tell apart, when their subjects differ in little?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,11 +8,13 @@ from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.near_duplicates import NearDuplicatesConfig, SubjectKind, near_duplicates_set
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.point_spread import curve, spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
+from retromem.panels.point_spread import spread_at
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
+from retromem.panels.spread_text import known_curve, lines, median_cell, of_each, sentences, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 ENOUGH = 0.95
@@ -46,6 +48,11 @@ class NearDuplicatesPanelConfig(PanelConfig):
     def kinds(self) -> tuple[SubjectKind, ...]:
         return ("names", "numbers")
 
+    @property
+    def _series(self) -> dict[str, tuple[SubjectKind, int]]:
+        """What stands together, by its name."""
+        return {series_name(kind, crowd): (kind, crowd) for kind in self.kinds for crowd in self.crowds}
+
     def sets(self, seed: int) -> dict[str, list[KnowledgeSet]]:
         """By what stands together: sets of rising size, nested."""
         found = {}
@@ -70,11 +77,10 @@ class NearDuplicatesPanelConfig(PanelConfig):
         return near_duplicates_points(self, encoded, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        series = [series_name(kind, crowd) for kind in self.kinds for crowd in self.crowds]
         return PanelPage(
             title="Facts that are hard to tell apart",
-            answer=self._answer(points),
-            finding=self._finding(points),
+            answer=sentences(points, self._answer),
+            finding=sentences(points, self._finding),
             explained=[
                 "Invented people with an employer, and samples with a depot; one fact each. The dial is the crowd: how "
                 "many people share a family name, or how many samples have numbers that follow one another. A crowd "
@@ -91,55 +97,65 @@ class NearDuplicatesPanelConfig(PanelConfig):
                     x_label="facts",
                     y_label="recall@1",
                     x_scale="log",
-                    series=series,
+                    series=list(self._series),
                 )
             ],
-            tables=[self._table(points, series), self._recalls(points, series)],
+            tables=tables(points, self._table, self._recalls),
         )
 
     def _answer(self, points: Sequence[Point]) -> str:
-        said = []
-        for name in self.rankers:
-            if name not in ("Flat", LEXICAL):
-                continue
-            held = [
-                f"{series} {facts_held(points, name, series)}"
-                for kind in self.kinds
-                for series in dict.fromkeys(series_name(kind, crowd) for crowd in (min(self.crowds), max(self.crowds)))
-            ]
-            said.append(f"{'exact search' if name == 'Flat' else 'BM25'} ({'; '.join(held)})")
-        return f"Facts until recall in new words falls below {ENOUGH:g}: {', '.join(said)}."
+        ends = [name for name, (_, crowd) in self._series.items() if crowd in (min(self.crowds), max(self.crowds))]
+        measured = list(of_each(lambda name: self._held(points, name, self._series), self.rankers))
+        said = of_each(lambda name: self._held(points, name, ends), vectors_and_words(measured))
+        called = {"Flat": "exact search", LEXICAL: "BM25"}
+        listed = [
+            f"{called.get(name, name)} ({'; '.join(f'{series} {held}' for series, held in found.items())})"
+            for name, found in said.items()
+        ]
+        return f"Facts until recall in new words falls below {ENOUGH:g}: {', '.join(listed)}."
+
+    def _held(self, points: Sequence[Point], name: str, series: Iterable[str]) -> dict[str, str]:
+        return of_each(lambda one: facts_held(points, name, one), series)
 
     def _finding(self, points: Sequence[Point]) -> str:
-        said = []
-        for kind in self.kinds:
-            held = [f"{crowd}: {facts_held(points, 'Flat', series_name(kind, crowd))}" for crowd in self.crowds]
-            said.append(f"{kind} in crowds of " + ", ".join(held))
-        return f"Facts that exact search keeps at {ENOUGH:g} in new words, " + "; ".join(said) + "."
+        ranker = next(iter(of_each(lambda name: self._held(points, name, self._series), self.rankers)))
+        by_kind: dict[str, list[str]] = {}
+        for name, held in self._held(points, ranker, self._series).items():
+            kind, crowd = self._series[name]
+            by_kind.setdefault(kind, []).append(f"{crowd}: {held}")
+        said = "; ".join(f"{kind} in crowds of {', '.join(held)}" for kind, held in by_kind.items())
+        how = "exact search" if ranker == "Flat" else ranker
+        return f"Facts that {how} keeps at {ENOUGH:g} in new words, {said}."
 
-    def _table(self, points: Sequence[Point], series: Sequence[str]) -> Table:
-        lines = [
-            [Cell(text=name), *(Cell(text=facts_held(points, ranker, name)) for ranker in self.rankers)]
-            for name in series
-        ]
+    def _table(self, points: Sequence[Point]) -> Table:
+        def cell(ranker: str, name: str) -> Cell:
+            return next(iter(lines(lambda one: Cell(text=facts_held(points, ranker, one)), [name])), Cell(text="–"))
+
         return Table(
-            caption=f"Facts whose very own chunk is found first for {ENOUGH:.0%} of the questions, in new words.",
+            caption=f"Facts whose very own chunk is found first for {ENOUGH:.0%} of the questions, in new words. "
+            + medians_text(points),
             header=["subjects", *self.rankers],
-            blocks=[("", lines)],
+            blocks=[
+                ("", [[Cell(text=name), *(cell(ranker, name) for ranker in self.rankers)] for name in self._series])
+            ],
         )
 
-    def _recalls(self, points: Sequence[Point], series: Sequence[str]) -> Table:
-        most = float(max(self.num_facts))
-        lines = []
-        for name in series:
-            spreads = [spread_at(points, f"recall_at_1, {ranker}", name, most) for ranker in self.rankers]
-            lines.append(
-                [Cell(text=name), *(Cell(text=f"{spread.median:.3f}" if spread else "") for spread in spreads)]
-            )
+    def _recalls(self, points: Sequence[Point]) -> Table:
+        most = max((point.x for point in points if point.x is not None), default=0.0)
+        rows = [
+            [
+                Cell(text=name),
+                *(
+                    median_cell(spread_at(points, f"recall_at_1, {ranker}", name, most), "{:.3f}".format)
+                    for ranker in self.rankers
+                ),
+            ]
+            for name in self._series
+        ]
         return Table(
-            caption=f"Recall@1 in new words among {count_text(int(most))} facts.",
+            caption=f"Recall@1 in new words among {count_text(most)} facts. {medians_text(points)}",
             header=["subjects", *self.rankers],
-            blocks=[("", lines)],
+            blocks=[("", rows)],
         )
 
 
@@ -150,9 +166,8 @@ def series_name(kind: SubjectKind, crowd: int) -> str:
 
 def facts_held(points: Sequence[Point], ranker: str, series: str) -> str:
     """The most facts at which the recall is `ENOUGH`, from the medians at the sizes measured."""
-    medians = {size: spread.median for size, spread in curve(points, f"recall_at_1, {ranker}", series).items()}
-    if not medians:
-        return ""
+    recalls = known_curve(points, f"recall_at_1, {ranker}", series)
+    medians = {size: spread.median for size, spread in recalls.items()}
     held = [size for size, recall in medians.items() if recall >= ENOUGH]
     if not held:
         return f"< {min(medians):,.0f}"

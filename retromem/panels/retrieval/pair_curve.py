@@ -13,16 +13,18 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import spread_at
+from retromem.panels.spread_text import known, known_curve, median_cell, of_each, sentences, tables
 from retromem.points import Point
-from retromem.report.numerals import bytes_text, count_text, percent_text
+from retromem.report.numerals import bytes_text, count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 WEIGHTS, PAIR, ORACLE, COPY, SMALL = "weights alone", "pair", "pair, told the chunk", "copy the nearest", "copy, LSH"
 NO_CHUNK, RANDOM = "pair, k = 0", "pair, random chunks"
 CONTROLS = (NO_CHUNK, RANDOM)
 """that cannot know the facts: asked at the largest width alone"""
+_ARMS = (WEIGHTS, PAIR, ORACLE, COPY, SMALL, *CONTROLS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +85,8 @@ class PairCurveConfig(PanelConfig):
         searched = [WEIGHTS, PAIR, ORACLE]
         return PanelPage(
             title="Weights alone, or weights that read an index",
-            answer=self._answer(points),
-            finding=self._finding(points),
+            answer=sentences(points, self._answer, self._in_bytes),
+            finding=sentences(points, self._finding),
             explained=[
                 f"How wide must a GELU FFN (int8) be to answer {percent_text(self.accuracy)} of N facts in words that "
                 "were never written? Alone, it is trained on those facts. In the pair it is trained on "
@@ -92,7 +94,7 @@ class PairCurveConfig(PanelConfig):
                 "these lie in a store as statements, and the nearest one is put before it.",
                 "Countries of cities, dealt anew among the cities by each seed, so that nobody knows them beforehand. "
                 f"Keys and statements are rotated to {self.dim} dimensions by the seed. Bytes are those of the weights "
-                "and, in the pair, of the store. Medians over seeds; a seed that no width satisfies counts as never.",
+                "and, in the pair, of the store. A seed that no width satisfies counts as never.",
                 "Beside them: copying the value of the nearest chunk without weights (from the same store, and from "
                 "one of a bit a dimension over the questions), the pair told which chunk is the right one, the pair "
                 "without a chunk, and with a random one.",
@@ -117,56 +119,91 @@ class PairCurveConfig(PanelConfig):
                     series=[*searched, COPY, SMALL],
                 ),
             ],
-            tables=[self._table(points, [*searched, COPY, SMALL]), self._accuracies(points)],
+            tables=tables(points, self._table, self._accuracies),
         )
 
+    def _ends(self, points: Sequence[Point], quantity: str) -> list[float]:
+        """The fewest facts and the most of which weights or pair have this."""
+        found = of_each(lambda series: known_curve(points, quantity, series), (WEIGHTS, PAIR))
+        sizes = [num_facts for own in found.values() for num_facts in own]
+        return sorted({min(sizes), max(sizes)})
+
+    def _needs(self, points: Sequence[Point], quantity: str, series: str, text: Callable[[float], str]) -> str:
+        sizes = of_each(
+            lambda num_facts: _size(known(points, quantity, series, num_facts), text), self._ends(points, quantity)
+        )
+        return list_text([f"{size} for {count_text(num_facts)} facts" for num_facts, size in sizes.items()])
+
     def _answer(self, points: Sequence[Point]) -> str:
-        most = float(max(self.num_facts))
-        alone, pair = (spread_at(points, "min_params", series, most) for series in (WEIGHTS, PAIR))
-        if alone is None or pair is None or math.isinf(pair.median):
-            return (
-                "Weights grow with the facts that they must hold. A reader would not have to, but reading values out "
-                "of a statement's embedding has to be learnt too, and is not learnt well enough here."
-            )
-        return "Weights grow with the facts that they must hold; a reader over an index stays small, its store grows."
+        called = {WEIGHTS: "weights alone", PAIR: "a reader over an index"}
+        needs = of_each(lambda series: self._needs(points, "min_params", series, count_text), called)
+        said = "; ".join(f"{called[series]} {need}" for series, need in needs.items())
+        return f"Parameters that answer {percent_text(self.accuracy)} in new words: {said}."
+
+    def _in_bytes(self, points: Sequence[Point]) -> str:
+        """Who is smaller at the most facts, the store counted."""
+        most = self._ends(points, "min_storage_bytes")[-1]
+        alone, pair = (known(points, "min_storage_bytes", series, most) for series in (WEIGHTS, PAIR))
+        at, sizes = f"at {count_text(most)} facts", [_size(one, bytes_text) for one in (alone, pair)]
+        if math.isinf(alone.median) and math.isinf(pair.median):
+            return f"Neither gets there {at}."
+        if alone.median == pair.median:
+            return f"In bytes, the store counted, neither is smaller {at}: {sizes[0]}."
+        smaller, order = ("the weights are", 1) if alone.median < pair.median else ("the pair is", -1)
+        first, second = sizes[::order]
+        return f"In bytes, the store counted, {smaller} the smaller memory {at}: {first} against {second}."
 
     def _finding(self, points: Sequence[Point]) -> str:
-        said = []
-        for num_facts in (min(self.num_facts), max(self.num_facts)):
-            each = [
-                f"{series} {self._size(spread_at(points, 'min_params', series, float(num_facts)), count_text)}"
-                for series in (WEIGHTS, PAIR)
-            ]
-            said.append(f"for {count_text(num_facts)} facts {', '.join(each)}")
-        return f"Parameters for {percent_text(self.accuracy)} in new words: {'; '.join(said)}."
+        most = max(of_each(lambda name: max(known_curve(points, "accuracy", name)), _ARMS).values())
+        right = of_each(lambda name: known(points, "accuracy", name, most).median, _ARMS)
+        said = [f"{name} {percent_text(share)}" for name, share in right.items()]
+        return (
+            f"At the largest width tried, asked in new words about {count_text(most)} facts, are right: "
+            f"{', '.join(said)}."
+        )
 
-    def _size(self, spread: Spread | None, text: Callable[[int], str]) -> str:
-        return "never" if spread is None or math.isinf(spread.median) else text(int(spread.median))
-
-    def _table(self, points: Sequence[Point], series: Sequence[str]) -> Table:
+    def _table(self, points: Sequence[Point]) -> Table:
         lines = []
-        for name in series:
+        for name in (WEIGHTS, PAIR, ORACLE, COPY, SMALL):
             cells = [Cell(text=name)]
             for num_facts in self.num_facts:
-                params = spread_at(points, "min_params", name, float(num_facts))
-                size = spread_at(points, "min_storage_bytes", name, float(num_facts))
+                params, size = (
+                    spread_at(points, quantity, name, float(num_facts))
+                    for quantity in ("min_params", "min_storage_bytes")
+                )
                 has_params = params is not None and 0 < params.median < math.inf
-                detail = self._size(params, count_text) if has_params else ""
-                cells.append(Cell(text=self._size(size, bytes_text), detail=detail))
+                detail = count_text(params.median) if params is not None and has_params else ""
+                cells.append(Cell(text="–") if size is None else Cell(text=_size(size, bytes_text), detail=detail))
             lines.append(cells)
         return Table(
-            caption=f"Fewest bytes for {percent_text(self.accuracy)} in new words; small beside it: parameters.",
+            caption=f"Fewest bytes for {percent_text(self.accuracy)} in new words; small beside it: parameters. "
+            + medians_text(points),
             header=["", *(f"{count_text(num_facts)} facts" for num_facts in self.num_facts)],
             blocks=[("", lines)],
         )
 
     def _accuracies(self, points: Sequence[Point]) -> Table:
-        lines = []
-        for name in (WEIGHTS, PAIR, ORACLE, COPY, SMALL, *CONTROLS):
-            spreads = [spread_at(points, "accuracy", name, float(num_facts)) for num_facts in self.num_facts]
-            lines.append([Cell(text=name), *(Cell(text=percent_text(s.median) if s else "") for s in spreads)])
         return Table(
-            caption=f"Accuracy in new words at the largest width that was tried, {max(self.widths)} units at most.",
+            caption=f"Accuracy in new words at the largest width that was tried, {max(self.widths)} units at most. "
+            + medians_text(points),
             header=["", *(f"{count_text(num_facts)} facts" for num_facts in self.num_facts)],
-            blocks=[("", lines)],
+            blocks=[
+                (
+                    "",
+                    [
+                        [
+                            Cell(text=name),
+                            *(
+                                median_cell(spread_at(points, "accuracy", name, float(num_facts)), percent_text)
+                                for num_facts in self.num_facts
+                            ),
+                        ]
+                        for name in _ARMS
+                    ],
+                )
+            ],
         )
+
+
+def _size(spread: Spread, text: Callable[[float], str]) -> str:
+    return "more than was tried" if math.isinf(spread.median) else text(spread.median)

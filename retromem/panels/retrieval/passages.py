@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar, Literal
 
 from retrieval.splitting import Passage, SplitConfig, split_documents
@@ -12,10 +12,12 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
-from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
+from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
+from retromem.panels.spread_text import NotMeasured, known, known_curve, median_cell, of_each, sentences, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 READ = (1, 5)
@@ -87,14 +89,10 @@ class PassagesConfig(PanelConfig):
         return passages_points(self, encoded, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        most = float(max(self.distractors))
         return PanelPage(
             title="Facts inside documents",
-            answer=(
-                "Longer passages need fewer vectors, and one vector has to stand for more: exact search finds less in "
-                "them, words much less so."
-            ),
-            finding=self._finding(points, most),
+            answer=sentences(points, self._answer, self._among_more),
+            finding=sentences(points, self._finding),
             explained=[
                 f"{count_text(self.num_facts)} cities and their countries, dealt anew, each stated in one "
                 f"sentence; {self.facts_per_document} facts a document, shuffled among sentences about invented people "
@@ -120,36 +118,86 @@ class PassagesConfig(PanelConfig):
                     series=[split.label for split in self.splits],
                 ),
             ],
-            tables=[self._table(points, distractors) for distractors in self.distractors],
+            tables=tables(points, *(partial(self._table, distractors=distractors) for distractors in self.distractors)),
         )
 
-    def _finding(self, points: Sequence[Point], most: float) -> str:
-        said = []
-        for name in self.rankers:
-            found = [spread_at(points, f"right_at_1, {name}", split.label, most) for split in self.splits]
-            shares = ", ".join(percent_text(spread.median) for spread in found if spread)
-            said.append(f"{name} {shares}")
-        cuts = ", ".join(split.label for split in self.splits)
-        return f"The right passage comes first among {most:g} other sentences a fact ({cuts}): {'; '.join(said)}."
+    def _found(self, points: Sequence[Point], name: str) -> dict[str, dict[float, Spread]]:
+        """How often a ranker finds the right passage first, by cut and by other sentences a fact."""
+        labels = [split.label for split in sorted(self.splits, key=lambda split: split.size) if not split.overlap]
+        return of_each(lambda label: known_curve(points, f"right_at_1, {name}", label), labels)
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        """The longest passages beside the shortest, among the most other sentences."""
+        found = of_each(lambda name: self._found(points, name), self.rankers)
+
+        def said(name: str) -> str:
+            by_cut = found[name]
+            most = max(max(by_distractors) for by_distractors in by_cut.values())
+            shares = of_each(
+                lambda label: percent_text(known(points, f"right_at_1, {name}", label, most).median), by_cut
+            )
+            ends = list(shares)[:: max(1, len(shares) - 1)]
+            return f"{' and '.join(f'{shares[label]} in passages of {label}' for label in ends)} by {_called(name)}"
+
+        told = of_each(said, vectors_and_words(list(found)))
+        return f"The right passage comes first for {'; '.join(told.values())}."
+
+    def _among_more(self, points: Sequence[Point]) -> str:
+        """What other sentences cost, in the shortest passages that were cut."""
+        found = of_each(lambda name: self._found(points, name), self.rankers)
+
+        def said(name: str) -> str:
+            label, by_distractors = next(iter(found[name].items()))
+            fewest, most = min(by_distractors), max(by_distractors)
+            if fewest == most:
+                raise NotMeasured(f"{name} among more other sentences")
+            shares = [f"{percent_text(by_distractors[x].median)} among {x:g}" for x in (fewest, most)]
+            return f"{' and '.join(shares)} (passages of {label}) by {_called(name)}"
+
+        told = of_each(said, vectors_and_words(list(found)))
+        return f"By the number of other sentences a fact it is {'; '.join(told.values())}."
+
+    def _finding(self, points: Sequence[Point]) -> str:
+        most = max(
+            x
+            for by_cut in of_each(lambda name: self._found(points, name), self.rankers).values()
+            for by_distractors in by_cut.values()
+            for x in by_distractors
+        )
+
+        def said(name: str) -> str:
+            shares = of_each(
+                lambda split: (
+                    f"{percent_text(known(points, f'right_at_1, {name}', split.label, most).median)} ({split.label})"
+                ),
+                self.splits,
+            )
+            return f"{name} {', '.join(shares.values())}"
+
+        told = of_each(said, self.rankers).values()
+        return f"The right passage comes first among {most:g} other sentences a fact: {'; '.join(told)}."
 
     def _table(self, points: Sequence[Point], distractors: int) -> Table:
-        blocks = []
-        for name in self.rankers:
-            lines = []
-            for split in self.splits:
-                cells = [Cell(text=split.label)]
-                for quantity, text in (
-                    ("bytes_a_fact", significant_text),
-                    ("right_at_1", percent_text),
-                    ("right_at_5", percent_text),
-                    *((f"answered_from_{number}", percent_text) for number in READ),
-                ):
-                    spread = spread_at(points, f"{quantity}, {name}", split.label, float(distractors))
-                    cells.append(Cell(text=text(spread.median) if spread else ""))
-                lines.append(cells)
-            blocks.append((name, lines))
+        columns = [
+            ("bytes_a_fact", significant_text),
+            ("right_at_1", percent_text),
+            ("right_at_5", percent_text),
+            *((f"answered_from_{number}", percent_text) for number in READ),
+        ]
+
+        def line(name: str, label: str) -> list[Cell]:
+            spreads = [spread_at(points, f"{quantity}, {name}", label, float(distractors)) for quantity, _ in columns]
+            return [
+                Cell(text=label),
+                *(median_cell(spread, text) for spread, (_, text) in zip(spreads, columns, strict=True)),
+            ]
+
         return Table(
-            caption=f"{distractors} other sentences for each fact.",
+            caption=f"{distractors} other sentences for each fact. {medians_text(points)}",
             header=["passages of", "bytes a fact", "right first", "right in 5", *(f"answered from {n}" for n in READ)],
-            blocks=blocks,
+            blocks=[(name, [line(name, split.label) for split in self.splits]) for name in self.rankers],
         )
+
+
+def _called(name: str) -> str:
+    return {"Flat": "exact search", LEXICAL: "words (BM25)"}.get(name, name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -11,9 +12,11 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.spread_text import known, lines, of_each, ratio, sentences, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, seconds_text
 from retromem.report.panel_page import PanelPage
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 EXPECTED_BYTES, BYTES = "bytes, expected", "bytes, measured"
@@ -83,16 +86,10 @@ class PlanAccuracyConfig(PanelConfig):
         return plan_accuracy_points(self, encoded, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        facts = spread_at(points, "facts", "")
-        count = count_text(round(facts.median)) if facts else ""
         return PanelPage(
             title="Plans of an index",
-            answer=f"Of {count} facts: {self._worst(points, max(self.sampled))}.",
-            finding="; ".join(
-                f"From a pilot of {count_text(sampled)} facts, {self._worst(points, sampled)}"
-                for sampled in sorted(self.sampled)
-            )
-            + ".",
+            answer=sentences(points, self._answer),
+            finding=sentences(points, *(partial(self._finding, sampled=sampled) for sampled in sorted(self.sampled))),
             explained=[
                 "Bytes of an index and of its labels follow from formulas. Recall@1 against exact search is measured "
                 "on nested samples of the store, by questions whose facts are in all of them, and carried on to its "
@@ -102,47 +99,54 @@ class PlanAccuracyConfig(PanelConfig):
                 "apart is no index's fault.",
             ],
             charts=[],
-            tables=[self._table(points, sampled) for sampled in sorted(self.sampled)],
+            tables=tables(points, *(partial(self._table, sampled=sampled) for sampled in sorted(self.sampled))),
         )
 
-    def _read(self, points: Sequence[Point], series: str, sampled: int) -> dict[str, float]:
-        """Medians of what is expected and what was measured; empty where this pilot chose another index."""
-        spreads = {name: spread_at(points, name, series, float(sampled)) for name in QUANTITIES}
-        return {name: spread.median for name, spread in spreads.items() if spread}
+    def _answer(self, points: Sequence[Point]) -> str:
+        most = max(of_each(lambda sampled: (self._worst(points, sampled), sampled)[1], self.sampled))
+        return f"Of {count_text(round(known(points, 'facts', '').median))} facts: {self._worst(points, most)}."
+
+    def _finding(self, points: Sequence[Point], sampled: int) -> str:
+        return f"From a pilot of {count_text(sampled)} facts, {self._worst(points, sampled)}."
+
+    def _read(self, points: Sequence[Point], series: str, sampled: int) -> dict[str, Spread]:
+        """What is expected and what was measured; NotMeasured where this pilot chose another index."""
+        return {name: known(points, name, series, float(sampled)) for name in QUANTITIES}
 
     def _worst(self, points: Sequence[Point], sampled: int) -> str:
         """How far plans are off, at most."""
-        made = [self._read(points, series, sampled) for series in series_of(points, QUANTITIES[0])]
-        off_bytes = [abs(found[EXPECTED_BYTES] / found[BYTES] - 1) for found in made if found]
-        off_recall = [abs(found[EXPECTED_RECALL] - found[RECALL]) for found in made if found]
-        if not off_bytes:
+        refused = [one for one in series_of(points, REFUSED) if spread_at(points, REFUSED, one, float(sampled))]
+        made = lines(lambda series: self._read(points, series, sampled), series_of(points, QUANTITIES[0]))
+        if refused and not made:
             return "every request was refused"
+        off_bytes = of_each(lambda at: abs(ratio(made[at][EXPECTED_BYTES], made[at][BYTES]) - 1), range(len(made)))
+        off_recall = [abs(found[EXPECTED_RECALL].median - found[RECALL].median) for found in made]
         return (
-            f"planned indexes weigh what their plans say (off by {percent_text(max(off_bytes))} at most) and find what "
-            f"they say, to {100 * max(off_recall):.2f} points of recall@1"
+            f"the bytes of planned indexes are off by {percent_text(max(off_bytes.values()))} at most from what their "
+            f"plans say, their recall@1 by {100 * max(off_recall):.2f} points"
         )
 
     def _table(self, points: Sequence[Point], sampled: int) -> Table:
-        lines = []
-        named = dict.fromkeys([*series_of(points, QUANTITIES[0]), *series_of(points, REFUSED)])
-        for series in sorted(named, key=lambda series: self.requests.index(series.partition(ARROW)[0])):
+        def line(series: str) -> list[Cell]:
             request, _, chosen = series.partition(ARROW)
-            found = self._read(points, series, sampled)
-            if found:
-                off = 100 * (found[EXPECTED_RECALL] - found[RECALL])
-                numbers = [
-                    count_text(found[EXPECTED_BYTES]),
-                    count_text(found[BYTES]),
-                    f"{found[EXPECTED_RECALL]:.4f}",
-                    f"{found[RECALL]:.4f}",
-                    f"{off:+.2f}",
-                    seconds_text(found[SECONDS]),
-                ]
-                lines.append([Cell(text=request), Cell(text=chosen), *(Cell(text=number) for number in numbers)])
-            elif spread_at(points, REFUSED, series, float(sampled)):
-                lines.append([Cell(text=request), Cell(text=REFUSED), *(Cell() for _ in range(6))])
+            if spread_at(points, REFUSED, series, float(sampled)):
+                return [Cell(text=request), Cell(text=REFUSED), *(Cell() for _ in range(6))]
+            medians = {name: spread.median for name, spread in self._read(points, series, sampled).items()}
+            numbers = [
+                count_text(medians[EXPECTED_BYTES]),
+                count_text(medians[BYTES]),
+                f"{medians[EXPECTED_RECALL]:.4f}",
+                f"{medians[RECALL]:.4f}",
+                f"{100 * (medians[EXPECTED_RECALL] - medians[RECALL]):+.2f}",
+                seconds_text(medians[SECONDS]),
+            ]
+            return [Cell(text=request), Cell(text=chosen), *(Cell(text=number) for number in numbers)]
+
+        named = dict.fromkeys([*series_of(points, QUANTITIES[0]), *series_of(points, REFUSED)])
+        in_order = sorted(named, key=lambda series: self.requests.index(series.partition(ARROW)[0]))
         return Table(
-            caption=f"From a pilot of {count_text(sampled)} facts, or all where there are fewer.",
+            caption=f"From a pilot of {count_text(sampled)} facts, or all where there are fewer. "
+            + medians_text(points),
             header=[
                 "asked for",
                 "chosen",
@@ -153,5 +157,5 @@ class PlanAccuracyConfig(PanelConfig):
                 "points too high",
                 "time of planning",
             ],
-            blocks=[("", lines)],
+            blocks=[("", lines(line, in_order))],
         )

@@ -30,6 +30,13 @@ def spec_of(name: str) -> IndexSpec:
     return IndexSpec(factory=name)
 
 
+def vectors_and_words(names: Sequence[str]) -> list[str]:
+    """Of rankers the two that sentences set side by side: the first that ranks by vectors, and BM25; those that there
+    are where there are others alone."""
+    by_vectors = [name for name in names if name not in (LEXICAL, HYBRID)]
+    return [*by_vectors[:1], *(name for name in names if name == LEXICAL)] or list(names)
+
+
 def specs_among(names: Sequence[str], dim: int) -> list[tuple[IndexSpec, int]]:
     """The indexes among rankers, over vectors of so many dimensions."""
     return [(spec_of(name), dim) for name in names if name not in (LEXICAL, HYBRID)]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import ClassVar, Literal, get_args
 
@@ -12,8 +13,9 @@ from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
 from models.memory_kinds import ProductKeysConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.spread_text import NotMeasured, median_cell, of_each, sentences, tables
 from retromem.points import Point
-from retromem.report.numerals import count_text, list_text, significant_text
+from retromem.report.numerals import count_text, list_text, range_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.table_text import Cell, Table
 
@@ -47,6 +49,7 @@ _DRAWN = ("ReLU", "SwiGLU", "bilinear", "k winners", "4 experts", "product keys"
 """in the charts, where eleven curves would hide each other; the table has all"""
 
 
+@cache
 def ffn_of(kind: Kind, width: int, dim: int) -> AnyFFNConfig | None:
     """The largest of this kind with no more parameters than a dense FFN of this width; None where none is so small."""
     try:
@@ -79,8 +82,8 @@ class Slope:
     high: float
 
     @property
-    def text(self) -> str:
-        return f"{self.estimate:.2f} ({self.low:.2f} to {self.high:.2f})"
+    def interval(self) -> str:
+        return range_text([self.low, self.high], "{:.2f}".format)
 
 
 def slope_of(points: Sequence[Point], series: str, *, from_units: float) -> Slope | None:
@@ -97,7 +100,8 @@ def slope_of(points: Sequence[Point], series: str, *, from_units: float) -> Slop
         return None
     log_units, log_facts = np.log(np.array(kept)).T
     fit = linregress(log_units, log_facts)
-    half = float(t.ppf(0.975, len(log_units) - 2)) * float(fit.stderr)
+    # Points on one level line leave no residuals, of which the fit knows no error.
+    half = 0.0 if math.isnan(fit.stderr) else float(t.ppf(0.975, len(log_units) - 2)) * float(fit.stderr)
     return Slope(estimate=float(fit.slope), low=float(fit.slope) - half, high=float(fit.slope) + half)
 
 
@@ -137,17 +141,11 @@ class CapacitySlopeConfig(PanelConfig):
         return capacity_slope_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        kinds = [kind for kind in self.kinds if kind in series_of(points, "bits_per_param")]
-        drawn = [kind for kind in kinds if kind in _DRAWN]
-        slopes: dict[Kind, Slope] = {}
-        for kind in kinds:
-            slope = slope_of(points, kind, from_units=self._narrowest_fitted(kind))
-            if slope is not None:
-                slopes[kind] = slope
+        drawn = [kind for kind in self.kinds if kind in _DRAWN]
         return PanelPage(
             title="Capacity against hidden units",
-            answer=self._answer(slopes),
-            finding=self._finding(points, slopes),
+            answer=sentences(points, self._answer),
+            finding=sentences(points, self._finding, self._of_steps),
             explained=[
                 f"The most facts answered with accuracy .99, keys random in d = {self.dim}, {self.num_values} values "
                 f"drawn uniformly, {count_text(self.steps)} full-batch steps of Adam, searched "
@@ -156,7 +154,7 @@ class CapacitySlopeConfig(PanelConfig):
                 "of them; for product keys the slots are counted, whose queries and sub-keys cost parameters before "
                 "the first slot: too many for the narrowest sizes.",
                 "If every unit holds its share of facts whatever stands beside it, capacity is proportional to d_ff: "
-                "slope 1 on logarithmic axes. The charts show six of the kinds, the table all. One dashed line goes "
+                "slope 1 on logarithmic axes. The charts show six kinds at most, the table all. One dashed line goes "
                 "with slope 1 through ReLU at d_ff = d (first seed), the other is the published 2.08 bits a parameter "
                 "(ReLU, 32 classes, Nichani et al. 2025).",
                 "The slope is one least-squares line through the points of all seeds and of the widths from "
@@ -187,7 +185,7 @@ class CapacitySlopeConfig(PanelConfig):
                     series=drawn,
                 ),
             ],
-            tables=[self._table(points, slopes)] if slopes else [],
+            tables=tables(points, self._table),
         )
 
     def _narrowest_fitted(self, kind: Kind) -> float:
@@ -195,23 +193,41 @@ class CapacitySlopeConfig(PanelConfig):
         wide_enough = [width for width in self.widths if width >= self.dim]
         return min((units for width in wide_enough if (units := self._units(kind, width))), default=math.inf)
 
-    def _answer(self, slopes: dict[Kind, Slope]) -> str:
-        words = {"proportional": "in proportion to", "less": "more slowly than", "more": "faster than"}
-        said = [f"{words[how]} hidden units for {list_text(kinds)}" for how, kinds in _beside_1(slopes).items()]
-        return f"The facts that an FFN holds grow {', '.join(said)}." if said else "Too few points for a slope."
+    def _slopes(self, points: Sequence[Point]) -> dict[Kind, Slope]:
+        """NotMeasured where no kind has points enough."""
 
-    def _finding(self, points: Sequence[Point], slopes: dict[Kind, Slope]) -> str:
-        if not slopes:
-            return "Too few points for a slope."
+        def slope(kind: Kind) -> Slope:
+            found = slope_of(points, kind, from_units=self._narrowest_fitted(kind))
+            if found is None:
+                raise NotMeasured("points enough for a slope")
+            return found
+
+        return of_each(slope, self.kinds)
+
+    def _answer(self, points: Sequence[Point]) -> str:
+        words = {"proportional": "in proportion to", "less": "more slowly than", "more": "faster than"}
+        beside_1 = _beside_1(self._slopes(points))
+        said = [f"{words[how]} hidden units for {list_text(kinds)}" for how, kinds in beside_1.items()]
+        return f"The facts that an FFN holds grow {', '.join(said)}."
+
+    def _finding(self, points: Sequence[Point]) -> str:
+        slopes = self._slopes(points)
         words = {"proportional": "holds 1", "less": "lies below 1", "more": "lies above 1"}
         said = [f"{words[how]} for {', '.join(kinds)}" for how, kinds in _beside_1(slopes).items()]
-        listed = ", ".join(f"{kind} {slope.text}" for kind, slope in slopes.items())
-        steps = {step: name for kind in slopes for name, step in self._steps(points, kind) if step is not None}
+        listed = ", ".join(f"{kind} {slope.estimate:.2f} ({slope.interval})" for kind, slope in slopes.items())
         return (
             f"Slope of log facts on log hidden units from d_ff = d = {self.dim} on, predicted 1: {listed}; the 95 % "
-            f"interval {'; '.join(said)}. Single steps between widths run from {min(steps):.2f} ({steps[min(steps)]}) "
-            f"to {max(steps):.2f} ({steps[max(steps)]})."
+            f"interval {'; '.join(said)}."
         )
+
+    def _of_steps(self, points: Sequence[Point]) -> str:
+        steps = {
+            step: name for kind in self._slopes(points) for name, step in self._steps(points, kind) if step is not None
+        }
+        if not steps:
+            raise NotMeasured("two widths of one kind")
+        said = " to ".join(f"{step:.2f} ({steps[step]})" for step in dict.fromkeys([min(steps), max(steps)]))
+        return f"Single steps between widths: {said}."
 
     def _steps(self, points: Sequence[Point], kind: Kind) -> list[tuple[str, float | None]]:
         """Slope of the medians between one width and the next, with its name; None where nothing was stored, or where
@@ -231,23 +247,22 @@ class CapacitySlopeConfig(PanelConfig):
         ffn = ffn_of(kind, width, self.dim)
         return 0.0 if ffn is None else float(units_of(ffn, self.dim))
 
-    def _table(self, points: Sequence[Point], slopes: dict[Kind, Slope]) -> Table:
+    def _table(self, points: Sequence[Point]) -> Table:
         steps = [f"width {low} to {high}" for low, high in pairwise(sorted(self.widths))]
+        widest = max(self.widths)
         lines = []
-        for kind, slope in slopes.items():
-            bits = spread_at(points, "bits_per_param", kind, max(curve(points, "bits_per_param", kind)))
-            assert bits is not None, "a slope has points"
+        for kind, slope in self._slopes(points).items():
             cells = [
                 Cell(text=kind),
-                Cell(text=f"{slope.estimate:.2f}", detail=f" {slope.low:.2f} to {slope.high:.2f}"),
+                Cell(text=f"{slope.estimate:.2f}", detail=f" {slope.interval}"),
             ]
             cells += [Cell(text="" if step is None else f"{step:.2f}") for _, step in self._steps(points, kind)]
-            lines.append([*cells, Cell(text=significant_text(bits.median))])
+            lines.append([*cells, median_cell(spread_at(points, "bits_per_param", kind, self._units(kind, widest)))])
         return Table(
-            caption="Slopes of log facts on log hidden units: one line through all seeds and the widths "
+            caption="Slopes of log facts on log hidden units: one line through all points of the widths "
             f"from d = {self.dim} on, with its 95 % "
             "interval, then step by step between the medians. Widths are those of the dense kinds. Predicted: 1.",
-            header=["kind", "slope", *steps, f"bits a parameter at width {max(self.widths)}"],
+            header=["kind", "slope", *steps, f"bits a parameter at width {widest}"],
             blocks=[("", lines)],
         )
 

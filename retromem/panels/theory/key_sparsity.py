@@ -6,11 +6,22 @@ from math import log2
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.point_spread import curve, series_of
+from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.spread_text import (
+    NotMeasured,
+    against,
+    known,
+    known_curve,
+    of_each,
+    ratio,
+    sentences,
+    spread_cell,
+    tables,
+)
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 ORTHOGONAL, EVERY_KEY, EVERY_SIGN = "d orthogonal keys", "keys there are", "2^d"
@@ -51,11 +62,10 @@ class KeySparsityConfig(PanelConfig):
         return key_sparsity_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        measured = _measured(points)
         return PanelPage(
             title="Capacity against the sparsity of keys",
-            answer=_answer(measured),
-            finding=self._finding(measured),
+            answer=sentences(points, _answer),
+            finding=sentences(points, self._finding, self._above_dim, _sparse_against_dense),
             explained=[
                 f"Keys of dimension d = {self.dim} with k entries of +1 or -1 over the root of k, the others 0, no two "
                 f"the same; one of {self.num_values} values each, with random codes of dimension {self.dim}. Facts are "
@@ -67,7 +77,7 @@ class KeySparsityConfig(PanelConfig):
                 "The claim is d < C << 2^d: more facts than there are orthogonal keys, far fewer than there are sign "
                 "vectors. Keys of one nonzero entry are only 2d, of two 2d (d - 1): there the number of keys bounds "
                 "the facts, not the memory.",
-                "At dense keys these numbers are the usual capacities; what a weight holds in bits is on other pages. "
+                "What a weight holds in bits is on other pages. "
                 "The keys are exact: nothing here says how much noise sparse keys bear.",
             ],
             charts=[
@@ -78,7 +88,7 @@ class KeySparsityConfig(PanelConfig):
                     y_label="facts at accuracy .99",
                     x_scale="log",
                     y_scale="log",
-                    series=[*measured, ORTHOGONAL],
+                    series=[*series_of([point for point in points if point.seed is not None], "facts"), ORTHOGONAL],
                 ),
                 Chart(
                     title="The same beside 2^d, in log2",
@@ -88,83 +98,86 @@ class KeySparsityConfig(PanelConfig):
                     x_scale="log",
                 ),
             ],
-            tables=[self._table(measured)],
+            tables=tables(points, _table),
         )
 
-    def _finding(self, measured: dict[str, dict[float, Spread]]) -> str:
-        said = []
-        for series, facts in measured.items():
-            # Of one nonzero entry there are only 2d keys: their number would be what is measured.
-            medians = {k: spread.median for k, spread in facts.items() if k > 1}
-            most = max(medians, key=lambda k: medians[k])
-            fewest = min(medians, key=lambda k: medians[k])
-            both = f"{count_text(medians[fewest])} (k = {fewest:g}) to {count_text(medians[most])} (k = {most:g})"
-            said.append(f"{series} {both if most != fewest else count_text(medians[most])}")
-        above = {
-            series: [spread.median > self.dim for k, spread in facts.items() if k > 1]
-            for series, facts in measured.items()
-        }
+    def _finding(self, points: Sequence[Point]) -> str:
+        def said(series: str) -> str:
+            medians = {k: spread.median for k, spread in measured[series].items()}
+            ends = dict.fromkeys(pick(medians, key=lambda k: medians[k]) for pick in (min, max))
+            return f"{series} {' to '.join(f'{count_text(medians[k])} (k = {k:g})' for k in ends)}"
+
+        measured = _measured(points)
+        return (
+            f"Facts stored with keys of k of {self.dim} entries, k > 1: {'; '.join(of_each(said, measured).values())}."
+        )
+
+    def _above_dim(self, points: Sequence[Point]) -> str:
+        measured = _measured(points)
+        above = {series: [one.median > self.dim for one in facts.values()] for series, facts in measured.items()}
         always = [series for series, more in above.items() if all(more)]
         never = [series for series, more in above.items() if not any(more)]
         most_facts = max(spread.median for facts in measured.values() for spread in facts.values())
+        at_most = (
+            f", and at most 2^{log2(most_facts):.1f} where signs alone make 2^{self.dim} keys" if most_facts else ""
+        )
         return (
-            f"Facts stored with keys of k of {self.dim} entries, k > 1: {'; '.join(said)}. That is more than d = "
-            f"{self.dim} at every k for {list_text(always or ['none'])}, at no k for {list_text(never or ['none'])}, "
-            f"and at most 2^{log2(most_facts):.1f} where signs alone make 2^{self.dim} keys. "
-            f"{_sparse_against_dense(measured)}"
+            f"That is more than d = {self.dim} at every k for {list_text(always or ['none'])}, at no k for "
+            f"{list_text(never or ['none'])}{at_most}."
         )
 
-    def _table(self, measured: dict[str, dict[float, Spread]]) -> Table:
-        lines = []
-        for series, facts in measured.items():
-            cells = [
-                Cell(text=count_text(spread.median), detail=f" {count_text(spread.low)}-{count_text(spread.high)}")
-                for spread in facts.values()
-            ]
-            lines.append([Cell(text=series), *cells])
-        ks = next(iter(measured.values()))
-        return Table(
-            caption="Facts stored, median and range over seeds, by nonzero entries of a key.",
-            header=["", *(f"k = {k:g}" for k in ks)],
-            blocks=[("", lines)],
-        )
+
+def _table(points: Sequence[Point]) -> Table:
+    own = [point for point in points if point.seed is not None]
+    ks = sorted({point.x for point in own if point.quantity == "facts" and point.x is not None})
+    lines = [
+        [Cell(text=series), *(spread_cell(spread_at(own, "facts", series, k), count_text) for k in ks)]
+        for series in series_of(own, "facts")
+    ]
+    return Table(
+        caption=f"Facts stored, by nonzero entries of a key. {medians_text(points)}",
+        header=["", *(f"k = {k:g}" for k in ks)],
+        blocks=[("", lines)],
+    )
 
 
 def _measured(points: Sequence[Point]) -> dict[str, dict[float, Spread]]:
+    """Facts by memory and by k; of one nonzero entry there are only 2d keys, whose number would be what is measured."""
+
+    def facts(series: str) -> dict[float, Spread]:
+        found = known_curve(own, "facts", series)
+        return of_each(lambda k: found[k], [k for k in found if k > 1])
+
     own = [point for point in points if point.seed is not None]
-    return {series: curve(own, "facts", series) for series in series_of(own, "facts")}
+    return of_each(facts, series_of(own, "facts"))
 
 
-def _answer(measured: dict[str, dict[float, Spread]]) -> str:
-    ks = [k for k in next(iter(measured.values())) if k > 1]
-    said = [
-        f"{word} facts are stored by {list_text(list(series))}"
-        for word, series in _by_direction(measured, min(ks), max(ks)).items()
-    ]
-    return f"With keys of {min(ks):g} nonzero entries instead of {max(ks):g}, {', '.join(said)}."
+def _answer(points: Sequence[Point]) -> str:
+    sparse, dense, by_direction = _by_direction(points)
+    said = [f"{word} facts are stored by {list_text(list(series))}" for word, series in by_direction.items()]
+    return f"With keys of {sparse:g} nonzero entries instead of {dense:g}, {', '.join(said)}."
 
 
-def _by_direction(
-    measured: dict[str, dict[float, Spread]], sparse_k: float, dense_k: float
-) -> dict[str, dict[str, float]]:
-    """More, fewer or as many facts with sparse keys, where ranges over seeds do not meet: series and their ratio."""
-    found: dict[str, dict[str, float]] = {"more": {}, "fewer": {}, "as many (within the seeds)": {}}
-    for series, facts in measured.items():
-        sparse, dense = facts[sparse_k], facts[dense_k]
-        word = "as many (within the seeds)"
-        if sparse.low > dense.high:
-            word = "more"
-        elif sparse.high < dense.low:
-            word = "fewer"
-        found[word][series] = sparse.median / dense.median
-    return {word: series for word, series in found.items() if series}
+def _by_direction(points: Sequence[Point]) -> tuple[float, float, dict[str, dict[str, str]]]:
+    """The sparsest k and the densest, and who stores more, fewer or as many facts at the first: series and ratio."""
+    words = {"more": "more", "less": "fewer", "no clear difference": "as many (as far as can be told)"}
+    found: dict[str, dict[str, str]] = {word: {} for word in words.values()}
+    measured = _measured(points)
+    sparse_k, dense_k = min(map(min, measured.values())), max(map(max, measured.values()))
+    if sparse_k == dense_k:
+        raise NotMeasured("two numbers of nonzero entries")
+
+    def both(series: str) -> list[Spread]:
+        return [known(points, "facts", series, k) for k in (sparse_k, dense_k)]
+
+    for series, (sparse, dense) in of_each(both, measured).items():
+        times = f" ({significant_text(ratio(sparse, dense))} times)" if dense.median else ""
+        found[words[against(sparse, dense)]][series] = f"{series}{times}"
+    return sparse_k, dense_k, {word: series for word, series in found.items() if series}
 
 
-def _sparse_against_dense(measured: dict[str, dict[float, Spread]]) -> str:
+def _sparse_against_dense(points: Sequence[Point]) -> str:
     """The sparsest keys that are more than 2d against the densest."""
-    ks = [k for k in next(iter(measured.values())) if k > 1]
-    said = []
-    for word, series in _by_direction(measured, min(ks), max(ks)).items():
-        ratios = [f"{name} ({significant_text(ratio)} times)" for name, ratio in series.items()]
-        said.append(f"{word}: {list_text(ratios)}")
-    return f"Stored at k = {min(ks):g} beside k = {max(ks):g}, {'; '.join(said)}."
+    sparse, dense, by_direction = _by_direction(points)
+    said = [f"{word}: {list_text(list(series.values()))}" for word, series in by_direction.items()]
+    return f"Stored at k = {sparse:g} beside k = {dense:g}, {'; '.join(said)}."

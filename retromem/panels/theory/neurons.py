@@ -3,21 +3,25 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from models.any_ffn import sized
 from models.ffn_kinds import GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.spread_text import NotMeasured, known, lines, median_cell, of_each, sentences, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import medians_text, num_seeds
 from retromem.report.table_text import Cell, Table
 
 _LEAST_BITS = 1.1
 """a parameter, of k winners: the others hold more"""
 _IN_GROUPS = ", keys in groups"
 _READ_FROM = {"own": "units", "rotated": "rotated units", "permuted": "permuted labels"}
+_BESIDE = {"rotated": "rotated", "permuted": "labels permuted"}
 
 
 def series_name(kind: str, load: float) -> str:
@@ -80,8 +84,15 @@ class NeuronsConfig(PanelConfig):
         series = [name for name in every if name not in grouped]
         return PanelPage(
             title="Hidden units as key-value memories",
-            answer=self._answer(points, series),
-            finding=self._finding(points, series, grouped),
+            answer=sentences(points, partial(self._answer, series=series)),
+            finding=sentences(
+                points,
+                partial(self._of_basis, series=series),
+                partial(_widest_gap, series=series),
+                partial(_of_values, series=self._at_first_load(series)),
+                partial(_of_groups, series=grouped),
+                partial(_of_units, series=series),
+            ),
             explained=[
                 f"FFNs of {count_text(self.num_params)} parameters, d = {self.dim}, were trained on random unit keys "
                 f"with one of {self.num_values} values each ({count_text(self.steps)} full-batch steps of Adam), at "
@@ -94,7 +105,7 @@ class NeuronsConfig(PanelConfig):
                 "which leave every answer as it was.",
                 "Units of k winners can have fewer triggers than rotated units, and few triggers are pure by chance: "
                 "read their purity against permuted labels. Beating permuted labels says that the layer stores the "
-                "facts, and rotated units do that too. Only what is read better from the units than from all rotations "
+                "facts, as rotated units may as well. Only what is read better from the units than from all rotations "
                 "speaks for a privileged basis.",
                 "An answer hangs on a unit if it changes when this unit alone is set to zero. A lookup table with a "
                 "unit for each fact would have 1. For keys in groups every key is a group's centre plus noise of the "
@@ -124,98 +135,106 @@ class NeuronsConfig(PanelConfig):
                     names=_names("deciding"),
                 ),
             ],
-            tables=[_table(points, series, grouped)],
+            tables=tables(points, partial(_table, series=[*series, *grouped])),
         )
 
     def _at_first_load(self, series: Sequence[str]) -> list[str]:
         return [name for name in series if name.endswith(series_name("", self.loads[0]))]
 
-    def _winners(self, points: Sequence[Point], series: Sequence[str]) -> dict[str, list[str]]:
+    def _winners(self, points: Sequence[Point], series: Sequence[str]) -> str:
         """Kinds whose units are read better than every rotation: how often, and which."""
-        wins: dict[str, list[int]] = {}
-        for name in series:
-            wins.setdefault(name.rpartition(", ")[0], []).append(_wins(points, "rank", name))
-        # A seed that failed has no points.
-        num_seeds = len({point.seed for point in points if point.quantity == "rank_own"})
-        found: dict[str, list[str]] = {"at all loads and seeds": [], "at some": [], "at none": []}
-        for kind, seeds in wins.items():
-            how = "at some"
-            if min(seeds) == num_seeds:
-                how = "at all loads and seeds"
-            elif max(seeds) == 0:
-                how = "at none"
-            found[how].append(kind)
-        return {how: kinds for how, kinds in found.items() if kinds}
+        wins: dict[str, list[list[bool]]] = {}
+        for name, won in of_each(partial(_wins, points), series).items():
+            wins.setdefault(name.rpartition(", ")[0], []).append(won)
+        seeds = " and seeds" if num_seeds(points) > 1 else ""
+        found: dict[str, list[str]] = {f"at all loads{seeds}": [], "at some": [], "at none": []}
+        always, some, none = found
+        for kind, loads in wins.items():
+            every = [won for of_load in loads for won in of_load]
+            found[always if all(every) else some if any(every) else none].append(kind)
+        return ", ".join(f"{how} for {list_text(kinds)}" for how, kinds in found.items() if kinds)
 
     def _answer(self, points: Sequence[Point], series: Sequence[str]) -> str:
-        winners = self._winners(points, series)
-        said = [f"{how} for {list_text(kinds)}" for how, kinds in winners.items()]
         return (
             "Units say more of what is stored than the directions of every random rotation of their layer: "
-            f"{', '.join(said)}."
+            f"{self._winners(points, series)}."
         )
 
-    def _finding(self, points: Sequence[Point], series: Sequence[str], grouped: Sequence[str]) -> str:
-        said = [f"{how} for {list_text(kinds)}" for how, kinds in self._winners(points, series).items()]
-        widest = max(series, key=lambda name: _gap(points, "rank", name, "rotated"))
-        hangs = {name: _median(points, "deciding_own", name) for name in series}
-        fewest, most = min(hangs, key=lambda name: hangs[name]), max(hangs, key=lambda name: hangs[name])
+    def _of_basis(self, points: Sequence[Point], series: Sequence[str]) -> str:
         return (
-            f"Is there a privileged basis? Units say what their triggers answer better than every one of "
-            f"{self.rotations} random rotations of the layer {', '.join(said)}; the widest gap is a mean 1 / rank of "
-            f"{_three(points, 'rank', widest)}, {widest}. Triggers share a value in a share of at most "
-            f"{_purest(points, self._at_first_load(series))}, a group of keys of {_purest(points, grouped)}. "
-            f"An answer hangs on {significant_text(hangs[fewest])} ({fewest}) to {significant_text(hangs[most])} "
-            f"({most}) units, where a unit for each fact would be 1."
+            "Is there a privileged basis? Units say what their triggers answer better than every one of "
+            f"{self.rotations} random rotations of the layer {self._winners(points, series)}."
         )
+
+
+def _widest_gap(points: Sequence[Point], series: Sequence[str]) -> str:
+    gaps = of_each(lambda name: _gap(points, "rank", name, "rotated"), series)
+    widest = max(gaps, key=lambda name: gaps[name])
+    return f"The widest gap is a mean 1 / rank of {_three(points, 'rank', widest)}, {widest}."
+
+
+def _of_values(points: Sequence[Point], series: Sequence[str]) -> str:
+    return f"Triggers share a value in a share of at most {_purest(points, series)}."
+
+
+def _of_groups(points: Sequence[Point], series: Sequence[str]) -> str:
+    return f"They share a group of keys in a share of at most {_purest(points, series)}."
+
+
+def _of_units(points: Sequence[Point], series: Sequence[str]) -> str:
+    hangs = of_each(lambda name: known(points, "deciding_own", name).median, series)
+    ends = dict.fromkeys(pick(hangs, key=lambda name: hangs[name]) for pick in (min, max))
+    said = " to ".join(f"{significant_text(hangs[name])} ({name})" for name in ends)
+    return f"An answer hangs on {said} units, where a unit for each fact would be 1."
 
 
 def _purest(points: Sequence[Point], series: Sequence[str]) -> str:
-    best = max(series, key=lambda name: _gap(points, "purity", name, "permuted"))
+    gaps = of_each(lambda name: _gap(points, "purity", name, "permuted"), series)
+    best = max(gaps, key=lambda name: gaps[name])
     return f"{_three(points, 'purity', best)}, {best}"
 
 
 def _gap(points: Sequence[Point], read_out: str, series: str, reference: str) -> float:
     """Between the units and a reference, of the medians."""
-    return _median(points, f"{read_out}_own", series) - _median(points, f"{read_out}_{reference}", series)
+    own, other = (known(points, f"{read_out}_{source}", series).median for source in ("own", reference))
+    return own - other
 
 
 def _names(read_out: str) -> dict[str, str]:
     return {f"{read_out}_{source}": name for source, name in _READ_FROM.items()}
 
 
-def _median(points: Sequence[Point], quantity: str, series: str) -> float:
-    spread = spread_at(points, quantity, series)
-    assert spread is not None, f"{series} has no {quantity}"
-    return spread.median
-
-
 def _three(points: Sequence[Point], read_out: str, series: str) -> str:
-    own, rotated, permuted = (
-        significant_text(_median(points, f"{read_out}_{source}", series)) for source in _READ_FROM
+    own = significant_text(known(points, f"{read_out}_own", series).median)
+    beside = lines(
+        lambda source: f"{_BESIDE[source]} {significant_text(known(points, f'{read_out}_{source}', series).median)}",
+        _BESIDE,
     )
-    return f"{own} (rotated {rotated}, labels permuted {permuted})"
+    return f"{own} ({', '.join(beside)})"
 
 
-def _wins(points: Sequence[Point], read_out: str, series: str) -> int:
-    """Seeds in which the units are read better than every rotation."""
+def _wins(points: Sequence[Point], series: str) -> list[bool]:
+    """Of every seed, whether the units are read better than every rotation."""
     own, highest = (
-        {point.seed: point.y for point in points if (point.quantity, point.series) == (f"{read_out}_{source}", series)}
+        {point.seed: point.y for point in points if (point.quantity, point.series) == (f"rank_{source}", series)}
         for source in ("own", "rotated_highest")
     )
-    return sum(own[seed] > highest[seed] for seed in own)
+    # A seed that failed has no points.
+    if not own.keys() & highest.keys():
+        raise NotMeasured(f"units and rotated units of {series}")
+    return [own[seed] > highest[seed] for seed in own.keys() & highest.keys()]
 
 
-def _table(points: Sequence[Point], series: Sequence[str], grouped: Sequence[str]) -> Table:
-    header = ["", "facts", "accuracy", "first trigger's value on top", "rotated", "labels permuted"]
-    lines = []
-    for name in (*series, *grouped):
-        shares = [percent_text(_median(points, f"top_{source}", name)) for source in _READ_FROM]
-        facts, right = _median(points, "facts", name), _median(points, "accuracy", name)
-        lines.append([Cell(text=text) for text in (name, count_text(facts), percent_text(right), *shares)])
+def _table(points: Sequence[Point], series: Sequence[str]) -> Table:
+    columns = [("facts", count_text), ("accuracy", percent_text)]
+    columns += [(f"top_{source}", percent_text) for source in _READ_FROM]
+    rows = [
+        [Cell(text=name), *(median_cell(spread_at(points, quantity, name), text) for quantity, text in columns)]
+        for name in series
+    ]
     return Table(
         caption="What was written, and the share of units whose row of w_out scores the value of their first trigger "
-        "highest. Medians over seeds.",
-        header=header,
-        blocks=[("", lines)],
+        f"highest. {medians_text(points)}",
+        header=["", "facts", "accuracy", "first trigger's value on top", "rotated", "labels permuted"],
+        blocks=[("", rows)],
     )

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.spread_text import known, median_cell, of_each, sentences, spread_cell, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 from retromem.theory.pattern_bounds import affine_regions, central_regions
 
@@ -71,8 +72,8 @@ class ActivationPatternsConfig(PanelConfig):
         loads = [f"{load:g} (d = {dim})" for load, dim in zip(self.bits_per_param, self.dims, strict=True)]
         return PanelPage(
             title="Activation patterns: what 2^(d_ff) counts",
-            answer=self._answer(points),
-            finding=f"{self._counted(points)} {self._folded(points)}{self._steered(points)}",
+            answer=sentences(points, self._answer),
+            finding=sentences(points, self._reachable, self._counted, self._folded, self._steered),
             explained=[
                 "2^(d_ff), 2^(4 n_embd) at the usual width, counts the ways in which the units of a layer could be on "
                 "or off. It is an upper bound that no layer reaches once d_ff > d: its boundaries are d_ff hyperplanes "
@@ -131,63 +132,74 @@ class ActivationPatternsConfig(PanelConfig):
                     series=[f"{kind}, {what}" for kind in ("ReLU", "ReGLU") for what in ("trained", "random units")],
                 ),
             ],
-            tables=[self._counts_table(points), self._gate_table(points)],
+            tables=tables(points, self._counts_table, self._gate_table),
         )
 
     def _at(self, points: Sequence[Point], quantity: str, series: str) -> Spread:
         """At the largest width."""
-        found = spread_at(points, quantity, series, float(max(self.widths)))
-        assert found is not None, (quantity, series)
-        return found
+        return known(points, quantity, series, float(max(self.widths)))
 
     def _answer(self, points: Sequence[Point]) -> str:
         dim, width = max(self.dims), max(self.widths)
         facts = self._at(points, f"facts_d{dim}", "ReLU").median
         distinct = self._at(points, f"distinct_d{dim}", "ReLU, trained").median
-        right = self._at(points, f"accuracy_d{dim}", "ReLU").median
+        right = spread_at(points, f"accuracy_d{dim}", "ReLU", float(width))
+        beside = f" ({percent_text(right.median)} are right)" if right else ""
         return (
-            f"2^{width} counts the on/off patterns of {width} units, not facts: {count_text(facts)} facts were written "
-            f"({percent_text(right)} are right), and they show {count_text(distinct)} patterns."
+            f"2^{width} counts the on/off patterns of {width} units, not facts: {count_text(facts)} facts were written"
+            f"{beside}, and they show {count_text(distinct)} patterns."
+        )
+
+    def _reachable(self, points: Sequence[Point]) -> str:
+        dim, width = max(self.dims), max(self.widths)
+        bound = self._at(points, f"log2_count_d{dim}", "Zaslavsky, no biases").median
+        return (
+            f"Of the 2^{width} on/off patterns of {width} units, {dim} inputs can reach 2^{bound:.0f} at most "
+            "(Zaslavsky)."
         )
 
     def _counted(self, points: Sequence[Point]) -> str:
-        dim, width = max(self.dims), max(self.widths)
-        bound = self._at(points, f"log2_count_d{dim}", "Zaslavsky, no biases").median
+        dim = max(self.dims)
         facts = self._at(points, f"facts_d{dim}", "ReLU").median
-        distinct = self._at(points, f"distinct_d{dim}", "ReLU, trained").median
-        in_plane = self._at(points, f"plane_regions_d{dim}", "ReLU, trained").median
+        distinct, in_plane = (
+            self._at(points, f"{quantity}_d{dim}", "ReLU, trained").median for quantity in ("distinct", "plane_regions")
+        )
         return (
-            f"Of the 2^{width} on/off patterns of {width} ReLU units, {dim} inputs can reach 2^{bound:.0f} at most "
-            f"(Zaslavsky); {count_text(facts)} written facts show {count_text(distinct)} of them once trained, and a "
-            f"plane through three of them {count_text(in_plane)} regions."
+            f"{count_text(facts)} written facts show {count_text(distinct)} of them once trained, and a plane through "
+            f"three of them {count_text(in_plane)} regions."
         )
 
     def _folded(self, points: Sequence[Point]) -> str:
-        """Random layers beside what folding could do; nothing where no plane is a whole input space."""
-        if 2 not in self.dims or max(self.widths) < 4:
-            return ""
+        """Random layers beside what folding could do; left out where no plane is a whole input space."""
         found, folded, most = (
             self._at(points, "log2_count_d2", series).median
             for series in (TWO_LAYERS, "Montufar, two layers", "layerwise, two layers")
         )
         return (
             f"Two random layers of {max(self.widths) // 2} units have {count_text(2**found)} regions in a plane; some "
-            f"network of this shape has {count_text(2**folded)} (Montufar), none more than {count_text(2**most)}. "
+            f"network of this shape has {count_text(2**folded)} (Montufar), none more than {count_text(2**most)}."
         )
 
     def _steered(self, points: Sequence[Point]) -> str:
         """What training does to the boundaries between keys."""
-        said = []
-        for kind in ("ReLU", "ReGLU"):
-            moved, largest = [], 0.0
-            for keys, name in KEYS.items():
+
+        def said(kind: str) -> str:
+            def moved(keys: str) -> tuple[float, float]:
                 before, after = (
                     self._at(points, f"crossings_per_unit_{keys}", f"{kind}, {state}").median for state in STATES
                 )
-                moved.append(f"{significant_text(before)} to {significant_text(after)} {name}")
-                largest = max(largest, abs(after - before))
-            said.append(f"{kind} from {list_text(moved)}, by {significant_text(largest)} at most")
-        return f"Training changes the share of boundaries crossed, .500 for random units, in {'; in '.join(said)}."
+                return before, after
+
+            found = of_each(moved, KEYS)
+            told = [
+                f"{significant_text(before)} and {significant_text(after)} {KEYS[keys]}"
+                for keys, (before, after) in found.items()
+            ]
+            largest = max(abs(after - before) for before, after in found.values())
+            return f"{kind} {list_text(told)}, {significant_text(largest)} apart at most"
+
+        told = "; in ".join(of_each(said, ("ReLU", "ReGLU")).values())
+        return f"Before and after training this share of boundaries is crossed, .500 for random units: in {told}."
 
     def _counts_table(self, points: Sequence[Point]) -> Table:
         blocks = []
@@ -196,21 +208,21 @@ class ActivationPatternsConfig(PanelConfig):
             for width in curve(points, f"facts_d{dim}", "ReLU"):
                 units = round(width)
                 at_most = central_regions(units, 2) if dim == 2 else affine_regions(units, 2)
-                facts = spread_at(points, f"facts_d{dim}", "ReLU", width)
-                right = spread_at(points, f"accuracy_d{dim}", "ReLU", width)
-                assert facts and right
-                line = [Cell(text=f"d_ff = {units}"), Cell(text=count_text(facts.median))]
-                line.append(Cell(text=percent_text(right.median)))
+                line = [
+                    Cell(text=f"d_ff = {units}"),
+                    median_cell(spread_at(points, f"facts_d{dim}", "ReLU", width), count_text),
+                    median_cell(spread_at(points, f"accuracy_d{dim}", "ReLU", width), percent_text),
+                ]
                 for quantity in ("distinct", "alone", "plane_regions", "segment_regions"):
                     before, after = (
                         spread_at(points, f"{quantity}_d{dim}", f"ReLU, {state}", width) for state in STATES
                     )
-                    assert before and after
-                    line.append(Cell(text=_count(after.median), detail=f"initially {_count(before.median)}"))
+                    initially = f"initially {_count(before.median)}" if before else ""
+                    line.append(replace(median_cell(after, _count), detail=initially))
                 lines.append([*line, Cell(text=count_text(at_most)), Cell(text=_count(1 + units / 2))])
             blocks.append((f"d = {dim}", lines))
         return Table(
-            caption="Counts of ReLU FFNs, trained and at initialisation",
+            caption=f"Counts of ReLU FFNs, trained and at initialisation. {medians_text(points)}",
             header=[
                 "",
                 "facts",
@@ -229,18 +241,16 @@ class ActivationPatternsConfig(PanelConfig):
         lines = []
         for kind in ("ReLU", "ReGLU"):
             for state in STATES:
-                line = [Cell(text=f"{kind}, {state}"), Cell(text=count_text(self._at(points, "units", kind).median))]
-                for quantity, series in (
-                    ("segment_regions_per_1000_params", f"{kind}, {state}"),
-                    ("plane_regions_per_1000_params", f"{kind}, {state}"),
-                    *((f"crossings_per_unit_{keys}", f"{kind}, {state}") for keys in KEYS),
-                ):
-                    found = self._at(points, quantity, series)
-                    low_high = f"{significant_text(found.low)} to {significant_text(found.high)}"
-                    line.append(Cell(text=significant_text(found.median), detail=low_high))
-                lines.append(line)
+                columns = ["segment_regions_per_1000_params", "plane_regions_per_1000_params"]
+                columns += [f"crossings_per_unit_{keys}" for keys in KEYS]
+                series, widest = f"{kind}, {state}", float(max(self.widths))
+                numbers = [spread_cell(spread_at(points, quantity, series, widest)) for quantity in columns]
+                if any(cell.text != "–" for cell in numbers):
+                    units = median_cell(spread_at(points, "units", kind, widest), count_text)
+                    lines.append([Cell(text=series), units, *numbers])
         return Table(
-            caption=f"ReGLU beside ReLU at equal parameters, d = {max(self.dims)}, d_ff = {max(self.widths)}",
+            caption=f"ReGLU beside ReLU at equal parameters, d = {max(self.dims)}, d_ff = {max(self.widths)}. "
+            + medians_text(points),
             header=[
                 "",
                 "units that switch",

@@ -8,11 +8,11 @@ from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
-from retromem.panels.spread_text import known
+from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 
@@ -73,8 +73,8 @@ class PatternUseConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Activation patterns: what their use is",
-            answer=self._answer(points),
-            finding=f"{self._binarised(points)} {self._noisy(points)} {self._reworded(points)}",
+            answer=sentences(points, self._alone, self._unseen),
+            finding=sentences(points, self._binarised, self._noisy, self._reworded),
             explained=[
                 f"Random facts: a ReLU FFN {self.dim} - {self.width} - {self.dim} without biases, unit keys, one of "
                 f"{self.num_values} values each, trained at shares of the capacity that is searched for with each "
@@ -118,61 +118,67 @@ class PatternUseConfig(PanelConfig):
                     percent=True,
                 ),
             ],
-            tables=[self._gap_table(points)],
+            tables=tables(points, self._gap_table),
         )
 
-    def _answer(self, points: Sequence[Point]) -> str:
-        load, widest = max(self.loads), float(max(self.text_widths))
-        pattern, anew = (
-            known(points, "accuracy", series, load).median
-            for series in ("binarised", "binarised, read-out trained anew")
-        )
+    def _alone(self, points: Sequence[Point]) -> str:
+        load = max(self.loads)
+        pattern = known(points, "accuracy", "binarised", load).median
+        anew = spread_at(points, "accuracy", "binarised, read-out trained anew", load)
+        beside = f" ({percent_text(anew.median)} with a read-out made for them)" if anew else ""
+        share = percent_text(pattern)
+        return f"At {percent_text(load)} of the capacity patterns alone give {share} of the answers{beside}."
+
+    def _unseen(self, points: Sequence[Point]) -> str:
+        widest = float(max(self.text_widths))
         unseen = known(points, "unseen_share", "held-out wording", widest).median
         right = spread_at(points, "in_unseen", "held-out wording", widest)
         beside = f", and {percent_text(right.median)} of those are right" if right else ""
-        return (
-            f"At {percent_text(load)} of the capacity patterns alone give {percent_text(pattern)} of the answers "
-            f"({percent_text(anew)} with a read-out made for them); {percent_text(unseen)} of held-out wordings fall "
-            f"into patterns never seen in writing{beside}."
-        )
+        return f"{percent_text(unseen)} of held-out wordings fall into patterns never seen in writing{beside}."
 
     def _binarised(self, points: Sequence[Point]) -> str:
-        said = []
-        for load in (min(self.loads), max(self.loads)):
-            whole, pattern, anew = (
+        def said(load: float) -> str:
+            pattern = known(points, "accuracy", "binarised", load).median
+            whole, anew = (
                 spread_at(points, "accuracy", series, load)
-                for series in ("as they are", "binarised", "binarised, read-out trained anew")
+                for series in ("as they are", "binarised, read-out trained anew")
             )
-            assert whole and pattern and anew
-            said.append(
-                f"at {percent_text(load)} of the capacity {percent_text(pattern.median)} of the answers are right, "
-                f"where {percent_text(whole.median)} were ({percent_text(anew.median)} with a read-out trained anew)"
-            )
-        return f"With activations binarised, {list_text(said)}; published, for another model: all, and a tenth."
+            before = f", where {percent_text(whole.median)} were" if whole else ""
+            beside = f" ({percent_text(anew.median)} with a read-out trained anew)" if anew else ""
+            share = percent_text(pattern)
+            return f"at {percent_text(load)} of the capacity {share} of the answers are right{before}{beside}"
+
+        told = of_each(said, sorted({min(self.loads), max(self.loads)}))
+        return (
+            f"With activations binarised, {list_text(list(told.values()))}; published, for another model: all at 10 %, "
+            "a tenth at capacity."
+        )
 
     def _noisy(self, points: Sequence[Point]) -> str:
-        load, said = max(self.loads), []
-        for noise in self.noises:
-            unseen = spread_at(points, "unseen_share", noise_name(noise), load)
+        load = max(self.loads)
+
+        def said(noise: float) -> str:
+            unseen = known(points, "unseen_share", noise_name(noise), load)
             expected = spread_at(points, "unseen_share", f"{noise_name(noise)}, untrained", load)
-            assert unseen and expected
-            said.append(
-                f"{percent_text(unseen.median)} of the questions with noise {noise:g} (untrained: "
-                f"{percent_text(expected.median)}), {self._gap_text(points, noise_name(noise), load)}"
+            untrained = f" (untrained: {percent_text(expected.median)})" if expected else ""
+            return (
+                f"{percent_text(unseen.median)} of the questions with noise {noise:g}{untrained}, "
+                f"{self._gap_text(points, noise_name(noise), load)}"
             )
-        return f"Patterns that no stored fact has, at {percent_text(load)} load: {'; '.join(said)}."
+
+        told = "; ".join(of_each(said, self.noises).values())
+        return f"Patterns that no stored fact has, at {percent_text(load)} load: {told}."
 
     def _reworded(self, points: Sequence[Point]) -> str:
         widest = float(max(self.text_widths))
-        unseen, right = (
-            spread_at(points, quantity, "held-out wording", widest) for quantity in ("unseen_share", "in_unseen")
-        )
-        assert unseen
+        unseen = known(points, "unseen_share", "held-out wording", widest)
+        right = spread_at(points, "in_unseen", "held-out wording", widest)
         said = (
             f"Of held-out wordings of cities {percent_text(unseen.median)} fall into patterns never seen in writing, "
-            f"with {count_text(widest)} units, and {percent_text(right.median) if right else 'too few to say'} of "
-            "those are answered right"
+            f"with {count_text(widest)} units"
         )
+        if right:
+            said += f", and {percent_text(right.median)} of those are answered right"
         compared = list(curve(points, "gap", "held-out wording"))
         if not compared:
             return f"{said}."
@@ -185,10 +191,10 @@ class PatternUseConfig(PanelConfig):
         if gap is None or low is None or high is None:
             return "too few on one side to compare"
         beyond = gap.median < low.median or gap.median > high.median
+        null = " to ".join(dict.fromkeys(_points_text(end.median) for end in (low, high)))
         return (
             f"seen patterns {'above' if gap.median >= 0 else 'below'} unseen ones by "
-            f"{_points_text(abs(gap.median))} ({'beyond' if beyond else 'within'} the null, "
-            f"{_points_text(low.median)} to {_points_text(high.median)})"
+            f"{_points_text(abs(gap.median))} points ({'beyond' if beyond else 'within'} the null, {null})"
         )
 
     def _gap_table(self, points: Sequence[Point]) -> Table:
@@ -200,20 +206,22 @@ class PatternUseConfig(PanelConfig):
             text = series == "held-out wording"
             for x, unseen in curve(points, "unseen_share", series).items():
                 expected = spread_at(points, "unseen_share", f"{series}, untrained", x)
-                line = [Cell(text=f"{x:.0f} units" if text else f"{percent_text(x)} load")]
-                line += [Cell(text=percent_text(unseen.median)), _share(expected)]
-                line += [_share(spread_at(points, quantity, series, x)) for quantity in ("in_seen", "in_unseen")]
-                gap, low, high = (
-                    spread_at(points, quantity, series, x) for quantity in ("gap", "null_low", "null_high")
+                gap, low, high, *shares = (
+                    spread_at(points, quantity, series, x)
+                    for quantity in ("gap", "null_low", "null_high", "in_seen", "in_unseen")
                 )
-                line.append(_share(gap) if gap is None else Cell(text=_points_text(gap.median)))
-                line.append(
-                    Cell(text=f"{_points_text(low.median)} to {_points_text(high.median)}" if low and high else "")
-                )
+                null = f"{_points_text(low.median)} to {_points_text(high.median)}" if low and high else "–"
+                line = [
+                    Cell(text=f"{x:.0f} units" if text else f"{percent_text(x)} load"),
+                    *(median_cell(spread, percent_text) for spread in (unseen, expected, *shares)),
+                    median_cell(gap, _points_text),
+                    Cell(text=null),
+                ]
                 lines.append(line)
             blocks.append((series, lines))
         return Table(
-            caption="Questions in patterns that no stored fact has, and right answers by pattern",
+            caption="Questions in patterns that no stored fact has, and right answers by pattern. "
+            + medians_text(points),
             header=[
                 "",
                 "in unseen patterns",
@@ -235,7 +243,3 @@ def noise_name(noise: float) -> str:
 def _points_text(share: float) -> str:
     """Percentage points with one decimal: differences may be negative, and are rounded, not cut."""
     return f"{100 * share:.1f}"
-
-
-def _share(spread: Spread | None) -> Cell:
-    return Cell() if spread is None else Cell(text=percent_text(spread.median))

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import spread_at
+from retromem.panels.spread_text import known, known_curve, of_each, sentences, spread_cell, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 CRITERIA = ("all right", "99 % right", "99 % right, int8")
@@ -60,8 +62,10 @@ class ClassicalBoundsConfig(PanelConfig):
         last = max(self.dims)
         return PanelPage(
             title="Classical bounds: Cover, Gardner, VC, memorisation",
-            answer=self._answer(points, last),
-            finding=f"{self._perceptrons(points)} {self._ffns(points)}",
+            answer=sentences(points, partial(_answer, dim=last)),
+            finding=sentences(
+                points, self._perceptrons, self._beside_cover, self._ffns, self._memorised, self._a_stored_bit
+            ),
             explained=[
                 "Perceptrons: N normal points in n dimensions, each of two labels with a coin; whether some hyperplane "
                 "through 0 has every point on its side is decided exactly, by linear programming. Cover counts the "
@@ -100,57 +104,63 @@ class ClassicalBoundsConfig(PanelConfig):
                     ],
                 ),
             ],
-            tables=[self._table(points)],
-        )
-
-    def _answer(self, points: Sequence[Point], dim: int) -> str:
-        held = _of(points, LABELS, f"ReLU, d = {dim}, {CRITERIA[0]}").median
-        upper = _of(points, LABELS, f"{VC_UPPER}, d = {dim}").median
-        return (
-            f"A trained ReLU FFN holds {significant_text(held)} random labels a parameter (d = {dim}), where a "
-            f"perceptron holds 2; the VC bound, an order of magnitude, allows {significant_text(upper)}."
+            tables=tables(points, self._table),
         )
 
     def _perceptrons(self, points: Sequence[Point]) -> str:
-        said = []
-        for n in self.inputs:
+        """Where half of the dichotomies are realised, of perceptrons that were given some."""
+
+        def said(n: int) -> str:
+            known_curve(points, "share_realised", f"n = {n}, linear program")
             half = spread_at(points, LABELS, f"perceptron, n = {n}: half realised")
-            said.append(f"{significant_text(half.median)} (n = {n})" if half else f"beyond the loads tried (n = {n})")
-        furthest = 0.0
-        for n in self.inputs:
-            for load in self.loads:
-                found = spread_at(points, "share_realised", f"n = {n}, linear program", load)
-                formula = spread_at(points, "share_realised", f"n = {n}, Cover", load)
-                assert found and formula
-                furthest = max(furthest, abs(found.median - formula.median))
+            return f"{significant_text(half.median)} (n = {n})" if half else f"beyond the loads tried (n = {n})"
+
+        told = list_text(list(of_each(said, self.inputs).values()))
+        return f"Half of the random dichotomies can be realised at {told} points a weight; Cover: 2."
+
+    def _beside_cover(self, points: Sequence[Point]) -> str:
+        def off(n: int) -> float:
+            found = known_curve(points, "share_realised", f"n = {n}, linear program")
+            formula = known_curve(points, "share_realised", f"n = {n}, Cover")
+            return max(
+                of_each(lambda x: abs(found[x].median - formula[x].median), found.keys() & formula.keys()).values()
+            )
+
         error = math.sqrt(0.25 / self.num_dichotomies)
+        furthest = max(of_each(off, self.inputs).values())
         return (
-            f"Half of the random dichotomies can be realised at {list_text(said)} points a weight; Cover: 2. Over all "
-            f"loads the share realised lies within {100 * furthest:.1f} points of Cover's (standard error of one seed "
-            f"at the half: {100 * error:.1f})."
+            f"Over all loads the share realised lies within {100 * furthest:.1f} points of Cover's (standard error of "
+            f"one seed at the half: {100 * error:.1f})."
         )
 
     def _ffns(self, points: Sequence[Point]) -> str:
-        said = []
-        for dim in self.dims:
-            exact, most = (spread_at(points, LABELS, f"ReLU, d = {dim}, {criterion}") for criterion in CRITERIA[:2])
-            assert exact and most
-            said.append(
-                f"{significant_text(exact.median)} at d = {dim} ({significant_text(most.median)} if 99 % right will do)"
-            )
+        def said(dim: int) -> str:
+            exact = known(points, LABELS, f"ReLU, d = {dim}, {CRITERIA[0]}")
+            most = spread_at(points, LABELS, f"ReLU, d = {dim}, {CRITERIA[1]}")
+            beside = f" ({significant_text(most.median)} if 99 % right will do)" if most else ""
+            return f"{significant_text(exact.median)} at d = {dim}{beside}"
+
         last = max(self.dims)
-        upper = _of(points, LABELS, f"{VC_UPPER}, d = {last}").median
+        told = list_text(list(of_each(said, self.dims).values()))
+        upper = spread_at(points, LABELS, f"{VC_UPPER}, d = {last}")
+        beside = f" and {significant_text(upper.median)} of the VC bound at d = {last}" if upper else ""
+        return f"Trained ReLU FFNs hold, in labels a parameter, {told}, beside 2 of a perceptron{beside}."
+
+    def _memorised(self, points: Sequence[Point]) -> str:
         few, few_bits, few_per_bit = (
-            _of(points, quantity, f"{MEMORISATION}, d = {last}").median for quantity in (LABELS, WEIGHT_BITS, PER_BIT)
+            known(points, quantity, f"{MEMORISATION}, d = {max(self.dims)}").median
+            for quantity in (LABELS, WEIGHT_BITS, PER_BIT)
         )
-        per_bit = _of(points, PER_BIT, f"ReLU, d = {last}, {CRITERIA[0]}").median
-        in_int8 = _of(points, PER_BIT, f"ReLU, d = {last}, {CRITERIA[2]}").median
         return (
-            f"Trained ReLU FFNs hold, in labels a parameter, {list_text(said)}, beside 2 of a perceptron and "
-            f"{significant_text(upper)} of the VC bound at d = {last}. With sqrt(N) parameters {significant_text(few)} "
-            f"are possible, in weights of {count_text(few_bits)} bits: {significant_text(few_per_bit)} labels a bit, "
-            f"beside {significant_text(per_bit)} of the trained FFN in float32 and {significant_text(in_int8)} in int8."
+            f"With sqrt(N) parameters {significant_text(few)} are possible, in weights of {count_text(few_bits)} bits: "
+            f"{significant_text(few_per_bit)} labels a bit."
         )
+
+    def _a_stored_bit(self, points: Sequence[Point]) -> str:
+        written = {CRITERIA[0]: "float32", CRITERIA[2]: "int8"}
+        per_bit = of_each(lambda how: known(points, PER_BIT, f"ReLU, d = {max(self.dims)}, {how}"), written)
+        said = [f"{significant_text(spread.median)} in {written[how]}" for how, spread in per_bit.items()]
+        return f"The trained FFN holds this many labels a stored bit: {list_text(said)}."
 
     def _table(self, points: Sequence[Point]) -> Table:
         counts = {
@@ -172,27 +182,23 @@ class ClassicalBoundsConfig(PanelConfig):
         lines = [
             [
                 Cell(text=name, detail=what),
-                *(_number(spread_at(points, quantity, name)) for quantity in (LABELS, WEIGHT_BITS, PER_BIT)),
+                *(spread_cell(spread_at(points, quantity, name)) for quantity in (LABELS, WEIGHT_BITS, PER_BIT)),
             ]
             for name, what in names.items()
         ]
         return Table(
-            caption="What each counts: labels of one bit, a parameter and a stored bit",
+            caption=f"What each counts: labels of one bit, a parameter and a stored bit. {medians_text(points)}",
             header=["", "labels a parameter", "bits a parameter is written in", "labels a stored bit"],
             blocks=[("", lines)],
             long_names=True,
         )
 
 
-def _of(points: Sequence[Point], quantity: str, series: str) -> Spread:
-    found = spread_at(points, quantity, series)
-    assert found is not None, (quantity, series)
-    return found
-
-
-def _number(spread: Spread | None) -> Cell:
-    if spread is None:
-        return Cell()
-    several = spread.low < spread.high
-    detail = f"{significant_text(spread.low)} to {significant_text(spread.high)}" if several else ""
-    return Cell(text=significant_text(spread.median), detail=detail)
+def _answer(points: Sequence[Point], dim: int) -> str:
+    held = known(points, LABELS, f"ReLU, d = {dim}, {CRITERIA[0]}").median
+    upper = spread_at(points, LABELS, f"{VC_UPPER}, d = {dim}")
+    beside = f"; the VC bound, an order of magnitude, allows {significant_text(upper.median)}" if upper else ""
+    return (
+        f"A trained ReLU FFN holds {significant_text(held)} random labels a parameter (d = {dim}), where a "
+        f"perceptron holds 2{beside}."
+    )

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
-from retromem.panels.spread_text import known
+from retromem.panels.spread_text import known, known_curve, median_cell, of_each, sentences, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 from retromem.theory.pattern_bounds import log2_all_patterns
 from retromem.theory.physical_capacity import dense_ffn_params, physical_bits
@@ -52,8 +53,8 @@ class PhysicalCapacityConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Physical capacity: parameters times bits",
-            answer=self._answer(points),
-            finding=self._finding(points),
+            answer=sentences(points, _answer),
+            finding=sentences(points, _a_parameter, self._in_all),
             explained=[
                 f"An FFN d - 4d - d without biases has 8 d^2 parameters; the SwiGLU has no more. Random unit keys, one "
                 f"of {self.num_values} random values each ({significant_text(math.log2(self.num_values))} bits a "
@@ -86,64 +87,74 @@ class PhysicalCapacityConfig(PanelConfig):
                     y_scale="log",
                 ),
             ],
-            tables=[self._table(points)],
+            tables=tables(points, _table),
         )
 
-    def _answer(self, points: Sequence[Point]) -> str:
-        dim = max(curve(points, "bits", f"{KINDS[0]}, float32"))
-        density = {kind: known(points, "bits_per_param", f"{kind}, float32", dim).median for kind in KINDS}
-        best = max(density, key=lambda kind: density[kind])
-        share = known(points, "share_of_stored", f"{best}, float32", dim).median
-        return (
-            f"A trained parameter recalls {significant_text(density[best])} bits at best ({best}), "
-            f"{percent_text(share)} of the 32 that it is stored in."
-        )
-
-    def _finding(self, points: Sequence[Point]) -> str:
-        dim = max(curve(points, "bits", f"{KINDS[0]}, float32"))
-        held = []
-        for kind in KINDS:
-            bits, of_stored = [], []
-            for precision in PRECISIONS:
-                density = spread_at(points, "bits_per_param", f"{kind}, {precision}", dim)
-                share = spread_at(points, "share_of_stored", f"{kind}, {precision}", dim)
-                assert density and share
-                bits.append(f"{significant_text(density.median)} in {precision}")
-                of_stored.append(percent_text(share.median))
-            held.append(f"{kind} {list_text(bits)}, {list_text(of_stored)} of the bits it is stored in")
-        recalled = spread_at(points, "bits", f"{KINDS[0]}, float32", dim)
-        assert recalled
+    def _in_all(self, points: Sequence[Point]) -> str:
+        recalled = known_curve(points, "bits", f"{KINDS[0]}, float32")
+        dim = max(recalled)
         num_patterns_bits = log2_all_patterns([round(4 * dim)])
         log2_excess = (
             num_patterns_bits + math.log2(math.log2(self.num_values)) - math.log2(32 * dense_ffn_params(round(dim)))
         )
         return (
-            f"At d = {dim:.0f} a parameter recalls, in bits: {'; '.join(held)}. The ReLU FFN recalls "
-            f"{count_text(recalled.median)} bits in all, where one of the 2^{num_patterns_bits} patterns of its units "
-            f"is named in {num_patterns_bits}; taken for a number of facts, 2^{num_patterns_bits} would be "
-            f"2^{log2_excess:.0f} times the bits that float32 weights are stored in."
+            f"The ReLU FFN recalls {count_text(recalled[dim].median)} bits in all, where one of the "
+            f"2^{num_patterns_bits} patterns of its units is named in {num_patterns_bits}; taken for a number of "
+            f"facts, 2^{num_patterns_bits} would be 2^{log2_excess:.0f} times the bits that float32 weights are stored "
+            "in."
         )
 
-    def _table(self, points: Sequence[Point]) -> Table:
-        lines = []
-        for dim in curve(points, "bits", f"{KINDS[0]}, float32"):
-            num_params = dense_ffn_params(round(dim))
-            line = [Cell(text=f"d = {dim:.0f}"), Cell(text=count_text(num_params))]
-            line += [Cell(text=count_text(physical_bits(num_params, bits))) for bits in BITS_A_PARAM.values()]
-            for series in (f"{kind}, {precision}" for kind in KINDS for precision in PRECISIONS):
-                bits, share = spread_at(points, "bits", series, dim), spread_at(points, "share_of_stored", series, dim)
-                assert bits and share
-                line.append(Cell(text=count_text(bits.median), detail=percent_text(share.median)))
-            lines.append([*line, Cell(text=count_text(log2_all_patterns([round(4 * dim)])))])
-        return Table(
-            caption="Bits recalled at capacity, with the share of the bits stored; log2 of the patterns beside them",
-            header=[
-                "",
-                "8 d^2 parameters",
-                "x 32 bits",
-                "x 8 bits",
-                *(f"{kind}, {precision}" for kind in KINDS for precision in PRECISIONS),
-                "log2 2^(4d)",
-            ],
-            blocks=[("", lines)],
-        )
+
+def _largest_dim(points: Sequence[Point]) -> float:
+    every = of_each(lambda kind: max(known_curve(points, "bits_per_param", f"{kind}, float32")), KINDS)
+    return max(every.values())
+
+
+def _answer(points: Sequence[Point]) -> str:
+    dim = _largest_dim(points)
+    density = of_each(lambda kind: known(points, "bits_per_param", f"{kind}, float32", dim).median, KINDS)
+    best = max(density, key=lambda kind: density[kind])
+    share = known(points, "share_of_stored", f"{best}, float32", dim).median
+    return (
+        f"A trained parameter recalls {significant_text(density[best])} bits at best ({best}), "
+        f"{percent_text(share)} of the 32 that it is stored in."
+    )
+
+
+def _a_parameter(points: Sequence[Point]) -> str:
+    dim = _largest_dim(points)
+
+    def said(kind: str) -> str:
+        def in_precision(precision: str) -> str:
+            density, share = (
+                known(points, quantity, f"{kind}, {precision}", dim)
+                for quantity in ("bits_per_param", "share_of_stored")
+            )
+            return (
+                f"{significant_text(density.median)} in {precision} ({percent_text(share.median)} of the bits it is "
+                "stored in)"
+            )
+
+        return f"{kind} {list_text(list(of_each(in_precision, PRECISIONS).values()))}"
+
+    return f"At d = {dim:.0f} a parameter recalls, in bits: {'; '.join(of_each(said, KINDS).values())}."
+
+
+def _table(points: Sequence[Point]) -> Table:
+    every = [f"{kind}, {precision}" for kind in KINDS for precision in PRECISIONS]
+    lines = []
+    for dim in sorted({dim for series in every for dim in curve(points, "bits", series)}):
+        num_params = dense_ffn_params(round(dim))
+        line = [Cell(text=f"d = {dim:.0f}"), Cell(text=count_text(num_params))]
+        line += [Cell(text=count_text(physical_bits(num_params, bits))) for bits in BITS_A_PARAM.values()]
+        for series in every:
+            bits, share = (spread_at(points, quantity, series, dim) for quantity in ("bits", "share_of_stored"))
+            of_stored = percent_text(share.median) if share else ""
+            line.append(replace(median_cell(bits, count_text), detail=of_stored))
+        lines.append([*line, Cell(text=count_text(log2_all_patterns([round(4 * dim)])))])
+    return Table(
+        caption="Bits recalled at capacity, with the share of the bits stored; log2 of the patterns beside them. "
+        + medians_text(points),
+        header=["", "8 d^2 parameters", "x 32 bits", "x 8 bits", *every, "log2 2^(4d)"],
+        blocks=[("", lines)],
+    )

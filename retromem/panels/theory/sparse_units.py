@@ -8,9 +8,21 @@ from typing import ClassVar, Literal
 from models.ffn_kinds import TopKConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.spread_text import (
+    NotMeasured,
+    against,
+    known,
+    known_curve,
+    lines,
+    median_cell,
+    of_each,
+    sentences,
+    tables,
+)
 from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 RELU_UNITS = "ReLU units"
@@ -102,8 +114,8 @@ class SparseUnitsConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Forced sparsity: capacity and meaning",
-            answer=self._answer(points),
-            finding=f"{self._of_capacity(points)} {_of_purity(points)}",
+            answer=sentences(points, self._answer, self._of_wide),
+            finding=sentences(points, self._of_capacity, self._of_wide_trained, _of_purity, _of_reconstruction),
             explained=[
                 f"Capacity: the most facts (random keys, d = {self.dim}, one of {self.num_values} values) answered "
                 f"with accuracy .99, searched to {100 * self.resolution:g} % ({400 * self.resolution:g} % for the FFNs "
@@ -146,104 +158,107 @@ class SparseUnitsConfig(PanelConfig):
                     percent=True,
                 ),
             ],
-            tables=[_table(points)],
+            tables=tables(points, _table),
         )
 
     def _answer(self, points: Sequence[Point]) -> str:
-        bits = curve(points, "bits_per_param", WINNERS)
-        of_wide = max(_of_wide(points).values())
+        bits = known_curve(points, "bits_per_param", WINNERS)
         said = [
             f"{significant_text(bits[percent].median)} with {percent:g} %" for percent in sorted(bits, reverse=True)
         ]
-        return (
-            f"A parameter holds, in bits, {list_text(said)} of {self.width} units active, and "
-            f"{significant_text(of_wide)} with 1 % of {self.wide_width}."
-        )
+        return f"A parameter holds, in bits, {list_text(said)} of {self.width} units active."
+
+    def _of_wide(self, points: Sequence[Point]) -> str:
+        of_wide = max(_of_wide(points).values())
+        return f"With 1 % of {self.wide_width} units active it holds {significant_text(of_wide)}."
 
     def _of_capacity(self, points: Sequence[Point]) -> str:
-        bits = curve(points, "bits_per_param", WINNERS)
+        bits = known_curve(points, "bits_per_param", WINNERS)
         annealed = curve(points, "bits_per_param", ANNEALED)
-        dense = bits.pop(max(bits))
-        words: dict[str, list[str]] = {"less": [], "more": [], "as much, within the seeds": []}
+        if 100.0 not in bits:
+            raise NotMeasured(f"bits_per_param of {WINNERS}, all active")
+        dense = bits.pop(100.0)
+        told = f"With all {self.width} units active an FFN holds {significant_text(dense.median)} bits a parameter"
+        as_much = "as much" if dense.num_seeds == 1 else "as much, within the seeds"
+        words: dict[str, list[str]] = {"less": [], "more": [], as_much: []}
         for percent, spread in sorted(bits.items(), reverse=True):
             best = max(spread, annealed.get(percent, spread), key=lambda each: each.median)
-            word = "as much, within the seeds"
-            if best.high < dense.low:
-                word = "less"
-            elif best.low > dense.high:
-                word = "more"
+            word = {"no clear difference": as_much}.get(verdict := against(best, dense), verdict)
             words[word].append(f"{significant_text(best.median)} with {percent:g} % active")
         said = [f"{word}: {list_text(found)}" for word, found in words.items() if found]
-        wide = TopKConfig(width=self.wide_width, active_share=SMALLEST_SHARE)
-        of_wide = _of_wide(points)
-        return (
-            f"With all {self.width} units active an FFN holds {significant_text(dense.median)} bits a parameter; "
-            f"forced sparsity, the better of annealed or not, makes it hold {'; '.join(said)}. At 99 % sparsity "
-            f"({wide.active_units(self.dim)} of {self.wide_width} units) it is {significant_text(of_wide[WIDE])}, "
-            f"{significant_text(of_wide[WIDE_ANNEALED])} annealed and {significant_text(of_wide[WIDE_THROUGH])} with "
-            "straight-through gradients."
-        )
+        if not said:
+            return f"{told}."
+        return f"{told}; forced sparsity, the better of annealed or not, makes it hold {'; '.join(said)}."
+
+    def _of_wide_trained(self, points: Sequence[Point]) -> str:
+        active = TopKConfig(width=self.wide_width, active_share=SMALLEST_SHARE).active_units(self.dim)
+        how = {WIDE: "plainly trained", WIDE_ANNEALED: "annealed", WIDE_THROUGH: "with straight-through gradients"}
+        said = [f"{significant_text(bits)} {how[series]}" for series, bits in _of_wide(points).items()]
+        return f"At 99 % sparsity ({active} of {self.wide_width} units) it is {list_text(said)}."
 
 
 def _of_wide(points: Sequence[Point]) -> dict[str, float]:
     """Bits a parameter at the smallest share of many units, by how they were trained."""
-    medians = {}
-    for series in WIDE_SERIES:
-        (spread,) = curve(points, "bits_per_param", series).values()
-        medians[series] = spread.median
-    return medians
+
+    def bits(series: str) -> float:
+        (spread,) = known_curve(points, "bits_per_param", series).values()
+        return spread.median
+
+    return of_each(bits, WIDE_SERIES)
 
 
 def _of_purity(points: Sequence[Point]) -> str:
-    gains = {
-        series: (_median(points, "purity", series), _median(points, "purity_permuted", series))
-        for series in series_of(points, "purity")
-    }
+    def gain(series: str) -> float:
+        own, permuted = (known(points, quantity, series).median for quantity in ("purity", "purity_permuted"))
+        return own - permuted
 
     def said(series: str) -> str:
-        own, permuted = gains[series]
-        above = percent_text(_median(points, "above_null", series))
-        return f"{series} {significant_text(own)} (permuted {significant_text(permuted)}; {above} of them above chance)"
+        own, permuted = (known(points, quantity, series).median for quantity in ("purity", "purity_permuted"))
+        above = spread_at(points, "above_null", series)
+        beside = f"; {percent_text(above.median)} of them above chance" if above else ""
+        return f"{series} {significant_text(own)} (permuted {significant_text(permuted)}{beside})"
 
     def purest(start: str) -> str:
-        return said(
-            max((name for name in gains if name.startswith(start)), key=lambda name: gains[name][0] - gains[name][1])
-        )
+        gains = of_each(gain, [name for name in series_of(points, "purity") if name.startswith(start)])
+        return said(max(gains, key=lambda name: gains[name]))
 
-    kept = {name: _median(points, "accuracy", name) for name in series_of(points, "variance_explained")}
+    of_relu = lines(said, [RELU_UNITS])
+    others = lines(purest, (WINNERS, latents("")))
+    if not of_relu and not others:
+        raise NotMeasured("purity")
+    told = [*of_relu, *([f"furthest above its null of the others: {'; '.join(others)}"] if others else [])]
+    return f"Purity by value: {'; '.join(told)}."
+
+
+def _of_reconstruction(points: Sequence[Point]) -> str:
+    kept = of_each(lambda name: known(points, "accuracy", name).median, series_of(points, "variance_explained"))
     best = max(kept, key=lambda name: kept[name])
+    own = spread_at(points, "accuracy", RELU_UNITS)
+    beside = f"; with its own activations {percent_text(own.median)}" if own else ""
     return (
-        f"Purity by value: {said(RELU_UNITS)}; furthest above its null of the others: {purest(WINNERS)}; "
-        f"{purest(latents(''))}. Through the reconstruction of the best autoencoder the FFN answers "
-        f"{percent_text(kept[best])} ({best.removeprefix(latents(''))}; with its own activations "
-        f"{percent_text(_median(points, 'accuracy', RELU_UNITS))})."
+        f"Through the reconstruction of the best autoencoder the FFN answers {percent_text(kept[best])} "
+        f"({best.removeprefix(latents(''))}{beside})."
     )
 
 
-def _median(points: Sequence[Point], quantity: str, series: str) -> float:
-    spread = spread_at(points, quantity, series)
-    assert spread is not None, f"{series} has no {quantity}"
-    return spread.median
-
-
 def _table(points: Sequence[Point]) -> Table:
-    lines = []
-    for series in series_of(points, "purity"):
-        explained = spread_at(points, "variance_explained", series)
-        texts = [
-            series,
-            count_text(_median(points, "facts", series)),
-            significant_text(_median(points, "active", series)),
-            count_text(_median(points, "dead", series)),
-            significant_text(_median(points, "purity", series)),
-            significant_text(_median(points, "purity_permuted", series)),
-            percent_text(_median(points, "above_null", series)),
-            "" if explained is None else percent_text(explained.median),
-            percent_text(_median(points, "accuracy", series)),
-        ]
-        lines.append([Cell(text=text) for text in texts])
+    columns = [
+        ("facts", count_text),
+        ("active", significant_text),
+        ("dead", count_text),
+        ("purity", significant_text),
+        ("purity_permuted", significant_text),
+        ("above_null", percent_text),
+        ("variance_explained", percent_text),
+        ("accuracy", percent_text),
+    ]
+    rows = [
+        [Cell(text=series), *(median_cell(spread_at(points, quantity, series), text) for quantity, text in columns)]
+        for series in series_of(points, "purity")
+    ]
     return Table(
-        caption="Units and latents, medians over seeds. Answered: by the FFN as it is, or through the reconstruction.",
+        caption="Units and latents. Answered: by the FFN as it is, or through the reconstruction. "
+        + medians_text(points),
         header=[
             "",
             "facts",
@@ -255,5 +270,5 @@ def _table(points: Sequence[Point]) -> Table:
             "variance explained",
             "answered",
         ],
-        blocks=[("", lines)],
+        blocks=[("", rows)],
     )

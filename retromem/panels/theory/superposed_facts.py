@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
-from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.point_spread import spread_at
+from retromem.panels.spread_text import NotMeasured, known, known_curve, median_cell, of_each, sentences, tables
 from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 TRAINED, UNTRAINED, OUTPUTS = "hidden, trained", "hidden, before training", "outputs, trained"
@@ -56,8 +58,8 @@ class SuperposedFactsConfig(PanelConfig):
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Superposition: facts in a trained FFN",
-            answer=self._answer(points),
-            finding=self._finding(points),
+            answer=sentences(points, self._answer),
+            finding=sentences(points, self._stored, _of_cosines, _of_answers, _whether_enough),
             explained=[
                 f"A ReLU FFN d = {self.dim}, {self.hidden} hidden units, every fact with a random unit key and a "
                 f"random value code of its own, {count_text(self.steps)} full-batch steps of Adam; facts from "
@@ -99,83 +101,103 @@ class SuperposedFactsConfig(PanelConfig):
                     percent=True,
                 ),
             ],
-            tables=[_table(points)],
+            tables=tables(points, _table),
         )
 
     def _answer(self, points: Sequence[Point]) -> str:
-        own, read = curve(points, "accuracy", OWN_READ_OUT), curve(points, "accuracy", NEAR_ORTHOGONAL)
-        at = max((num_facts for num_facts, right in own.items() if right.median >= ANSWERED), default=min(own))
-        return (
-            f"{count_text(at)} facts lie in {self.hidden} hidden dimensions; read as nearly orthogonal directions they "
-            f"give {percent_text(read[at].median)} of the answers, the FFN gives {percent_text(own[at].median)}."
-        )
+        at = _most_stored(points)
+        read = spread_at(points, "accuracy", NEAR_ORTHOGONAL, at)
+        said = f"{count_text(at)} facts lie in {self.hidden} hidden dimensions; "
+        if read:
+            said += f"read as nearly orthogonal directions they give {percent_text(read.median)} of the answers, "
+        return f"{said}the FFN gives {percent_text(known(points, 'accuracy', OWN_READ_OUT, at).median)}."
 
-    def _finding(self, points: Sequence[Point]) -> str:
-        own, read = curve(points, "accuracy", OWN_READ_OUT), curve(points, "accuracy", NEAR_ORTHOGONAL)
-        stored = [num_facts for num_facts, right in own.items() if right.median >= ANSWERED]
-        if not stored:
-            return (
-                f"No load was stored at accuracy {ANSWERED}: at {count_text(min(own))} facts it was "
-                f"{percent_text(own[min(own)].median)}."
-            )
-        at = max(stored)
-        largest, mean = _median(points, "largest_cosine", TRAINED, at), _median(points, "mean_cosine", TRAINED, at)
-        orthogonal = [num_facts for num_facts in stored if read[num_facts].median >= ANSWERED]
-        verdict = (
-            f"near-orthogonality alone, outer products of the same activations, answers them up to "
-            f"{count_text(max(orthogonal))} facts"
-            if orthogonal
-            else "near-orthogonality alone, outer products of the same activations, does so at no load tried"
-        )
+    def _stored(self, points: Sequence[Point]) -> str:
+        at = _most_stored(points)
+        right = known(points, "accuracy", OWN_READ_OUT, at).median
+        if right < ANSWERED:
+            return f"No load was stored at accuracy {ANSWERED}: at {count_text(at)} facts it was {percent_text(right)}."
         return (
             f"{count_text(at)} facts are stored in {self.hidden} hidden dimensions, "
-            f"{significant_text(self.hidden / at)} dimensions a fact. Two of them have a |cosine| of "
-            f"{significant_text(mean)} in the mean and {significant_text(largest)} at most, where random directions "
-            f"have {significant_text(_median(points, 'mean_cosine', RANDOM, at))} and "
-            f"{significant_text(_median(points, 'largest_cosine', RANDOM, at))} and no arrangement less than "
-            f"{significant_text(_median(points, 'largest_cosine', 'Welch bound', at))}; for a random projection that "
-            f"overlaps no more {count_text(_median(points, 'enough_dimensions', TRAINED, at))} dimensions are enough "
-            "(Johnson and Lindenstrauss). The FFN answers "
-            f"{percent_text(own[at].median)}; {verdict} ({percent_text(read[at].median)} at {count_text(at)}; of "
-            f"random directions {percent_text(_median(points, 'accuracy', RANDOM_READ, at))}): "
-            + (
-                "they are almost orthogonal in the sense that matters."
-                if at in orthogonal
-                else "more is stored than almost orthogonal directions would keep apart"
-                f", though 2^{_median(points, 'log2_directions_surely', TRAINED, at):.0f} directions would fit at that "
-                "largest overlap."
-            )
+            f"{significant_text(self.hidden / at)} dimensions a fact."
         )
 
 
-def _median(points: Sequence[Point], quantity: str, series: str, x: float) -> float:
-    spread = spread_at(points, quantity, series, x)
-    assert spread is not None, f"{series} has no {quantity} at {x:g}"
-    return spread.median
+def _most_stored(points: Sequence[Point]) -> float:
+    """The most facts that the FFN answers; the fewest tried where it answers none of the loads."""
+    own = known_curve(points, "accuracy", OWN_READ_OUT)
+    return max((num_facts for num_facts, right in own.items() if right.median >= ANSWERED), default=min(own))
+
+
+def _of_cosines(points: Sequence[Point]) -> str:
+    at = _most_stored(points)
+
+    def cosine(series: str, size: str) -> str:
+        return significant_text(known(points, f"{size}_cosine", series, at).median)
+
+    enough = known(points, "enough_dimensions", TRAINED, at).median
+    return (
+        f"Two of {count_text(at)} facts have a |cosine| of {cosine(TRAINED, 'mean')} in the mean and "
+        f"{cosine(TRAINED, 'largest')} at most, where random directions have {cosine(RANDOM, 'mean')} and "
+        f"{cosine(RANDOM, 'largest')} and no arrangement less than {cosine('Welch bound', 'largest')}; for a random "
+        f"projection that overlaps no more {count_text(enough)} dimensions are enough (Johnson and Lindenstrauss)."
+    )
+
+
+def _read_as_orthogonal(points: Sequence[Point]) -> dict[float, Spread]:
+    """By the number of facts, where the FFN answers them."""
+    own, read = known_curve(points, "accuracy", OWN_READ_OUT), known_curve(points, "accuracy", NEAR_ORTHOGONAL)
+    stored = [num_facts for num_facts in read if num_facts in own and own[num_facts].median >= ANSWERED]
+    return of_each(lambda num_facts: read[num_facts], stored)
+
+
+def _of_answers(points: Sequence[Point]) -> str:
+    read, at = _read_as_orthogonal(points), _most_stored(points)
+    orthogonal = [num_facts for num_facts, right in read.items() if right.median >= ANSWERED]
+    how_far = f"answers them up to {count_text(max(orthogonal))} facts" if orthogonal else "does so at no load tried"
+    beside = f"{percent_text(read[at].median)} at {count_text(at)}" if at in read else ""
+    random = spread_at(points, "accuracy", RANDOM_READ, at)
+    if random and beside:
+        beside += f"; of random directions {percent_text(random.median)}"
+    right = percent_text(known(points, "accuracy", OWN_READ_OUT, at).median)
+    return (
+        f"The FFN answers {right}; near-orthogonality alone, outer products of the same activations, {how_far}"
+        f"{f' ({beside})' if beside else ''}."
+    )
+
+
+def _whether_enough(points: Sequence[Point]) -> str:
+    read, at = _read_as_orthogonal(points), _most_stored(points)
+    if at not in read:
+        raise NotMeasured(f"accuracy of {NEAR_ORTHOGONAL} at {at:g}")
+    if read[at].median >= ANSWERED:
+        return f"{count_text(at)} facts are almost orthogonal in the sense that matters."
+    fitting = known(points, "log2_directions_surely", TRAINED, at).median
+    though = f", though 2^{fitting:.0f} directions would fit at that largest overlap" if 2**fitting >= at else ""
+    return f"With {count_text(at)} facts more is stored than almost orthogonal directions would keep apart{though}."
 
 
 def _table(points: Sequence[Point]) -> Table:
-    lines = []
-    for num_facts in curve(points, "accuracy", OWN_READ_OUT):
-        numbers = [
-            _median(points, "dimensions_per_fact", "hidden dimensions / facts", num_facts),
-            _median(points, "mean_cosine", TRAINED, num_facts),
-            _median(points, "mean_cosine", UNTRAINED, num_facts),
-            _median(points, "mean_cosine", RANDOM, num_facts),
-            _median(points, "mean_cosine", OUTPUTS, num_facts),
+    def power(log2: float) -> str:
+        return f"2^{log2:.1f}"
+
+    columns = [
+        ("dimensions_per_fact", "hidden dimensions / facts", significant_text),
+        *(("mean_cosine", series, significant_text) for series in (TRAINED, UNTRAINED, RANDOM, OUTPUTS)),
+        ("enough_dimensions", TRAINED, count_text),
+        ("log2_directions_surely", TRAINED, power),
+        ("log2_directions_at_most", TRAINED, power),
+    ]
+    lines = [
+        [
+            Cell(text=count_text(num_facts)),
+            *(median_cell(spread_at(points, quantity, series, num_facts), text) for quantity, series, text in columns),
         ]
-        packing = [_median(points, f"log2_directions_{side}", TRAINED, num_facts) for side in ("surely", "at_most")]
-        enough = count_text(_median(points, "enough_dimensions", TRAINED, num_facts))
-        texts = [
-            count_text(num_facts),
-            *map(significant_text, numbers),
-            enough,
-            *(f"2^{power:.1f}" for power in packing),
-        ]
-        lines.append([Cell(text=text) for text in texts])
+        for num_facts in sorted({point.x for point in points if point.x is not None})
+    ]
     return Table(
         caption="Mean |cosine| of two facts, and how many directions fit at the largest |cosine| of the trained ones. "
-        "Medians over seeds.",
+        + medians_text(points),
         header=[
             "facts",
             "dimensions a fact",

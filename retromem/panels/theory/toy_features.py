@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.point_spread import curve, spread_at
-from retromem.panels.spread_text import known
+from retromem.panels.point_spread import spread_at
+from retromem.panels.spread_text import known_curve, sentences
 from retromem.points import Point
 from retromem.report.numerals import significant_text
 from retromem.report.panel_page import Chart, PanelPage
+from retromem.report.seed_spread import num_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +41,10 @@ class ToyFeaturesConfig(PanelConfig):
         return toy_features_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        plateau = spread_at(points, "plateau", "trained")
-        dims = curve(points, "dimensions_per_feature", "trained")
-        rarest = min(dims)
-        together = known(points, "features_per_dimension", "trained", rarest)
-        at_plateau = (
-            "never settled where some features are left out"
-            if plateau is None
-            else f"settled at {significant_text(plateau.median)} (published: 1/2, antipodal pairs)"
-        )
         return PanelPage(
             title="Superposition: the toy model",
-            answer=f"Sparse features share dimensions: at probability {significant_text(rarest)} "
-            f"{significant_text(together.median)} of them share one; dimensions per feature {at_plateau}.",
-            finding=f"{self.num_features} sparse features in {self.dim} dimensions: dimensions per feature "
-            f"{at_plateau}; at feature probability {significant_text(rarest)} a dimension is shared by "
-            f"{significant_text(together.median)} features that are represented, and the hidden dimension over |W|^2 "
-            f"is {significant_text(dims[rarest].median)}.",
+            answer=sentences(points, _shared, _settled),
+            finding=sentences(points, self._finding),
             explained=[
                 "x' = relu(W'Wx + b) is trained to give back features that are present with probability p. Dimensions "
                 "per feature is the hidden dimension over |W|^2. A feature's dimensionality is the share of a "
@@ -84,3 +72,42 @@ class ToyFeaturesConfig(PanelConfig):
                 ),
             ],
         )
+
+    def _finding(self, points: Sequence[Point]) -> str:
+        rarest, together = _at_rarest(points)
+        dims = spread_at(points, "dimensions_per_feature", "trained", rarest)
+        beside = f", and the hidden dimension over |W|^2 is {significant_text(dims.median)}" if dims else ""
+        return (
+            f"{self.num_features} sparse features in {self.dim} dimensions: at feature probability "
+            f"{significant_text(rarest)} there are {significant_text(together)} features that are represented for each "
+            f"dimension{beside}."
+        )
+
+
+def _at_rarest(points: Sequence[Point]) -> tuple[float, float]:
+    """The lowest feature probability, and features represented for each dimension there."""
+    together = known_curve(points, "features_per_dimension", "trained")
+    rarest = min(together)
+    return rarest, together[rarest].median
+
+
+def _shared(points: Sequence[Point]) -> str:
+    rarest, together = _at_rarest(points)
+    how = "share dimensions" if together > 1 else "do not share dimensions"
+    return (
+        f"Sparse features {how}: at probability {significant_text(rarest)} {significant_text(together)} of them are "
+        "represented for each dimension."
+    )
+
+
+def _settled(points: Sequence[Point]) -> str:
+    plateau = spread_at(points, "plateau", "trained")
+    if plateau is None:
+        known_curve(points, "dimensions_per_feature", "trained")
+        return "Dimensions per feature never settled where some features are left out."
+    tried = num_seeds(points)
+    where = f" in {plateau.num_seeds} of {tried} seeds" if plateau.num_seeds < tried else ""
+    return (
+        f"Dimensions per feature settled at {significant_text(plateau.median)}{where} (published: 1/2, antipodal "
+        "pairs)."
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retromem.panels.spread_text import against, known, spread_cell
+from retromem.panels.spread_text import NotMeasured, against, known, spread_cell
 from retromem.points import Point
 from retromem.report.numerals import percent_text
 from retromem.report.seed_spread import Spread
@@ -38,5 +38,5 @@ def test_a_cell_has_its_range_where_there_are_seeds() -> None:
 def test_what_was_not_measured_is_named() -> None:
     points = [Point(quantity="accuracy", series="relu", x=1.0, y=0.5, seed=0)]
     assert known(points, "accuracy", "relu", 1.0).median == 0.5
-    with pytest.raises(KeyError, match="relu has no loss at 1.0"):
+    with pytest.raises(NotMeasured, match="loss of relu at 1"):
         known(points, "loss", "relu", 1.0)

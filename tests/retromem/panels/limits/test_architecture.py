@@ -80,7 +80,9 @@ def test_the_finding_follows_the_points(points: list[Point]) -> None:
     assert "palm 4.00 against 1.00 of the same blocks in series (more)" in finding
     assert "Presets: deepseek 7.00, mixtral 6.00" in finding
     answer = TINY.page(with_bits(points, bits)).answer
-    assert "2.00 in one gelu layer and 3.50 in its best stack" in answer and "from 7.00 (deepseek)" in answer
+    assert (
+        "2.00 in one gelu layer and 3.50 in its best stack" in answer and "Presets hold 7.00 (deepseek) to " in answer
+    )
     # Closer than the search could tell.
     close = TINY.page(with_bits(points, {**bits, ("gelu", 2.0): 2.5})).finding
     assert "2.50 in its best stack, of 2 blocks (no clear difference)" in close

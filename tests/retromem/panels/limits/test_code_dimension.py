@@ -40,5 +40,5 @@ def test_the_finding_names_what_held_most(few, many, densest):
     ]
     finding = CodeDimensionConfig().page(points).finding
     assert CodeDimensionConfig().page(points).answer.startswith(f"Value codes in {densest} dimensions let")
-    assert f"value codes in {densest} dimensions hold {max(few, many):.2f} bits" in finding
+    assert f"by their dimensions: {few:.2f} in 3 and {many:.2f} in 32." in finding
     assert "held by 1 of 2 seeds" in finding

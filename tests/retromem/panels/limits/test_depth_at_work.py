@@ -158,7 +158,7 @@ def test_the_finding_follows_the_points(points: list[Point]) -> None:
     said = finding("ReZero", "DeepNorm, parallel")
     assert "after training at 1.50 and 3.50." in said
     assert "Without a stream 40 % of the facts are answered (chance 25 %)" in said
-    assert "of the lowest loss, ReZero, 90 % (0.200 nats; one layer of this size: " in said
+    assert "With the scheme of the lowest loss, ReZero, 90 % (0.200 nats; one layer of this size: " in said
     assert said.endswith("with the least accurate, DeepNorm, parallel, 30 %.")
     # Nothing says that a stream must win.
     assert "Without a stream 90 % of the facts are answered" in finding(NO_STREAM, "ReZero")

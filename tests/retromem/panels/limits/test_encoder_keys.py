@@ -197,8 +197,8 @@ def page_points(left: Mapping[str, float], capacity: Mapping[str, float]) -> lis
 def test_the_sentences_follow_the_points() -> None:
     config = EncoderKeysConfig()
     same = config.page(page_points({}, {CITIES: 500.0, RANDOM: 500.0, SHAPED: 500.0}))
-    assert "holds 505 facts, of random keys 505" in same.answer
-    assert f"leave them as much under {', '.join(list(LIMITS)[:-1])} and architecture." in same.answer
+    assert "holds 505 facts of keys that an encoder gave to cities and 505 facts of random keys" in same.answer
+    assert f"leave keys of cities as much under {', '.join(list(LIMITS)[:-1])} and architecture." in same.answer
     assert "no clear difference that a rank could explain" in same.finding
     # The share of two searched numbers must differ by more than both may be off.
     other = config.page(

@@ -108,11 +108,11 @@ def test_the_finding_follows_the_points() -> None:
     finding = config.page(points).finding
     assert "two-sided construction holds 2.25 bits a parameter where training holds 1.50" in finding
     assert "stands weight noise of 1.0e-05 where training stands 0.0200" in finding
-    assert "From 30 to 3,000 exposures ReLU goes from 0.500 to 2.00 (published 1.00 and 1.00)" in finding
+    assert "After 30 and 3,000 exposures ReLU holds 0.500 and 2.00 (published 1.00 and 1.00)" in finding
     assert "muon for ReLU (2.45, adam 2.05)" in finding and "seeds and search" not in finding
     # 1.5 of 2.25 bits; the narrower of the two margins of noise.
     assert config.page(points).answer.startswith("Gradient descent stores 66.6 %")
-    assert "at least 20.0 times as much weight noise" in config.page(points).answer
+    assert "stands 2,000 and 20.0 times as much weight noise" in config.page(points).answer
     unclear = config.page(page_points(muon=(1.9, 2.1), solved=0.75)).finding
     assert "seeds and search" in unclear and "adam for ReLU (2.05, muon 2.00, closer" in unclear
     assert draw_panel(Panel(name="o", page=config.page(points), points=points)).svg

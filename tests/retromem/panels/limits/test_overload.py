@@ -58,6 +58,6 @@ def test_the_finding_says_whether_there_is_a_double_descent() -> None:
     assert answer.endswith("8 times the facts it can hold, an FFN keeps, in bits a parameter, 1.40 of its 2.00 (ReLU).")
     covered = config.page(curve_points((1.0, 3.1, 3.0), (0.9, 0.5, 0.3), wobble=0.2)).finding
     assert "no double descent" in covered and "up to 3.10 bits at 1 times" in covered
-    assert "right answers only fall, to 30 % at 8 times" in covered
+    assert "right answers go from 90 % at 0.5 times to 30 % at 8 times" in covered
     rising = config.page(curve_points((1.0, 2.0, 3.0), (0.9, 0.5, 0.3))).finding
     assert "no double descent" in rising

@@ -60,11 +60,14 @@ def test_the_finding_follows_the_points(heldout: tuple[float, float], said: str)
                 points.append(Point(quantity="accuracy_alias", series=series, x=x, y=y, seed=seed))
     finding = config.page(points).finding
     answer = config.page(points).answer.replace("100.5", "100").replace("0.5", "0")
-    assert f"with 1 wording written, 100 facts in those words and {heldout[0]:.0f} in words never written" in answer
+    assert (
+        f"with 1 wording written, 100 facts in those words and {heldout[0]:.0f} facts in words never written" in answer
+    )
     assert f"held-out wordings {heldout[0]:.0f} and {heldout[1]:.0f} {said}" in finding.replace("0.5", "0")
     assert "as written 100 and 100 (no clear difference)" in finding.replace("100.5", "100")
     assert (
-        "by the FFN in 20 % with 1 and 20 % with 6 wordings written, by the index in 50 %, by chance in 10 %" in finding
+        "by the FFN in 20 % with 1 and 20 % with 6, by the index in 50 % with 1 and 50 % with 6, by chance in 10 %"
+        in finding
     )
 
 

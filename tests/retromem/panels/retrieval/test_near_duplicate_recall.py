@@ -1,10 +1,12 @@
 """Recall among near duplicates beside a full ranking, and the number of facts that it comes to."""
 
 import numpy as np
+import pytest
 
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
 from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig, facts_held
+from retromem.panels.spread_text import NotMeasured
 from retromem.points import Point
 
 
@@ -63,5 +65,6 @@ def test_facts_held_are_read_off_the_curve() -> None:
     assert facts_held(points(0.99, 0.97, 0.96), "Flat", "it") == "> 400"
     assert facts_held(points(0.9, 0.8, 0.7), "Flat", "it") == "< 100"
     assert facts_held(points(0.99, 0.9, 0.951, 0.8), "Flat", "it") == f"{400 * 2 ** (0.001 / 0.151):,.0f}"
-    assert facts_held([], "Flat", "it") == ""
+    with pytest.raises(NotMeasured):
+        facts_held([], "Flat", "it")
     assert np.isclose(float(facts_held(points(0.95, 0.9), "Flat", "it")), 100)

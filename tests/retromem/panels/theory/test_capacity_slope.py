@@ -66,7 +66,7 @@ def test_the_page_says_where_the_interval_lies():
 def test_the_narrowest_layers_are_shown_and_not_fitted():
     # A kind that stores nothing to speak of at width 8 keeps its slope from 16 on.
     points = [Point(**{**vars(p), "y": 1.0}) if (p.quantity, p.x) == ("facts", 8.0) else p for p in law("ReLU", 1.0)]
-    assert "ReLU 1.00 (1.00 to 1.00)" in CONFIG.page(points).finding
+    assert "ReLU 1.00 (1.00)" in CONFIG.page(points).finding
     assert "ReLU, 8 to 16 units" in CONFIG.page(points).finding
 
 
@@ -91,7 +91,7 @@ def test_a_tiny_measurement_has_its_kinds_and_lines_of_slope_one():
     # 2 bits a fact, (4 + 4) parameters a unit.
     assert lines["published 2.08 bits a parameter", 4.0] * 2 / (4 * 8) == pytest.approx(5 / 2.4)
     assert statistics.fmean(p.y for p in points if p.quantity == "facts") > 1
-    assert tiny.page(points).finding == "Too few points for a slope."
+    assert tiny.page(points).finding == "Not measured: points enough for a slope."
 
 
 @pytest.mark.parametrize("kind", CONFIG.kinds)
@@ -110,6 +110,9 @@ def test_every_kind_has_the_parameters_of_the_dense_one_at_most(kind):
 def test_where_nothing_was_stored_there_is_no_slope():
     points = [Point(**{**vars(p), "y": 0.0}) if p.x == 16.0 else p for p in law("ReLU", 1.0)]
     page = CONFIG.page(points)
-    assert "ReLU 1.00 (1.00 to 1.00)" in page.finding and "from 1.00 (ReLU, 32 to 64 units)" in page.finding
+    assert (
+        "ReLU 1.00 (1.00)" in page.finding
+        and "Single steps between widths: 1.00 (ReLU, 32 to 64 units)" in page.finding
+    )
     ((_, [line]),) = page.tables[0].blocks
     assert [cell.text for cell in line] == ["ReLU", "1.00", "", "", "1.00", "3.00"]

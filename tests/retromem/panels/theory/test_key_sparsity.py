@@ -64,7 +64,7 @@ def synthetic(sparse, dense):
     [
         (40.0, 20.0, "more: trained matrix (1.98 times)"),
         (10.0, 20.0, "fewer: trained matrix (0.512 times)"),
-        (20.0, 20.5, "as many (within the seeds): trained matrix"),
+        (20.0, 20.5, "as many (as far as can be told): trained matrix"),
     ],
 )
 def test_the_finding_follows_the_points(sparse, dense, said):

@@ -105,12 +105,12 @@ def test_measured_counts_stay_below_their_bounds() -> None:
     assert two_layers <= most == pytest.approx(2 * math.log2(11))  # 1 + 4 + 6 cells of each layer
     page = TINY.page(points)
     assert "Two random layers of 4 units have" in page.finding and "none more than 121." in page.finding
-    assert "Of the 2^8 on/off patterns of 8 ReLU units, 3 inputs can reach 2^6 at most" in page.finding  # 58 regions
+    assert "Of the 2^8 on/off patterns of 8 units, 3 inputs can reach 2^6 at most" in page.finding  # 58 regions
     assert len(page.charts) == 3 and len(page.tables) == 2
     assert draw_panel(Panel(name="p", page=page, points=points)).alt.startswith("Activation patterns")
 
 
-@pytest.mark.parametrize(("after", "said"), [(0.5, "by 0 at most"), (0.3, "by 0.200 at most")])
+@pytest.mark.parametrize(("after", "said"), [(0.5, "0 apart at most"), (0.3, "0.200 apart at most")])
 def test_the_finding_says_how_far_training_moved_the_boundaries(after: float, said: str) -> None:
     points = TINY.measure(0, lambda knowledge: knowledge)
     kept = [point for point in points if not point.quantity.startswith("crossings_per_unit")]
@@ -120,5 +120,5 @@ def test_the_finding_says_how_far_training_moved_the_boundaries(after: float, sa
                 quantity, series = f"crossings_per_unit_{keys}", f"{kind}, {state}"
                 kept.append(Point(quantity=quantity, series=series, x=8.0, y=y, seed=0))
     finding = TINY.page(kept).finding
-    assert f"ReLU from 0.500 to 0.600 {KEYS['stored']}" in finding and "by 0.100 at most" in finding
-    assert f"ReGLU from 0.500 to {after:.3f} {KEYS['stored']}" in finding and finding.endswith(f"{said}.")
+    assert f"ReLU 0.500 and 0.600 {KEYS['stored']}" in finding and "0.100 apart at most" in finding
+    assert f"ReGLU 0.500 and {after:.3f} {KEYS['stored']}" in finding and finding.endswith(f"{said}.")

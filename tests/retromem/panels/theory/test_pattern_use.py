@@ -150,9 +150,9 @@ def test_each_seed_has_cities_of_its_own_and_its_own_labels() -> None:
 @pytest.mark.parametrize(
     ("gap", "low", "high", "said"),
     [
-        (0.2, -0.05, 0.05, "seen patterns above unseen ones by 20.0 (beyond the null, -5.0 to 5.0)"),
-        (0.02, -0.05, 0.05, "seen patterns above unseen ones by 2.0 (within the null, -5.0 to 5.0)"),
-        (-0.1, -0.05, 0.05, "seen patterns below unseen ones by 10.0 (beyond the null, -5.0 to 5.0)"),
+        (0.2, -0.05, 0.05, "seen patterns above unseen ones by 20.0 points (beyond the null, -5.0 to 5.0)"),
+        (0.02, -0.05, 0.05, "seen patterns above unseen ones by 2.0 points (within the null, -5.0 to 5.0)"),
+        (-0.1, -0.05, 0.05, "seen patterns below unseen ones by 10.0 points (beyond the null, -5.0 to 5.0)"),
     ],
 )
 def test_the_finding_weighs_the_gap_against_its_null(gap: float, low: float, high: float, said: str) -> None:

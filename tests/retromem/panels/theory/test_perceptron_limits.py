@@ -106,4 +106,5 @@ def test_the_finding_compares_with_cover(shares: tuple[float, float, float], sai
     finding = config.page(points).finding
     assert said in finding
     assert "1.50 at d = 3 (1.50 if 99 % right will do), beside 2 of a perceptron and 16.0 of the VC bound" in finding
-    assert "30.0 are possible, in weights of 500 bits: 0.0600 labels a bit, beside 0.0500" in finding
+    assert "30.0 are possible, in weights of 500 bits: 0.0600 labels a bit." in finding
+    assert "labels a stored bit: 0.0500 in float32 and 0.0500 in int8." in finding

@@ -71,8 +71,12 @@ def synthetic(relu_bits: float, int8_bits: float) -> list[Point]:
 @pytest.mark.parametrize(
     ("relu", "int8", "said"),
     [
-        (4096.0, 2048.0, "ReLU 2.00 in float32 and 1.00 in int8, 6.2 % and 12.5 % of the bits"),
-        (32.0, 32.0, "ReLU 0.0156 in float32 and 0.0156 in int8, 0 % and 0.1 % of the bits"),
+        (
+            4096.0,
+            2048.0,
+            "ReLU 2.00 in float32 (6.2 % of the bits it is stored in) and 1.00 in int8 (12.5 % of the bits",
+        ),
+        (32.0, 32.0, "ReLU 0.0156 in float32 (0 % of the bits it is stored in) and 0.0156 in int8 (0.1 % of the bits"),
     ],
 )
 def test_the_finding_says_what_was_measured(relu: float, int8: float, said: str) -> None:

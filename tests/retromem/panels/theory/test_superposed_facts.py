@@ -98,7 +98,7 @@ def test_the_verdict_follows_the_outer_products():
         "more is stored than almost orthogonal directions would keep apart, though 2^12 directions would fit at that "
         "largest overlap."
     )
-    assert TINY.page(synthetic(1.0, 1.0)).finding.endswith("they are almost orthogonal in the sense that matters.")
+    assert TINY.page(synthetic(1.0, 1.0)).finding.endswith("40 facts are almost orthogonal in the sense that matters.")
     assert "No load was stored at accuracy 0.99: at 20 facts it was 90 %." in TINY.page(synthetic(0.9, 0.3)).finding
     ((_, lines),) = page.tables[0].blocks
     assert all(len(line) == len(page.tables[0].header) for line in lines) and len(lines) == 2
