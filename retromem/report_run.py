@@ -11,6 +11,7 @@ from retromem.configuration import build
 from retromem.measure.capacity import read_off
 from retromem.panels.any_panel import AnyPanelConfig
 from retromem.points import Point, point_from_json
+from retromem.report.numerals import count_text, range_text
 from retromem.report.page import write_report
 from retromem.report.panel_page import Panel
 from retromem.report.run_facts import RunFacts
@@ -87,13 +88,8 @@ def _panels(record: Mapping[str, Any], results: RunResults) -> list[Panel]:
         config = build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel
         # A formula is the same for every seed.
         points = list(dict.fromkeys(point for cell, point in results.points if cell in its["cells"]))
-        if not points:
-            continue
-        try:
+        if points:
             panels.append(Panel(name=name, page=config.page(points), points=points))
-        except (KeyError, ValueError, AssertionError) as error:
-            # Points of a setting that its page cannot put into words; the other panels can be read all the same.
-            results.problems.append((name, "not drawn", f"{type(error).__name__}: {error}"))
     return panels
 
 
@@ -156,8 +152,8 @@ def _budgets(rows: Sequence[Row]) -> dict[str, str]:
     shown = [row.exposures or 0.0 for row in trained]
     stopped = len({(r.study, r.memory, r.num_facts, r.seed, r.twin) for r in trained if r.succeeded is False})
     return {
-        "training": f"{min(steps):,} to {max(steps):,} optimiser steps, {min(shown):,.0f} to {max(shown):,.0f} "
-        f"exposures a fact; {stopped} trainings ended by their cap in seconds",
+        "training": f"{range_text(steps, count_text)} optimiser steps, {range_text(shown, count_text)} exposures a "
+        f"fact; {stopped} trainings ended by their cap in seconds",
         "precision of the weights": ", ".join(sorted({row.precision for row in trained if row.precision})),
     }
 
@@ -168,11 +164,11 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
     for study in sorted({row.study for row in weights}):
         own = [row for row in weights if row.study == study]
         largest = max(row.num_facts for row in own)
-        best = max((row.accuracy or 0.0 for row in own if row.num_facts == largest), default=0.0)
+        best = max((row.accuracy for row in own if row.num_facts == largest and row.accuracy is not None), default=1.0)
         if best < 0.9:
             notes.append(
                 f"{study}: at {largest:,} facts no FFN tried answers more than {best:.0%} of the written questions; "
-                "a wider one, or more optimiser steps, would be needed."
+                "a wider one, or more optimiser steps, may."
             )
     return notes
 
@@ -187,6 +183,6 @@ def _limits(rows: Sequence[Row]) -> list[str]:
     ]
     if any(row.twin for row in rows):
         limits.append("On the real values the encoder knows some answers already; claims are made on the twin.")
-    if any(row.family == "paired" for row in rows):
+    if len({row.memory for row in rows if row.family == "paired" and row.role == "arm"}) == 1:
         limits.append("The pair is run at one width; its curve is not part of this report.")
     return limits

@@ -36,6 +36,7 @@ SHARED = (
 NO_NUMBERS = {
     *("retrieval/atomic.py", "retrieval/errors.py", "retrieval/folder_lock.py", "retrieval/phases.py"),
     *("retromem/configuration.py", "retromem/points.py"),
+    *("retromem/panels/point_spread.py", "retromem/panels/spread_text.py"),  # they write pages
 }
 """files that change no measurement, and neither does what only they import; nor does retromem/report"""
 

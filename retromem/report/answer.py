@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from retromem.report.crossover import min_bytes
+from retromem.report.crossover import min_bytes, recallable
 from retromem.report.kinds import Kind, kinds_of
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text, significant_text
 from retromem.report.sides import Group, group_of, main_contest
@@ -16,6 +16,25 @@ def answer(rows: Sequence[Row], capacities: Sequence[CapacityRow] = ()) -> str:
     A study with both sides: who is smaller as written, then what new wordings do to both. Without one: the weight
     memories by bits per parameter, or the smallest index.
     """
+    told = recallable(rows)
+    if not told:
+        return "There is nothing to recall: every fact has the same value (0 bits), so no memory wins."
+    return "\n".join([_found(told, capacities), *_nothing_to_recall(rows)])
+
+
+def _nothing_to_recall(rows: Sequence[Row]) -> list[str]:
+    """Sizes at which every fact has the same value."""
+    sentences, studies = [], list(dict.fromkeys(row.study for row in rows))
+    for study in studies:
+        sizes = sorted({row.num_facts for row in rows if row.study == study and row.demand_bits == 0})
+        if sizes:
+            on = f"On {study} at" if len(studies) > 1 else "At"
+            where = list_text([count_text(num_facts) for num_facts in sizes])
+            sentences.append(f"{on} {where} facts every one has the same value (0 bits): no memory wins there.")
+    return sentences
+
+
+def _found(rows: Sequence[Row], capacities: Sequence[CapacityRow]) -> str:
     contest = main_contest(rows)
     if contest is not None:
         return "\n".join(verdict(contest))
@@ -33,6 +52,7 @@ def answer(rows: Sequence[Row], capacities: Sequence[CapacityRow] = ()) -> str:
 
 def answer_on_real_values(rows: Sequence[Row]) -> str:
     """The same comparison in short on the real values, where `answer` spoke of the twin; else empty."""
+    rows = recallable(rows)
     contest = main_contest(rows)
     if contest is None or not contest.twin:
         return ""
@@ -56,10 +76,15 @@ def _rank(kinds: Sequence[Kind]) -> list[str]:
     """Weight memories by bits per parameter, or byte, at their capacity."""
     first, rest = kinds[0], kinds[1:]
     spread = first.density
+    alike = [kind.memory for kind in kinds if kind.density.median == spread.median]
     low, high = significant_text(spread.low), significant_text(spread.high)
     seeds = f" ({low} to {high} over {spread.num_seeds} seeds)" if low != high else ""
     others = f", before {_others(rest)}" if rest else ""
-    sentences = [f"Per {first.per} {first.memory} holds {'the most: ' if rest else ''}{_bits(first)}{seeds}{others}."]
+    holds = f"{first.memory} holds {'the most: ' if rest else ''}{_bits(first)}{seeds}"
+    if len(alike) > 1:
+        others = f", before {_others(rest[len(alike) - 1 :])}" if len(alike) < len(kinds) else ""
+        holds = f"{list_text(alike)} hold the same{', the most' if others else ''}: {_bits(first)} each"
+    sentences = [f"Per {first.per} {holds}{others}."]
     missed = [kind.memory for kind in kinds if not kind.reached]
     if missed:
         missing = list_text(missed) if len(missed) < 4 else f"{len(missed)} of them"
@@ -69,7 +94,9 @@ def _rank(kinds: Sequence[Kind]) -> list[str]:
     if len(missed) < len(kinds):
         those = "The others are" if missed else "Each is" if rest else "It is"
         sentences.append(f"{those} read at the most facts answered to {percent_text(TAU['identical'])}.")
-    if rest and spread.num_seeds > 1 and rest[0].density.high >= spread.low:
+    if any(kind.censored for kind in rest):
+        sentences.append("Where it says at least, no larger number of facts was tried: the order may be another.")
+    if len(alike) == 1 and rest and spread.num_seeds > 1 and rest[0].density.high >= spread.low:
         sentences.append(f"The seeds of {first.memory} and {rest[0].memory} overlap.")
     return sentences
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from retromem.report.answer import answer, answer_on_real_values
 from retromem.report.content import Block, Content, Points, Section, Terms
-from retromem.report.crossover import min_bytes
+from retromem.report.crossover import min_bytes, recallable
 from retromem.report.drawing import Picture
 from retromem.report.figures import file_stem, study_pictures
 from retromem.report.front import draw_front
@@ -21,6 +21,13 @@ from retromem.rows import TAU, Row
 
 _UNSEARCHED = "Of the few sizes tried on each side, by a grid and no search:"
 """until the smallest memory of each side is searched under one rule, a winner is one of the grid"""
+_PAIRED = (
+    ("-k0", "Without neighbours (k0) it cannot know the fact."),
+    ("-random", "With random neighbours it cannot either."),
+    ("-oracle", "With the statement of the very fact asked for (oracle) retrieval makes no error."),
+    ("copy-top-1", "copy-top-1 takes the nearest statement's value with no parameters at all."),
+)
+"""how the names of what stands beside a pair end, and what is to be said of it"""
 
 
 def compose(rows: Sequence[Row], run: RunFacts) -> Content:
@@ -28,7 +35,9 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     if not rows:
         return _panels_alone(run)
     paired, rows = [row for row in rows if row.halves], [row for row in rows if not row.halves]
-    contest = main_contest(rows)
+    if not rows:
+        return _pairs_alone(paired, run)
+    contest = main_contest(recallable(rows))
     studies = list(dict.fromkeys(row.study for row in rows))
     main = studies[0] if contest is None else contest.study
     first, *more = answer(rows, run.capacities).split("\n")
@@ -57,6 +66,20 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
         warning=_warning(run),
         headline=headline if contest is None else draw_headline(contest),
         sections=_filled(sections),
+    )
+
+
+def _pairs_alone(rows: Sequence[Row], run: RunFacts) -> Content:
+    """A run in which every memory was judged on half of the facts, so that no two sides stand against each other."""
+    return Content(
+        title=run.title,
+        question=run.question,
+        answer="Nothing to compare: only pairs have results, each judged on half of the facts.",
+        more="",
+        basis="",
+        warning=_warning(run),
+        headline=None,
+        sections=_filled([*_pairs(rows), *panel_sections(run.panels), *_small_print(run)]),
     )
 
 
@@ -98,10 +121,9 @@ def _pairs(rows: Sequence[Row]) -> list[Section]:
         size = max(row.num_facts for row in here)
         explained = (
             f"Weights that read: an FFN is taught on {count_text(size)} facts to read what the index finds, and "
-            "judged on as many others, which only the store holds. Without neighbours (k0) or with random ones it "
-            "must fail; with the very fact asked for (oracle) retrieval makes no error; copy-top-1 takes the nearest "
-            "statement's value with no parameters at all."
+            "judged on as many others, which only the store holds."
         )
+        explained += "".join(f" {told}" for ending, told in _PAIRED if any(row.memory.endswith(ending) for row in here))
         tables = [ledger_table(here, twin=twin, num_facts=size, role=role) for role in ("arm", "control")]
         sections.append(Section(title=f"The pair: {study}", blocks=[Points(texts=[explained]), *tables]))
     return sections
@@ -141,8 +163,8 @@ def _others(rows: Sequence[Row], study: str) -> list[Section]:
 def _front(rows: Sequence[Row], study: str) -> list[Section]:
     """Bits against bytes where both sides hold the same facts; with the bytes of a change folded away."""
     here = [row for row in rows if row.study == study]
-    claimed = [row for row in here if row.twin == any(row.twin for row in here)]
-    size = ledger_size(claimed)
+    claimed = recallable(row for row in here if row.twin == any(row.twin for row in here))
+    size = ledger_size(claimed) if claimed else None
     if size is None or len({row.side for row in claimed if row.role == "arm"} & {"parametric", "retrieval"}) < 2:
         return []
     stem = file_stem(study)
@@ -209,9 +231,11 @@ def _beside_storage(contest: Contest) -> str:
                 return ""
             medians.setdefault(column, []).append(bytes_text(found.median))
     in_memory, to_change = (" and ".join(medians[column]) for column in ("resident_bytes", "maintain_bytes"))
+    encoders = [size for size in dict.fromkeys(medians["shared_bytes"]) if size != bytes_text(0)]
+    encoder = f"; both need the encoder, {' and '.join(encoders)}" if encoders else ""
     return (
         f" Beside these bytes, index and weights take {in_memory} of memory while they answer and keep {to_change} to "
-        f"change a fact; both need the encoder, {medians['shared_bytes'][0]}."
+        f"change a fact{encoder}."
     )
 
 

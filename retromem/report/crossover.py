@@ -25,6 +25,11 @@ Curve = dict[int, Arm | None]
 """num_facts -> the smallest memory that reaches tau; None where memories were measured and none did"""
 
 
+def recallable(rows: Iterable[Row]) -> list[Row]:
+    """Those of sets with something to recall: where every fact has one value, no memory is the better one."""
+    return [row for row in rows if row.demand_bits != 0]
+
+
 def arms_at(rows: Iterable[Row], *, num_facts: int, phrasing: str, group: Group, twin: bool) -> list[Arm]:
     """The arms of a group at one size, medians over seeds. The rows are those of one study.
 

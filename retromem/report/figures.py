@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from retromem.report.crossover import recallable
 from retromem.report.drawing import FULL_WIDTH, Picture, facts_axis, finish, new_figure, share_axis, style
 from retromem.report.kinds import kinds_of
 from retromem.report.numerals import count_text, percent_text, significant_text
-from retromem.report.seed_spread import Spread, seed_spread
+from retromem.report.seed_spread import Spread, medians_text, seed_spread
 from retromem.report.sides import COLOURS, MARKERS, Group, group_of
 from retromem.rows import TAU, CapacityRow, Row
 
@@ -37,7 +38,7 @@ _MOST_LINES = 16
 
 def study_pictures(rows: Sequence[Row], capacities: Sequence[CapacityRow], study: str) -> list[Picture]:
     """Accuracy and density against size, real values against the twin, and FFN kinds; each where the rows have it."""
-    here = [row for row in rows if row.study == study and row.role == "arm"]
+    here = [row for row in recallable(rows) if row.study == study and row.role == "arm"]
     if not here:
         return []
     twin = any(row.twin for row in here)
@@ -128,7 +129,7 @@ def _draw_accuracy(rows: Sequence[Row], stem: str) -> Picture:
             figure,
             name=f"{stem}-accuracy",
             caption=f"Right answers against the number of facts written. Dashed line: the goal ({goals}). "
-            "Shaded: range over seeds.",
+            + medians_text(rows).replace(" seeds.", " seeds, range shaded."),
             alt="Accuracy by number of facts, one panel a phrasing, one line a memory.",
         )
 
@@ -188,13 +189,14 @@ def _draw_twin(rows: Sequence[Row], both: set[tuple[str, int]], stem: str) -> Pi
             figure,
             name=f"{stem}-twin",
             caption=f"Filled: the twin, whose values are shuffled among the subjects, so that nothing known beforehand "
-            f"helps. Hollow: the real values. {count_text(last)} facts, medians over seeds.",
+            f"helps. Hollow: the real values. {count_text(last)} facts. {medians_text(rows)}",
             alt="Accuracy of every memory on the twin and on the real values.",
         )
 
 
 def _draw_kinds(rows: Sequence[Row], capacities: Sequence[CapacityRow], study: str, stem: str) -> Picture:
     kinds = kinds_of(rows, capacities, study)[::-1]
+    black = "; black: range over seeds" if any(kind.density.num_seeds > 1 for kind in kinds) else ""
     with style(f"{stem}-kinds"):
         figure = new_figure(9.0, 1.3 + 0.5 * len(kinds))
         axes = figure.subplots()
@@ -220,7 +222,7 @@ def _draw_kinds(rows: Sequence[Row], capacities: Sequence[CapacityRow], study: s
         return finish(
             figure,
             name=f"{stem}-kinds",
-            caption=f"At the most facts each answers to {percent_text(TAU['identical'])}; black: range over seeds. "
+            caption=f"At the most facts each answers to {percent_text(TAU['identical'])}{black}. "
             "Grey bars: no size measured got there, so the size with the most bits is shown.",
             alt=f"Bars of bits per {kinds[0].per}, one for each kind of FFN.",
         )

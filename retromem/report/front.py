@@ -15,7 +15,7 @@ from retromem.report.drawing import (
     style,
 )
 from retromem.report.numerals import bytes_text, count_text
-from retromem.report.seed_spread import seed_spread
+from retromem.report.seed_spread import medians_text, seed_spread
 from retromem.report.sides import COLOURS, MARKERS, Group, group_of
 from retromem.report.tables import demand_text
 from retromem.rows import Row
@@ -139,4 +139,4 @@ def _caption(rows: Sequence[Row], num_facts: int, with_maintenance: bool) -> str
         else "Bytes that answer."
     )
     how = "Joined: what nothing smaller matches; named where it recalls clearly more."
-    return f"{count_text(num_facts)} facts, medians over seeds. {what} {how}{asked}"
+    return f"{count_text(num_facts)} facts. {medians_text(rows)} {what} {how}{asked}"

@@ -17,8 +17,8 @@ from retromem.report.drawing import (
     style,
 )
 from retromem.report.numerals import count_text, percent_text
-from retromem.report.seed_spread import seed_spread
-from retromem.report.sides import COLOURS, MARKERS, Contest, Group
+from retromem.report.seed_spread import medians_text, seed_spread
+from retromem.report.sides import COLOURS, MARKERS, Contest, Group, group_of
 from retromem.rows import TAU, Row
 
 if TYPE_CHECKING:
@@ -56,9 +56,8 @@ def draw_headline(contest: Contest) -> Picture | None:
         if last is not None:
             _draw_arms(panels[-1], contest, phrasing, last)
             captions.append(
-                f"Every memory at {count_text(last)} facts, asked {said}; up and left is better. Orange: FFN weights. "
-                "Blue: an index of the same questions. Light blue: an index that reads text. Green: weights and index "
-                "paired. A line joins those that no smaller memory of their side beats."
+                f"Every memory at {count_text(last)} facts, asked {said}; up and left is better. "
+                f"{_colours(contest, phrasing, last)}. A line joins those that no smaller memory of their side beats."
             )
         if num_panels == 2:
             captions = [
@@ -67,9 +66,22 @@ def draw_headline(contest: Contest) -> Picture | None:
         return finish(
             figure,
             name="headline",
-            caption=f"{' '.join(captions)} Medians over seeds.",
+            caption=f"{' '.join(captions)} {medians_text(contest.rows)}",
             alt=f"Fewest bytes that answer {goal} as written, by number of facts, and accuracy by bytes, {said}.",
         )
+
+
+def _colours(contest: Contest, phrasing: str, num_facts: int) -> str:
+    said = {
+        Group.WEIGHTS: "Orange: FFN weights",
+        Group.INDEX: "Blue: an index of the same questions",
+        Group.TEXT_INDEX: "Light blue: an index that reads text",
+        Group.PAIRED: "Green: weights and index paired",
+    }
+    drawn = {
+        group_of(row) for row in contest.rows if (row.role, row.phrasing, row.num_facts) == ("arm", phrasing, num_facts)
+    }
+    return ". ".join(text for group, text in said.items() if group in drawn)
 
 
 def _last_common(contest: Contest, phrasing: str) -> int | None:

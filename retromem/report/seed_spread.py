@@ -32,12 +32,12 @@ def seed_spread(rows: Iterable[Row], column: str) -> Spread | None:
     return spread_of(number for row in rows if (number := getattr(row, column)) is not None)
 
 
-def num_seeds(points: Iterable[Point]) -> int:
+def num_seeds(measured: Iterable[Point | Row]) -> int:
     """Seeds that measured something; formulas have none."""
-    return len({point.seed for point in points} - {None})
+    return len({one.seed for one in measured} - {None})
 
 
-def medians_text(points: Iterable[Point]) -> str:
+def medians_text(measured: Iterable[Point | Row]) -> str:
     """`Medians over 3 seeds.`, `One seed.`"""
-    count = num_seeds(points)
+    count = num_seeds(measured)
     return f"Medians over {count} seeds." if count > 1 else "One seed."

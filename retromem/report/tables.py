@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from retromem.report.crossover import min_bytes
+from retromem.report.crossover import min_bytes, recallable
 from retromem.report.figures import PHRASINGS
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text, seconds_text, significant_text
 from retromem.report.seed_spread import Spread, seed_spread, spread_of
@@ -69,7 +69,9 @@ def ledger_table(rows: Sequence[Row], *, twin: bool, num_facts: int, role: str) 
     blocks = []
     for group in Group:
         members = [row for row in here if group_of(row) is group]
-        smallest = min_bytes(at_size, tau=TAU["identical"], phrasing="identical", group=group, twin=twin).get(num_facts)
+        smallest = min_bytes(
+            recallable(at_size), tau=TAU["identical"], phrasing="identical", group=group, twin=twin
+        ).get(num_facts)
         marked = smallest.memory if smallest is not None and role == "arm" else None
         lines = []
         for memory in dict.fromkeys(row.memory for row in members):
@@ -110,7 +112,7 @@ def _ledger_caption(rows: Sequence[Row], twin: bool, num_facts: int, role: str) 
     seeds = len({row.seed for row in rows if row.role == "arm"})
     caption = f"{count_text(num_facts)} facts, {values}{bits}; median"
     caption += f" (range) over {seeds} seeds." if seeds > 1 else " of 1 seed."
-    if role == "arm":
+    if role == "arm" and recallable(rows):
         caption += f" Bold: the smallest of its group that answers {percent_text(TAU['identical'])} as written."
     return caption
 
@@ -186,8 +188,8 @@ def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Ta
     header = ["memory", "values", "goal", "facts held", "storage", "bits per param.", *(name for name, _, _ in beside)]
     return Table(
         caption=(
-            "The most facts each memory answered to the accuracy given; median (range) over seeds. At least: a lower "
-            "bound only, since no larger number that was tried failed."
+            "The most facts each memory answered to the accuracy given; the range over seeds, where there are several, "
+            "beside the median. At least: a lower bound only, since no larger number that was tried failed."
         ),
         header=[*header, "seeds"],
         blocks=[(study, [cells(group) for group in of_study]) for study, of_study in groups.items()],
