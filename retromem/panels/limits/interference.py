@@ -128,7 +128,7 @@ def _once_written(points: Sequence[Point], offset: float) -> str:
 
 def _once_rewritten(points: Sequence[Point], offset: float) -> str:
     kept = _kept(points, "accuracy_rewritten", offset)
-    return f"Where both were written together and B was then rewritten it is {_range(kept)}{_least(kept)}."
+    return f"Where both were written together and B was then rewritten, {_range(kept)} of A is right{_least(kept)}."
 
 
 def _range(kept: Mapping[str, Spread]) -> str:

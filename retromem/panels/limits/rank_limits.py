@@ -182,9 +182,8 @@ def _at_best(points: Sequence[Point]) -> str:
         lambda name: max(spread.median for spread in known_curve(points, "bits_per_param", name).values()),
         ARMS.values(),
     )
-    return (
-        f"With low rank it holds, at best, {list_text([f'{significant_text(b)} with {a}' for a, b in best.items()])}."
-    )
+    said = list_text([f"{significant_text(bits)} with {name}" for name, bits in best.items()])
+    return f"With low rank an FFN holds, at best, {said}."
 
 
 def _of_full(points: Sequence[Point]) -> str:

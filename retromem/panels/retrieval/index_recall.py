@@ -79,6 +79,17 @@ class IndexRecallConfig(PanelConfig):
 
         return index_recall_points(self, encoded(self._whole(seed)), seed)
 
+    @property
+    def _ranked_by(self) -> str:
+        told = {
+            EXACT: "Flat is exact: what it misses, the encoder has lost, and what another index of vectors misses "
+            "beyond that is the price of its code.",
+            LEXICAL: "bm25 ranks by shared words; noise on a key is none on them.",
+            HYBRID: "hybrid fuses the ranking of bm25 with that of Flat by 1 / (60 + place).",
+        }
+        said = [text for name, text in told.items() if name in self.indexes]
+        return " ".join(["Bytes are those of the serialised index, codebooks and centroids included.", *said])
+
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
             title="Recall of every index",
@@ -90,10 +101,7 @@ class IndexRecallConfig(PanelConfig):
                 "share. Asked in the very words (identical), in a wording that was written for other facts (seen), in "
                 "one that was never written (heldout), by another name of the city (alias), and in the very words "
                 f"with noise of {' and '.join(f'{noise:g}' for noise in NOISES)} of the length of the key.",
-                "Flat is exact: what it misses, the encoder has lost, and what another index of vectors misses beyond "
-                "that is the price of its code. Bytes are those of the serialised index, codebooks and centroids "
-                "included. bm25 ranks by shared words, hybrid fuses its ranking with Flat's by 1 / (60 + place); noise "
-                "on a key is none on words.",
+                self._ranked_by,
             ],
             charts=[
                 Chart(
@@ -161,7 +169,8 @@ def _in_new_words(points: Sequence[Point]) -> str:
         ),
         ends,
     )
-    return f"In new words it is {'; '.join(f'{found} by {name}' for name, found in said.items())}."
+    told = "; ".join(f"{found} by {name}" for name, found in said.items())
+    return f"In new words the very fact comes first in {told}."
 
 
 def _of_exact(points: Sequence[Point]) -> str:

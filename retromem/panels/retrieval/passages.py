@@ -155,7 +155,7 @@ class PassagesConfig(PanelConfig):
             return f"{' and '.join(shares)} (passages of {label}) by {_called(name)}"
 
         told = of_each(said, vectors_and_words(list(found)))
-        return f"By the number of other sentences a fact it is {'; '.join(told.values())}."
+        return f"By the number of other sentences a fact the right one comes first for {'; '.join(told.values())}."
 
     def _finding(self, points: Sequence[Point]) -> str:
         most = max(

@@ -122,7 +122,7 @@ class KeySparsityConfig(PanelConfig):
             f", and at most 2^{log2(most_facts):.1f} where signs alone make 2^{self.dim} keys" if most_facts else ""
         )
         return (
-            f"That is more than d = {self.dim} at every k for {list_text(always or ['none'])}, at no k for "
+            f"More than d = {self.dim} facts are stored at every k for {list_text(always or ['none'])}, at no k for "
             f"{list_text(never or ['none'])}{at_most}."
         )
 

@@ -178,7 +178,7 @@ def _of_values(points: Sequence[Point], series: Sequence[str]) -> str:
 
 
 def _of_groups(points: Sequence[Point], series: Sequence[str]) -> str:
-    return f"They share a group of keys in a share of at most {_purest(points, series)}."
+    return f"Triggers share a group of keys in a share of at most {_purest(points, series)}."
 
 
 def _of_units(points: Sequence[Point], series: Sequence[str]) -> str:

@@ -170,7 +170,7 @@ class SparseUnitsConfig(PanelConfig):
 
     def _of_wide(self, points: Sequence[Point]) -> str:
         of_wide = max(_of_wide(points).values())
-        return f"With 1 % of {self.wide_width} units active it holds {significant_text(of_wide)}."
+        return f"With 1 % of {self.wide_width} units active a parameter holds {significant_text(of_wide)}."
 
     def _of_capacity(self, points: Sequence[Point]) -> str:
         bits = known_curve(points, "bits_per_param", WINNERS)
@@ -194,7 +194,7 @@ class SparseUnitsConfig(PanelConfig):
         active = TopKConfig(width=self.wide_width, active_share=SMALLEST_SHARE).active_units(self.dim)
         how = {WIDE: "plainly trained", WIDE_ANNEALED: "annealed", WIDE_THROUGH: "with straight-through gradients"}
         said = [f"{significant_text(bits)} {how[series]}" for series, bits in _of_wide(points).items()]
-        return f"At 99 % sparsity ({active} of {self.wide_width} units) it is {list_text(said)}."
+        return f"At 99 % sparsity ({active} of {self.wide_width} units) a parameter holds {list_text(said)}."
 
 
 def _of_wide(points: Sequence[Point]) -> dict[str, float]:

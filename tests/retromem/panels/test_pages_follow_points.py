@@ -172,7 +172,7 @@ def test_what_was_not_measured_is_left_out(name: str) -> None:
 def test_a_quantity_that_was_not_measured_breaks_no_sentence(name: str) -> None:
     of_one_seed = [point for point in POINTS[name] if point.seed in (0, None)]
     quantities = list(dict.fromkeys(point.quantity for point in of_one_seed))
-    for quantity in random.Random(0).sample(quantities, min(8, len(quantities))):
+    for quantity in random.Random(0).sample(quantities, min(5, len(quantities))):
         check(page_of(name, [point for point in of_one_seed if point.quantity != quantity]))
 
 
@@ -180,7 +180,7 @@ def test_any_part_may_be_missing(name: str) -> None:
     rng = random.Random(0)
     places = list(dict.fromkeys((point.quantity, point.series, point.x) for point in POINTS[name]))
     check(page_of(name, []))
-    for _ in range(12):
+    for _ in range(8):
         share = rng.choice([0.05, 0.3, 0.7])
         kept = {place for place in places if rng.random() > share}
         kept_seeds = {None, *rng.sample([0, 1, 2], rng.randint(1, 3))}
@@ -197,7 +197,7 @@ def test_one_place_is_no_range(name: str) -> None:
 
 
 def test_a_seed_may_be_missing_and_one_seed_is_no_range(name: str) -> None:
-    for seed in (0, 1, 2):
+    for seed in (0, 2):
         check(page_of(name, [point for point in POINTS[name] if point.seed != seed]))
         page = page_of(name, [point for point in POINTS[name] if point.seed in (seed, None)])
         check(page)
