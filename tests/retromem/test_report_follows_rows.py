@@ -127,6 +127,12 @@ def test_nor_does_it_break_the_page(missing: str) -> None:
     check(whole_page([row for row in parts(ROWS)[missing] if row.twin and row.num_facts == 800 and row.seed == 0]))
 
 
+def test_pairs_that_were_judged_on_half_of_the_facts_stand_alone() -> None:
+    text = whole_page([replace(row, halves=True) for row in ROWS if row.side == "paired" and "k0" not in row.memory])
+    check(text)
+    assert "Nothing to compare: only pairs have results" in text and "k0" not in text
+
+
 def test_one_seed_is_no_range() -> None:
     text = whole_page(rows_of(seeds=(1,)))
     check(text)

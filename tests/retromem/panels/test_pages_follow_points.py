@@ -134,6 +134,23 @@ def test_other_points_say_something_else(name: str) -> None:
         assert any(sentence not in told(other) for other in others), sentence
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("limit_small", "and 0 % by words (bm25) are found"),
+        ("passages", "0 % in passages of 1 sentence and 0 % in passages of 6 sentences by words (BM25)"),
+        ("index_recall", "0 % among 100 and 0 % among 300 by bm25"),
+        ("near_duplicates", "BM25 (names, alone < 64"),
+    ],
+)
+def test_words_that_find_nothing_are_not_said_to_find_everything(name: str, said: str) -> None:
+    points = [
+        replace(point, y=0.0) if "bm25" in (point.series, point.quantity.rpartition(", ")[2]) else point
+        for point in POINTS[name]
+    ]
+    assert said in page_of(name, points).answer
+
+
 def names_in(points: Sequence[Point]) -> list[str]:
     """Series, and the rankers that stand behind the comma of a quantity."""
     after_comma = [point.quantity.rpartition(", ")[2] for point in points if ", " in point.quantity]
