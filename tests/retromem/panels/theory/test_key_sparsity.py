@@ -73,6 +73,6 @@ def test_the_finding_follows_the_points(sparse, dense, said):
     assert said in finding
     word, _, series = said.partition(": ")
     assert f"{word} facts are stored by {series.partition(' (')[0]}" in TINY.page(synthetic(sparse, dense)).answer
-    assert "more than d = 6 at every k for trained matrix, at no k for none, and at most 2^" in finding
+    assert "More than d = 6 facts are stored at every k for trained matrix, at no k for none, and at most 2^" in finding
     assert "at every k for none, at no k for none" in TINY.page(synthetic(5.0, dense)).finding
     assert "at every k for none, at no k for trained matrix" in TINY.page(synthetic(5.0, 4.0)).finding

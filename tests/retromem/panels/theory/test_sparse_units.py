@@ -103,7 +103,7 @@ def synthetic(sparse_bits, winner_purity):
 )
 def test_the_page_says_whether_sparsity_costs_capacity(bits, said):
     page = TINY.page(synthetic(bits, 0.4))
-    assert said in page.finding and "(1 of 12 units) it is 0.105" in page.finding  # 1 % of 12, one at least
+    assert said in page.finding and "(1 of 12 units) a parameter holds 0.105" in page.finding  # 1 % of 12, one at least
 
 
 def test_the_page_says_what_purity_is_worth():
