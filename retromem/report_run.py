@@ -174,13 +174,13 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
 
 
 def _limits(rows: Sequence[Row]) -> list[str]:
-    if not rows:
-        return ["FFNs are trained by themselves on frozen keys; no transformer stands around them."]
-    limits = [
-        "One encoder serves both sides: what it cannot tell apart, neither side can.",
-        "The FFN is trained by itself on frozen keys; no transformer stands around it.",
-        "Times are of the machine named above, one thread a process, with other cells running beside.",
-    ]
+    limits = []
+    if any(row.shared_bytes for row in rows):
+        limits.append("One encoder serves every memory: what it cannot tell apart, none can.")
+    if any(row.side in ("parametric", "paired") for row in rows):
+        limits.append("FFNs are trained by themselves on frozen keys; no transformer stands around them.")
+    if rows:
+        limits.append("Times are of the machine named above, one thread a process, with other cells running beside.")
     if any(row.twin for row in rows):
         limits.append("On the real values the encoder knows some answers already; claims are made on the twin.")
     if len({row.memory for row in rows if row.family == "paired" and row.role == "arm"}) == 1:
