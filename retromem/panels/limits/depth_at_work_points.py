@@ -19,8 +19,7 @@ from models.diagnostics.matrix_rank import activation_ranks
 from models.ffn import HiddenLayerFFN
 from models.stack import StackFFN
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, stored_bits
-from retromem.panels.built_training import train_built, weight_generator
+from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, stored_bits, train_built, weight_generator
 from retromem.panels.limits.depth_at_work import CHANCE, OTHERS, SCHEMES, UNCORRELATED
 from retromem.points import Point
 

@@ -20,8 +20,16 @@ from models.training_budget import TrainingBudget
 from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.bits import demand_of_values
-from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, stored_bits, train
-from retromem.panels.built_training import train_built, weight_generator
+from retromem.measure.trained_ffn import (
+    KeyTable,
+    accuracy,
+    first_facts,
+    most_facts_around,
+    stored_bits,
+    train,
+    train_built,
+    weight_generator,
+)
 from retromem.panels.limits.encoder_facts import LimitFacts, beside, limit_facts
 from retromem.panels.limits.encoder_keys import (
     CHANCE,

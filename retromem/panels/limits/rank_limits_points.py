@@ -21,8 +21,16 @@ from models.diagnostics.matrix_rank import effective_rank, truncated, truncated_
 from models.ffn import FFN, uniform
 from models.training_budget import TrainingBudget
 from retromem.measure.bits import bits_argmax, demand_uniform
-from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
-from retromem.panels.built_training import train_built, weight_generator
+from retromem.measure.trained_ffn import (
+    KeyTable,
+    accuracy,
+    first_facts,
+    most_facts_around,
+    random_table,
+    train,
+    train_built,
+    weight_generator,
+)
 from retromem.panels.limits.rank_limits import ARMS, CHANCE, CUT_SHARES, CUTS, FULL_RANK, GUIDE_LINE, LOADS, cut_place
 from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory

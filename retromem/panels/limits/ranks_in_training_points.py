@@ -14,8 +14,7 @@ from models.any_ffn import sized
 from models.diagnostics.matrix_rank import MatrixRanks, activation_ranks, matrix_ranks
 from models.ffn import FFN, GatedFFN, HiddenLayerFFN
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import accuracy, random_table
-from retromem.panels.built_training import train_built, weight_generator
+from retromem.measure.trained_ffn import accuracy, random_table, train_built, weight_generator
 from retromem.panels.limits.ranks_in_training import RANKS
 from retromem.points import Point
 

@@ -10,8 +10,7 @@ from scipy.stats import entropy
 
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import random_table, train
-from retromem.panels.built_training import train_built, weight_generator
+from retromem.measure.trained_ffn import random_table, train, train_built, weight_generator
 from retromem.panels.limits.ranks_in_training import KINDS, RanksInTrainingConfig
 from retromem.panels.limits.ranks_in_training_points import (
     WatchedFFN,
