@@ -181,6 +181,21 @@ def test_without_a_norm_every_first_weight_is_that_of_a_lone_block(block):
     assert list(ratios.values()) == pytest.approx([1] * len(ratios))
 
 
+@pytest.mark.parametrize("block", WIDE, ids=name)
+def test_the_first_block_sees_the_key_itself_where_norms_come_after(block):
+    """A key has length 1; only what a norm gave out has the length 8."""
+    plain, post = (
+        StackConfig(depth=3, block=block, norm=norm).build(64, 64, generator=torch.Generator().manual_seed(0)).blocks
+        for norm in ("none", "post")
+    )
+    for layer in range(3):
+        for (weight_name, weight), beside in zip(
+            post[layer].named_parameters(), plain[layer].parameters(), strict=True
+        ):
+            expected = beside / 8 if layer and weight_name in FOR_UNIT_INPUTS else beside
+            assert torch.equal(weight, expected)
+
+
 @pytest.mark.parametrize("block", [DenseConfig(width=300), *WIDE], ids=name)
 def test_deepnorm_draws_the_matrices_of_its_branches_as_xavier_times_beta(block):
     config = StackConfig(depth=4, block=block, residual="deepnorm", norm="post", parallel=True)

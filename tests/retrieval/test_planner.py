@@ -12,7 +12,7 @@ from retrieval.errors import Refused, UserError
 from retrieval.exact_recall import num_nearest
 from retrieval.plan_candidates import bytes_of, families
 from retrieval.plan_request import PlanRequest, is_request, parse_request
-from retrieval.planner import Pilot, plan
+from retrieval.planner import Expected, Pilot, _best, plan
 from retrieval.recall_law import PRIOR_SLOPE, Sampled, recall_at, slope_of
 from retrieval.vector_index import IndexSpec, VectorIndex
 
@@ -131,6 +131,35 @@ def test_recall_is_counted_against_brute_force() -> None:
     assert num_nearest(answers, vectors, queries) == (answers == best).sum()
     assert num_nearest(best, vectors, queries) == 500
     assert num_nearest(np.full(500, -1), vectors, queries) == 0
+
+
+def test_time_is_carried_on_along_a_line_that_never_falls() -> None:
+    pilot = Pilot(unit(400), asked(unit(400)), most_sampled=100)
+    assert pilot.sizes == [25, 50, 100]
+    # 75 vectors more took 3 ms more, so 300 more take 12; twice from 25 to 100, and once more to 400, for a graph.
+    assert pilot._carried_on([1.0, 9.0, 4.0]) == pytest.approx(16)
+    assert pilot._carried_on([1.0, 9.0, 4.0], logarithmic=True) == pytest.approx(7)
+    assert pilot._carried_on([4.0, 9.0, 1.0]) == pilot._carried_on([4.0, 9.0, 1.0], logarithmic=True) == 1
+
+
+def test_of_indexes_that_find_alike_the_smaller_one_is_chosen() -> None:
+    def expected(factory: str, storage_bytes: int, recall: float, query_ms: float = 1.0) -> Expected:
+        return Expected(
+            spec=IndexSpec(factory=factory), storage_bytes=storage_bytes, recall_at_1=recall, build_seconds=1.0,
+            query_ms=query_ms,
+        )  # fmt: skip
+
+    large, small, least = expected("Flat", 900, 0.9504), expected("SQ8", 500, 0.9496), expected("SQ4", 100, 0.8)
+    for tried in ([large, small, least], [least, small, large]):
+        # Equal to a thousandth; asked for a recall, the fewest bytes that reach it; without one that does, the most.
+        assert _best(tried, PlanRequest(max_bytes=1000.0), 10) == small
+        assert _best(tried, PlanRequest(min_recall=0.8), 10) == least
+        assert _best(tried, PlanRequest(min_recall=0.95), 10) == _best(tried, PlanRequest(min_recall=1.0), 10) == large
+    slow, quick = expected("Flat", 100, 1.0, query_ms=9.0), expected("HNSW32", 900, 0.9, query_ms=5.0)
+    assert _best([slow, quick], PlanRequest(max_ms=5.0), 10) == quick  # in time, to the last moment
+    assert _best([slow, quick], PlanRequest(max_ms=1.0), 10) == quick  # neither is: the nearest
+    with pytest.raises(Refused, match="too few"):
+        _best([], PlanRequest(max_ms=1.0), 10)
 
 
 def test_a_small_store_is_tried_whole_and_a_large_one_carried_on() -> None:

@@ -288,6 +288,11 @@ def test_popularity_is_a_number_of_at_least_zero(write: Write, popularity: str) 
     assert "line 2: 'popularity' is '" in refused(path)
 
 
+def test_nobody_reads_of_it_is_a_popularity_too(write: Write) -> None:
+    path = write("a.jsonl", GOOD.replace("}", ', "popularity": 0}'))
+    assert read_facts(path).popularity == (0.0,)
+
+
 def test_mapped_columns_must_be_there(write: Write) -> None:
     path = write("a.jsonl", GOOD)
     assert "column 'akas' missing" in refused(path, {"aliases": "akas"})

@@ -1,4 +1,6 @@
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,13 +11,14 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.knowledge.text_keys import Template
 from retromem.knowledge.wordings import generic_wordings
-from retromem.measure.judgement import Setting, floor_lines, judge
+from retromem.measure.judgement import Setting, floor_lines, judge, reference_bits
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
-from retromem.memories.floors import FrequencyConfig
+from retromem.memories.floors import FrequencyConfig, FrequencyMemory
+from retromem.memories.ranking import rank_candidates
 from retromem.rows import Row
-from retromem.seam import MemoryConfig
+from retromem.seam import MemoryConfig, Queries, Recall
 
 NUM_KINDS = 4
 
@@ -76,6 +79,50 @@ def test_bits_stored_leave_out_what_the_encoder_knows(knows: float, least: float
     assert row.bits_ce is not None and row.bits_stored is not None and row.demand_bits is not None
     assert row.bits_ce > 0.9 * row.demand_bits  # by what it answers, it holds everything
     assert least * row.bits_ce <= row.bits_stored <= most * row.bits_ce
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnowsConfig:
+    """A memory that reads its answer off the key, and is told nothing."""
+
+    reads_statements: bool = False
+    name: str = "knows"
+    family: str = "knows"
+
+    def build(self, *, seed: int) -> "Knows":
+        return Knows()
+
+
+class Knows(FrequencyMemory):
+    """Sure of the value at which the key is largest."""
+
+    def __init__(self) -> None:
+        super().__init__(FrequencyConfig(), seed=0)
+
+    def recall(self, queries: Queries, *, top_k: int = 10, score: np.ndarray | None = None) -> Recall:
+        def log_probs(relation: int, rows: np.ndarray) -> np.ndarray:
+            keys_BM = queries.key_vectors()[rows]
+            return np.where(keys_BM == keys_BM.max(axis=1, keepdims=True), 0, -np.inf).astype(np.float32)
+
+        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
+
+
+@pytest.mark.parametrize("knows", ["all", "every second", "none"])
+def test_what_a_memory_knew_is_judged_by_the_half_that_did_not_calibrate(knows: str) -> None:
+    """Counted by hand: forty facts of four values; two bits each."""
+    knowledge = keys_set(KeysConfig(dim=4, num_values=4, num_facts=40))
+    folds = knowledge.folds(5, seed=0)
+    told_N = knowledge.value_ids_N.copy()
+    for fold in folds:  # eight facts; those at odd places calibrate for those at even ones, and the other way round
+        wrong_rows = {"all": fold.rows_N[:0], "every second": fold.rows_N[1::2], "none": fold.rows_N}[knows]
+        told_N[wrong_rows] = (told_N[wrong_rows] + 1) % 4
+    keys_ND = np.eye(4, dtype=np.float32)[told_N]
+    knowledge = replace(knowledge, all_keys=keys_ND)
+    known = reference_bits(KnowsConfig(), knowledge, knowledge.folds(5, seed=0), seed=0)
+    epsilon = 1 / 32  # of the 32 facts that were written
+    right = 40 * math.log2((1 - epsilon) + epsilon / 4)
+    # Half of them surely wrong: told by the others that it is always right, and the others that it never is.
+    assert known == pytest.approx({"all": 80 + right, "every second": 0, "none": 0}[knows], abs=1e-6)
 
 
 def test_bits_stored_are_of_whole_judgements_of_real_values_alone() -> None:

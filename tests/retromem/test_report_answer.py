@@ -53,6 +53,14 @@ def test_weights_smaller_throughout() -> None:
     assert said[2] == "To answer 95 % in new words, no FFN tried suffices; an index of 70 kB does at 4,000 facts."
 
 
+def test_of_memories_that_answer_alike_the_smaller_one_is_the_best() -> None:
+    for large, small in (("ffn-gelu-64", "ffn-gelu-32"), ("ffn-gelu-32", "ffn-gelu-64")):
+        rows = rows_of(large, {500: (1.0, 0.9, 8_000)}) + rows_of(small, {500: (1.0, 0.9, 4_000)})
+        for given in (rows, rows[::-1]):
+            said = answer(given + rows_of("faiss-q-LSH", INDEX)).split("\n")
+            assert f"94 % (faiss-q-LSH, 4.6 kB) and 90 % ({small}, 4 kB)" in said[1]
+
+
 def test_a_crossing() -> None:
     index = INDEX | {4000: (0.998, 0.97, 61_000)}
     ffn = FFN | {4000: (0.992, 0.96, 52_000)}
