@@ -295,7 +295,7 @@ def test_shuffled_answers_stay_in_their_relation_and_calibrate_too(toys: Knowled
     _, null = judged(FrequencyConfig(), toys, shuffled=True)
     for phrasing in ("identical", "heldout"):
         assert null[phrasing].accuracy == plain[phrasing].accuracy == (6 + 4) / 16
-        assert null[phrasing].bits_ce == pytest.approx(plain[phrasing].bits_ce, abs=1e-6)
+        assert null[phrasing].bits_ce_clipped == pytest.approx(plain[phrasing].bits_ce_clipped) != 0
     _, plain = judged(FaissMemoryConfig(), toys)
     _, null = judged(FaissMemoryConfig(), toys, shuffled=True)
     for phrasing in ("identical", "heldout"):
