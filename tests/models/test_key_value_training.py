@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,6 +69,19 @@ def test_minibatch_training_equals_a_bare_loop_bit_for_bit():
     bare_loop(other, data, codes, budget, 130, batches())
     for mine, its in zip(ffn.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, its)
+
+
+def test_the_goal_is_one_of_the_mean_over_a_hundred_steps():
+    *_, module = make(budget=TrainingBudget(steps=400, goal_nats=0.0))
+    losses, sound = [], module.loss
+    module.loss = lambda rows: (losses.append(sound(rows)), losses[-1])[1]
+    fit(module, accelerator="cpu")
+    second = torch.stack(losses[100:200]).detach()
+    assert second[-1] < 0.95 * second.mean()
+    for goal, steps in ((float(second.mean()) * 1.001, 200), (float(second[-1]) * 1.001, 300)):
+        *_, module = make(budget=TrainingBudget(steps=400, goal_nats=goal))
+        fit(module, accelerator="cpu")
+        assert module.steps_done == steps
 
 
 def test_training_ends_at_the_goal():
@@ -229,6 +243,9 @@ def test_noise_on_keys_has_the_length_asked_for_and_is_another_at_each_step():
         assert (cosine >= math.sqrt(1 - 0.3**2) - 1e-5).all()  # the tangent is the farthest that noise of .3 reaches
         assert (cosine < 1 - 1e-4).all()
     assert not torch.allclose(seen[0], seen[1])
+    longer = replace(data, keys_ND=5 * data.keys_ND)
+    KeyValueModule(ffn, longer, codes, TrainingBudget(key_noise=0.3), generator=torch.Generator()).loss(None)
+    assert torch.allclose(seen[2], 5 * seen[0], rtol=1e-4)  # relative to the key
 
 
 @pytest.mark.filterwarnings("ignore:overflow")

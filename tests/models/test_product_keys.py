@@ -56,6 +56,12 @@ def weights_over_all_slots(retrieval, key, config):
     return of_heads
 
 
+def test_first_scores_of_unit_keys_have_variance_one():
+    retrieval = ProductKeys(ProductKeysConfig(sub_keys=200, heads=4, dim_key=16), 64, generator=rng())
+    scores = torch.einsum("bhpc,hpnc->bhpn", retrieval.queries(keys_of(200, 64)), retrieval.sub_keys_H2NC)
+    assert scores.std().item() == pytest.approx(1, rel=0.05)
+
+
 def answer_by_loops(ffn, key, config):
     answer = torch.zeros(DIM_OUT)
     for of_head in weights_over_all_slots(ffn.retrieval, key, config):

@@ -162,6 +162,26 @@ def test_shuffled_answers_are_worth_nothing() -> None:
     assert rows["identical"].memory == "faiss-q-Flat-shuffled"
 
 
+class KeysOfTexts:
+    """What is worded anew is another thing."""
+
+    encoder_hash = "texts"
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> np.ndarray:
+        drawn_QD = np.stack([np.random.default_rng([*text.encode()]).standard_normal(32) for text in texts])
+        unit_QD: np.ndarray = drawn_QD / np.linalg.norm(drawn_QD, axis=1, keepdims=True)
+        return unit_QD.astype(np.float32)
+
+
+def test_a_memory_is_as_sure_as_it_may_be_of_what_it_is_asked() -> None:
+    rows = judged(people().with_keys(KeysOfTexts()), FaissMemoryConfig())
+    written, anew = rows["identical"], rows["heldout"]
+    assert written.accuracy == 1 and (anew.accuracy or 0) < 0.4
+    assert written.epsilon == pytest.approx(1 / 200, rel=1e-3)
+    assert (anew.epsilon or 0) > 0.8
+    assert 0.98 * (written.demand_bits or 0) < (written.bits_ce or 0) and anew.bits_ce == 0
+
+
 def test_fewer_questions_are_scaled_up_to_all_facts() -> None:
     rows = judged(people(), FaissMemoryConfig(), max_asked=50, max_reworded=30)
     assert {phrasing: row.num_asked for phrasing, row in rows.items()} == {"identical": 50, "seen": 30, "heldout": 30}
