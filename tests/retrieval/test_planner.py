@@ -124,6 +124,19 @@ def test_without_misses_the_slope_is_that_of_other_sets() -> None:
     assert 0.9 < recall_at(16_000, samples) < 1.0
 
 
+def test_a_slope_is_weighed_against_those_of_other_sets_by_hand() -> None:
+    few, many = (Sampled(num_vectors=size, asked=100, found=found) for size, found in ((1000, 90), (2000, 80)))
+    variances = [1 / 10.5 + 1 / 90.5, 1 / 20.5 + 1 / 80.5]
+    own, precision = math.log(20.5 / 80.5) - math.log(10.5 / 90.5), 1 / sum(variances)
+    assert slope_of([few, many]) == pytest.approx((own * precision + 0.35 * 25) / (precision + 25))
+    assert recall_at(4000, [few, many]) == pytest.approx(1 / (1 + 20.5 / 80.5 * math.exp(slope_of([few, many]))))
+
+
+def test_a_codebook_is_a_tenth_of_its_codes_at_most() -> None:
+    # 98,304 bytes of a codebook; a code of 24 parts would take 960,000, one of 32 parts takes 1,280,000.
+    assert [spec.factory for spec in families(96, 40_000, in_time=False)["PQ np"]] == ["PQ32np", "PQ48np", "PQ96np"]
+
+
 def test_recall_is_counted_against_brute_force() -> None:
     vectors, queries = unit(500), asked(unit(500), noise=1.5)
     answers = index_of(IndexSpec(factory="LSH", rotate_to=16), vectors).search(queries, 1)[0][:, 0]

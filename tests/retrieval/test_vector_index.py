@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy import ndarray
 
 from retrieval.errors import Refused, UserError
+from retrieval.self_test import self_test
 from retrieval.vector_index import IndexSpec, VectorIndex
 
 DIM = 96
@@ -333,6 +334,24 @@ def test_the_share_of_flipped_bits_is_the_rate(factory: str) -> None:
     assert not np.isnan(similarities).any()
     assert ((positions == -1) | ((positions >= 256) & (positions < 512))).all()
     assert all((after <= earlier).all() for earlier, after in pairwise(similarities.T))
+
+
+@pytest.mark.parametrize("rate", [3e-4, 3e-3])
+def test_rare_flips_are_as_many_as_the_rate_says(rate: float) -> None:
+    index = built("Flat", unit(2048))
+    flipped = index.with_flipped_bits(rate, np.random.default_rng(0))
+    before, after = (np.frombuffer(one.storage(), np.uint8) for one in (index, flipped))
+    expected = rate * 2048 * 32 * unit(1).shape[1]
+    assert abs(int(np.unpackbits(before ^ after).sum()) - expected) < 5 * np.sqrt(expected)
+
+
+def test_a_self_test_counts_what_is_found_of_what_was_asked() -> None:
+    vectors = unit(150)
+    index = built("LSH", vectors, rotate_to=8)
+    tested = self_test(vectors, index)
+    found = int((index.search(vectors, 1)[0][:, 0] == np.arange(150)).sum())
+    assert (tested.sampled, tested.found, tested.recall_at_1) == (150, found, found / 150)
+    assert found < 150
 
 
 def test_all_bits_of_lsh_flipped_turn_similarity_round() -> None:

@@ -116,7 +116,7 @@ def test_a_perfect_memory_is_smoothed_by_one_over_n_only():
 def test_epsilon_never_falls_below_the_smallest_normal_float16():
     log_probs = np.array([[0.0, -np.inf]])
     calibration = fit(log_probs, np.array([0]), np.array([0.5]), 10**7)
-    assert calibration.epsilon == bits.MIN_EPSILON
+    assert calibration.epsilon == bits.MIN_EPSILON == 2.0**-14
 
 
 def test_an_empty_answer_is_worth_the_prior():

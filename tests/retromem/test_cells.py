@@ -15,6 +15,7 @@ from retromem.measure.settings import CapacitySearch, MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
+from retromem.memories.paired_memory import PairedMemoryConfig
 
 KEYS = KeysConfig(num_facts=300, num_values=8, dim=6)
 
@@ -183,6 +184,8 @@ def test_widths_from_demand_store_it_at_the_bits_a_parameter_asked_for(
     ):
         fitting = replace(ffn, width=width).num_params(KEYS.dim, code_dim or KEYS.dim)
         assert demand_bits / bits_per_param == pytest.approx(fitting, rel=0.25)
+        smaller = replace(ffn, width=width - 1).num_params(KEYS.dim, code_dim or KEYS.dim)
+        assert smaller < demand_bits / bits_per_param <= fitting
 
 
 @pytest.mark.parametrize("dial", ["num_params", "num_active_params"])
@@ -220,6 +223,23 @@ def test_widths_for_texts_are_of_the_encoders_dimension(people: TextConfig) -> N
         cell.memory.ffn.width for cell in cells_of(replace(block, widths_from_demand=(1000.0,)), knowledge=people)
     }
     assert smallest == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"halves": True, "num_facts": (8, 1)}, "halves need two facts or more"),
+        ({"halves": True, "capacity": CapacitySearch()}, "do not go together"),
+        ({"memories": (PairedMemoryConfig(),)}, "add `halves: true`"),
+        ({"seeds": (1, 1)}, "seeds must name each once"),
+        ({"twins": ()}, "twins must name one or more"),
+        ({"memories": (FFNMemoryConfig(),), "num_params": (90,), "widths_from_demand": (1.0,)}, "give one of"),
+    ],
+)
+def test_blocks_that_cannot_be_run_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(ArmsConfig(memories=(FaissMemoryConfig(),)), **fields)
+    ArmsConfig(memories=(PairedMemoryConfig(),), num_facts=(2,), halves=True)  # one to be taught, one to be asked
 
 
 def test_long_cells_weigh_more() -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.fact_table import FactRow, clean
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
@@ -23,6 +22,7 @@ from retromem.knowledge.text_keys import Template
 from retromem.knowledge.wordings import Wordings
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import MeasureConfig
 from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
@@ -271,6 +271,18 @@ def test_memories_that_take_no_step(toys: KnowledgeSet, config: Any, texts: int,
     row = written_alike(judged(config, toys)[1])
     assert texts_charged(row) == pytest.approx(texts)
     assert (row.exposures, row.optimizer_steps) == (exposures, 0)
+
+
+def test_a_hybrid_holds_both_halves_in_memory(toys: KnowledgeSet) -> None:
+    words, vectors, both = (
+        written_alike(judged(config, toys)[1])
+        for config in (LexicalMemoryConfig(), FaissMemoryConfig(), HybridMemoryConfig())
+    )
+    assert words.resident_bytes and vectors.resident_bytes
+    labels = 32 * 8
+    # Four words in each of 32 texts, a score and a number each; where the words begin, and one end, in eight bytes.
+    assert words.resident_bytes - labels >= 32 * 4 * (4 + 4) + 8
+    assert both.resident_bytes == vectors.resident_bytes + words.resident_bytes - labels
 
 
 def test_one_bit_weights_are_charged_for_every_sweep(toys: KnowledgeSet) -> None:

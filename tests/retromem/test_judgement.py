@@ -12,13 +12,13 @@ from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.knowledge.text_keys import Template
 from retromem.knowledge.wordings import generic_wordings
 from retromem.measure.judgement import Setting, floor_lines, judge, reference_bits
-from retromem.measure.latency import EncoderCost
+from retromem.measure.latency import EncoderCost, measure_latency
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig, FrequencyMemory
 from retromem.memories.ranking import rank_candidates
 from retromem.rows import Row
-from retromem.seam import MemoryConfig, Queries, Recall
+from retromem.seam import MemoryConfig, Queries, Recall, Stores
 
 NUM_KINDS = 4
 
@@ -55,6 +55,7 @@ def judged(
     halves: bool = False,
     shuffled: bool = False,
     quick: bool = True,
+    tau: float | None = None,
     **measures: object,
 ) -> dict[str, Row]:
     """Phrasing -> row."""
@@ -66,6 +67,7 @@ def judged(
         measures=MeasureConfig(**{"robustness": False, **measures}),
         encoder=EncoderCost(seconds_per_text=0.5, single_text_ms=7.0, file_bytes=90),
         quick=quick,
+        tau=tau,
     ).rows
     return {row.phrasing: row for row in rows}
 
@@ -85,7 +87,7 @@ def test_bits_stored_leave_out_what_the_encoder_knows(knows: float, least: float
 class KnowsConfig:
     """A memory that reads its answer off the key, and is told nothing."""
 
-    reads_statements: bool = False
+    stores: Stores = "questions"
     name: str = "knows"
     family: str = "knows"
 
@@ -180,6 +182,53 @@ def test_a_memory_is_as_sure_as_it_may_be_of_what_it_is_asked() -> None:
     assert written.epsilon == pytest.approx(1 / 200, rel=1e-3)
     assert (anew.epsilon or 0) > 0.8
     assert 0.98 * (written.demand_bits or 0) < (written.bits_ce or 0) and anew.bits_ce == 0
+
+
+class FewForgotten(MadeUpKeys):
+    """Of every twenty facts one is another thing in new words."""
+
+    def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> np.ndarray:
+        keys_QD = super().keys(texts, templates)
+        forgotten = [
+            template.text in generic_wordings("trade").heldout
+            and int("".join(letter for letter in text if letter.isdigit())) % 20 == 0
+            for text, template in zip(texts, templates, strict=True)
+        ]
+        return np.where(np.array(forgotten)[:, None], -keys_QD, keys_QD)
+
+
+def test_each_phrasing_has_its_own_accuracy_to_reach() -> None:
+    uniform = replace(people(), uniform=True).with_keys(FewForgotten(0.0))
+    rows = judged(uniform, FaissMemoryConfig())
+    assert 0.95 <= (rows["heldout"].accuracy or 0) < 0.99
+    counted = {phrasing: row.bits_at_tau for phrasing, row in rows.items()}
+    assert counted == dict.fromkeys(("identical", "seen", "heldout"), 200 * math.log2(NUM_KINDS))
+    stricter = judged(uniform, FaissMemoryConfig(), tau=0.99)
+    assert stricter["heldout"].bits_at_tau is None and stricter["seen"].bits_at_tau == counted["seen"]
+
+
+def test_latencies_are_those_of_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five questions to warm up, sixty alone, four batches: 1 to 60 ms, and 2.56, 5.12, 7.68 and 25.6 s."""
+    lasts = iter([*[100.0] * 5, *[turn / 1000 for turn in range(60, 0, -1)], 25.6, 2.56, 7.68, 5.12])
+    now, asked = [0.0], []
+
+    class Slow(FrequencyMemory):
+        def recall(self, queries: Queries, *, top_k: int = 10, score: np.ndarray | None = None) -> Recall:
+            now[0] += next(lasts)
+            asked.append(len(queries))
+            return super().recall(queries, top_k=top_k, score=score)
+
+    memory = Slow(FrequencyConfig(), seed=0)
+    memory.write(people().facts())
+    monkeypatch.setattr("retromem.measure.latency.time.perf_counter", lambda: now[0])
+    cost = EncoderCost(seconds_per_text=0.075, single_text_ms=7.0)
+    found = measure_latency(memory, people().ask("identical", num=30).queries, cost)
+    assert asked == [1] * 65 + [256] * 4
+    assert found.query_ms_p50 == pytest.approx(30.5) and found.query_ms_p95 == pytest.approx(57.05)
+    assert found.query_ms_p50_end_to_end == pytest.approx(37.5)
+    # Of the batches the median: 6.4 s for 256.
+    assert found.queries_per_second == pytest.approx(40)
+    assert found.queries_per_second_end_to_end == pytest.approx(1 / (0.025 + 0.075))
 
 
 def test_fewer_questions_are_scaled_up_to_all_facts() -> None:

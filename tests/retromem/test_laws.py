@@ -299,6 +299,8 @@ def test_several_chunks_share_the_mass_by_similarity():
         best = recall.value_ids_QK[row][recall.value_ids_QK[row] >= 0]
         assert np.allclose(np.exp(recall.log_probs_QK[row][: len(best)]), np.sort(mass[mass > 0])[::-1], atol=1e-4)
         assert recall.value_ids_QK[row, 0] == mass.argmax()
+        for value, fact in zip(best, recall.fact_ids_QK[row], strict=False):  # the nearest chunk of a value speaks
+            assert fact == KEYS.facts().ids_N[next(chunk for chunk in nearest if KEYS.value_ids_N[chunk] == value)]
 
 
 def test_no_neighbours_is_no_retrieval_bit_for_bit():
@@ -332,7 +334,23 @@ def test_static_function_is_exact_and_near_the_entropy():
     memory = StaticFunctionConfig().build(seed=0)
     memory.write(knowledge.facts())
     assert accuracy(memory, knowledge.ask("identical")) == 1.0
-    assert knowledge.demand_bits() / 8 < memory.footprint().storage_bytes < 1.10 * knowledge.demand_bits() / 8
+    assert knowledge.demand_bits() / 8 < memory.footprint().storage_bytes < 1.04 * knowledge.demand_bits() / 8
+
+
+def test_a_static_function_keeps_the_first_value_of_two_facts_with_one_key():
+    keys_ND, value_ids_N = KEYS.all_keys.copy(), KEYS.all_value_ids.copy()
+    keys_ND[100:] = keys_ND[:100]
+    knowledge = replace(KEYS, all_keys=keys_ND, all_value_ids=value_ids_N)
+    memory = written(StaticFunctionConfig(), knowledge)
+    told = memory.recall(knowledge.ask("identical").queries, top_k=1).value_ids_QK[:, 0]
+    assert (told == np.tile(value_ids_N[:100], 2)).all() and (value_ids_N[:100] != value_ids_N[100:]).any()
+
+
+def test_guesses_are_drawn_by_how_frequent_values_are():
+    skewed = replace(KEYS, all_value_ids=np.where(np.arange(200) < 170, 7, KEYS.all_value_ids % 5))
+    told = written(FrequencyConfig(guess=True), skewed).recall(skewed.ask("identical").queries, top_k=1)
+    assert 150 <= (told.value_ids_QK[:, 0] == 7).sum() <= 188  # 170 of 200, within 3.5 standard deviations
+    assert set(told.value_ids_QK[:, 0].tolist()) == {0, 1, 2, 3, 4, 7}
 
 
 def test_same_seed_same_answers():

@@ -4,7 +4,10 @@ import re
 from dataclasses import replace
 
 from retromem.report.answer import answer, answer_on_real_values
+from retromem.report.kinds import kinds_of
 from retromem.report.run_facts import CapacityRow
+from retromem.report.sides import main_contest
+from retromem.report.tables import ledger_size
 from retromem.rows import Row
 
 Cells = dict[int, tuple[float, float, int]]
@@ -248,6 +251,36 @@ def test_a_capacity_search_goes_before_the_rows() -> None:
     said = answer(rows, capacities)
     assert said.startswith("Per parameter ffn-gelu-32 holds the most: 2.10 bits (2.05 to 2.15 over 2 seeds), before")
     assert said.endswith("The seeds of ffn-gelu-32 and ffn-relu-32 overlap.")
+
+
+def test_a_study_asked_in_new_words_goes_first() -> None:
+    written = [row for row in rows_of("ffn-a", FFN, study="first") + rows_of("faiss-q-L", INDEX, study="first")]
+    written = [row for row in written if row.phrasing == "identical"]
+    both = written + rows_of("ffn-a", FFN, study="second") + rows_of("faiss-q-L", INDEX, study="second")
+    for rows, study in ((written, "first"), (both, "second"), (both[::-1], "second")):
+        contest = main_contest(rows)
+        assert contest is not None and contest.study == study
+
+
+def test_a_capacity_that_is_a_lower_bound_for_one_seed_is_a_lower_bound() -> None:
+    rows = keys_rows("ffn-relu-32", {500: (0.995, 2.0)})
+    for censored in ((False, False, False), (False, True, False), (True, True, True)):
+        capacities = [
+            CapacityRow(
+                study="keys", memory="ffn-relu-32", twin=False, phrasing="identical", tau=0.99, seed=seed,
+                num_facts=530, censored=is_bound, storage_bytes=4000, num_params=1000, bits=2000.0,
+            )
+            for seed, is_bound in enumerate(censored)
+        ]  # fmt: skip
+        (kind,) = kinds_of(rows, capacities, "keys")
+        assert kind.censored == any(censored)
+
+
+def test_the_ledger_is_of_the_largest_size_that_both_sides_finished() -> None:
+    rows = rows_of("ffn-a", {500: FFN[500], 1000: FFN[1000], 2000: FFN[1000]})
+    assert ledger_size(rows + rows_of("faiss-q-L", INDEX)) == 1000
+    assert ledger_size(rows + rows_of("ffn-b", {500: FFN[500], 1000: (0.2, 0.1, 9)})) == 1000  # some arm still answers
+    assert ledger_size(rows + rows_of("ffn-b", {700: FFN[500]})) is None
 
 
 def test_a_run_of_one_side() -> None:

@@ -12,10 +12,10 @@ from models.ffn_kinds import DenseConfig, GatedConfig
 from models.memory_kinds import ProductKeysConfig
 from models.stack_kinds import StackConfig
 from models.training_budget import TrainingBudget
-from retromem.experiment import MeasureConfig
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import MeasureConfig
 from retromem.measure.trained_ffn import (
     WEIGHT_SEEDS,
     KeyTable,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models import binary_perceptron
 from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.random_keys import KeysConfig, keys_set
@@ -201,6 +202,22 @@ def test_what_does_not_fit_is_given_up_and_the_rest_is_kept():
     cost = memory.write(knowledge.facts())
     assert 0.7 < accuracy(memory, knowledge.ask("identical")) < 0.99
     assert 200 < cost.optimizer_steps <= 800  # four attempts at most
+
+
+def test_of_the_attempts_the_best_is_kept(monkeypatch):
+    fit, missed = binary_perceptron.fit_binary_perceptrons, []
+
+    def noted(*patterns_and_labels, **settings):
+        found = fit(*patterns_and_labels, **settings)
+        missed.append(found.missed_share)
+        return found
+
+    monkeypatch.setattr(binary_perceptron, "fit_binary_perceptrons", noted)
+    memory = SignMemoryConfig(features=101, sweeps=25).build(seed=0)
+    knowledge = keys_set(KeysConfig(dim=16, num_values=16, num_facts=75))
+    memory.write(knowledge.facts())
+    assert len(missed) == 4 and min(missed) < missed[-1]
+    assert accuracy(memory, knowledge.ask("identical")) == pytest.approx(1 - min(missed))
 
 
 @pytest.mark.parametrize("counts", [(16,), (1,), (2,), (50,), (9, 4, 1), (3, 3, 3)])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retromem.panels.retrieval.pair_curve import COPY, NO_CHUNK, ORACLE, PAIR, RANDOM, SMALL, WEIGHTS, PairCurveConfig
-from retromem.panels.retrieval.pair_curve_points import smallest_reaching
+from retromem.panels.retrieval.pair_curve_points import _asked, smallest_reaching
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
@@ -39,6 +39,13 @@ def test_arms_order_themselves_as_they_must(as_in_a_run) -> None:
     assert all(before <= after for before, after in pairwise(weights))
     page = config.page(points)
     assert "weights alone" in page.finding and page.tables[0].blocks[0][1][0][0].text == WEIGHTS
+
+
+def test_it_is_asked_in_words_that_were_never_written() -> None:
+    (*_, part), _ = PairCurveConfig(num_facts=(20,), num_taught=30).parts(0)
+    asked = _asked(part)
+    assert asked.phrasing == "heldout" and len(asked) == 20
+    assert not set(asked.queries.texts or ()) & {text for cue in part.facts().cues for text in cue.texts or ()}
 
 
 def test_what_is_asked_was_never_taught() -> None:

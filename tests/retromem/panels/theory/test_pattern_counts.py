@@ -103,6 +103,12 @@ def test_measured_counts_stay_below_their_bounds() -> None:
     )
     assert 2**two_layers == pytest.approx(regions_of_two_layers(4, seed=0))
     assert two_layers <= most == pytest.approx(2 * math.log2(11))  # 1 + 4 + 6 cells of each layer
+    for series in ("ReLU, initial", "ReLU, trained"):  # a unit's boundary is crossed once at most, and not by most
+        crossings, regions = (
+            spread_at(points, quantity, series, 8.0).median
+            for quantity in ("crossings_per_unit_stored", "segment_regions_d3")
+        )
+        assert crossings == pytest.approx((regions - 1) / 8) and 0 < crossings < 1
     page = TINY.page(points)
     assert "Two random layers of 4 units have" in page.finding and "none more than 121." in page.finding
     assert "Of the 2^8 on/off patterns of 8 units, 3 inputs can reach 2^6 at most" in page.finding  # 58 regions
