@@ -1,6 +1,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -87,6 +88,7 @@ def test_bits_stored_leave_out_what_the_encoder_knows(knows: float, least: float
 class KnowsConfig:
     """A memory that reads its answer off the key, and is told nothing."""
 
+    version: ClassVar[int] = 1
     stores: Stores = "questions"
     name: str = "knows"
     family: str = "knows"
