@@ -403,6 +403,28 @@ def test_disturbed_copies_are_worse_and_leave_the_memory_alone():
     assert accuracy(store.perturbed(seed=0), asked) == accuracy(store, asked)
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.5])
+def test_bits_of_the_payload_flip_too(rate):
+    store = written(FaissMemoryConfig(), KEYS)
+    kept = np.mean([
+        (store.perturbed(flip_rate=rate, seed=seed)._store.labels_N == store._store.labels_N).mean()
+        for seed in range(20)
+    ])  # fmt: skip
+    # Six bits a label; what lies beyond the fifty values names one of the first again.
+    assert kept == pytest.approx((1 - rate) ** 6, abs=0.02)
+
+
+def test_a_pair_is_told_how_near_its_neighbours_are():
+    pair = written(PairedMemoryConfig(ffn=DenseConfig(width=8), chunks=3, training=TrainingBudget(steps=1)), TEXT)
+    asked = TEXT.ask("heldout").queries
+    vectors_QKD, similarities_QK = (found.numpy() for found in pair._neighbours(pair._store, asked))
+    stored_ND = pair._store.reconstruct(np.arange(len(pair._store.ids_N)))
+    for row, relation in enumerate(asked.relation_ids_Q):
+        own = stored_ND[pair._store.groups_N == relation] @ asked.key_vectors()[row]
+        assert similarities_QK[row] == pytest.approx(np.sort(own)[::-1][:3], abs=1e-5)
+        assert vectors_QKD[row] @ asked.key_vectors()[row] == pytest.approx(similarities_QK[row], abs=1e-5)
+
+
 def test_key_noise_has_the_length_asked_for():
     asked = KEYS.ask("identical")
     moved = with_key_noise(asked, 0.1, seed=0).queries.key_vectors()

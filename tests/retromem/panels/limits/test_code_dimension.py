@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from retromem.panels.limits.code_dimension import CodeDimensionConfig
-from retromem.panels.limits.code_dimension_points import code_dimension_points, coded_table
+from retromem.panels.limits.code_dimension_points import _moved, code_dimension_points, coded_table
 from retromem.points import Point
 
 TINY = CodeDimensionConfig(
@@ -18,6 +18,14 @@ def test_tables_differ_in_the_dimension_of_their_codes_alone():
     assert low.codes_VE.shape == (4, 2) and high.codes_VE.shape == (4, 6)
     assert torch.allclose(low.codes_VE.norm(dim=1), torch.ones(4))
     assert torch.equal(coded_table(10, TINY, 2, seed=1).codes_VE, low.codes_VE)
+
+
+def test_keys_move_by_a_tenth_of_their_length():
+    table = coded_table(500, TINY, 2, seed=1)
+    cosines = (_moved(table, 1).keys_ND * table.keys_ND).sum(1)
+    # At a tenth of the length and any angle: .995 is the tangent, and the mean square of a sine is 5/6 in 6 dimensions.
+    assert cosines.min() > 0.9949
+    assert (1 - cosines).mean().item() == pytest.approx(0.1**2 / 2 * 5 / 6, rel=0.1)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning")

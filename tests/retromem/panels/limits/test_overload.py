@@ -1,8 +1,14 @@
 """Overload: loads against the capacity, noisy loss against guessing, and the finding that follows the curve."""
 
+import math
+
 import pytest
 
-from retromem.panels.limits.overload import OverloadConfig
+from models.training_budget import TrainingBudget
+from retromem.knowledge.random_keys import KeysConfig, keys_set
+from retromem.measure.robustness import with_key_noise
+from retromem.memories.ffn_memory import FFNMemoryConfig
+from retromem.panels.limits.overload import DIM, NUM_VALUES, OverloadConfig
 from retromem.panels.limits.overload_points import overload_points
 from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
@@ -23,6 +29,19 @@ def test_points_of_every_load_stand_beside_the_published_ones() -> None:
     assert found["bits_per_param", "SwiGLU, published", 2.0] == 2.01
     assert found["loss_noisy_bits", "guessing", 2.0] == 4.0
     assert draw_panel(Panel(name="o", page=config.page(points), points=points)).svg
+
+
+def test_the_noisy_loss_is_the_cross_entropy_as_trained() -> None:
+    config = OverloadConfig(loads=(1.0,), width=6, steps=100)
+    found = {(point.quantity, point.series): point.y for point in overload_points(config, 3)}
+    num_facts = config.num_facts("ReLU", 1.0)
+    knowledge = keys_set(KeysConfig(dim=DIM, num_values=NUM_VALUES, num_facts=num_facts, seed=3))
+    budget = TrainingBudget(steps=100, full_batch_up_to=num_facts)
+    memory = FFNMemoryConfig(ffn=config.kinds["ReLU"], training=budget).build(seed=3)
+    memory.write(knowledge.facts())
+    noisy = with_key_noise(knowledge.ask("identical"), config.query_noise, seed=3)
+    scored_Q1 = memory.recall(noisy.queries, score=noisy.value_ids_Q[:, None]).scored_QC
+    assert found["loss_noisy_bits", "ReLU"] == pytest.approx(-float(scored_Q1.mean()) / math.log(2), rel=1e-4)
 
 
 def test_an_untrained_ffn_stores_nothing() -> None:

@@ -1,5 +1,6 @@
 """Capacity by what is asked: searches over one FFN, an index beside them, cities asked by another name."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,6 +33,8 @@ def test_words_that_the_keys_do_not_show_cost_nothing_and_names_they_do_not_know
         assert found["index_accuracy", ASKED["heldout"], x] == 1
     assert found["accuracy_alias", INDEX, 1.0] < 0.5
     assert found["accuracy_alias", FFN, 1.0] < 0.5
+    commonest = Counter(TINY.text_sets(0)[-1].value_ids_N.tolist()).most_common(1)[0][1]
+    assert found["accuracy_alias", "chance", 1.0] == commonest / TINY.num_cities
     assert draw_panel(Panel(name="r", page=TINY.page(points), points=points)).svg
 
 

@@ -1,5 +1,7 @@
 """Recall among near duplicates beside a full ranking, and the number of facts that it comes to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,22 @@ def test_recall_is_that_of_a_full_ranking() -> None:
         shared_Q = (similarities_QN > own_similarity_Q[:, None] - 1e-6).sum(axis=1) > 1  # counts of letters tie often
         found = recall["recall_at_1, Flat", series, 256.0]
         assert 1 - (beaten_Q | shared_Q).mean() <= found <= 1 - beaten_Q.mean()
+
+
+class SameForAll:
+    """An encoder that cannot tell two questions apart."""
+
+    encoder_hash = "same"
+
+    def keys(self, texts, templates) -> np.ndarray:
+        return np.tile(np.eye(1, 8, dtype=np.float32), (len(texts), 1))
+
+
+def test_the_value_of_another_fact_is_no_recall() -> None:
+    points = replace(CONFIG, crowds=(1,), num_facts=(200,), rankers=("Flat",)).measure(
+        0, lambda knowledge: knowledge.with_keys(SameForAll())
+    )
+    assert {point.y for point in points} == {1 / 200}  # of equals the first is found, and asked for once
 
 
 def test_neighbours_are_harder_to_tell_apart_in_vectors_but_not_in_words(as_in_a_run) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
+from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.splitting import sentences
 from retromem.knowledge.hidden_facts import hide
 from retromem.panels.retrieval.passages import PassagesConfig
@@ -48,6 +49,16 @@ def test_what_is_found_is_what_the_text_holds(as_in_a_run) -> None:
                 ]
                 assert found[f"right_at_{number}, Flat", label, distractors] == pytest.approx(np.mean(right), abs=0.03)
     assert 0.1 < found["right_at_1, Flat", "1 sentence", 3] < 1
+    # Words tie often: positions of equals do not.
+    for label, passages in CONFIG.hidden(0)[3][1].items():
+        lexical = LexicalIndex.build([passage.text for passage in passages], LexicalSpec())
+        places_QK = lexical.search(asked.queries.texts, 5)[0]
+        for number in (1, 5):
+            right = [
+                any(place >= 0 and stated[fact] in passages[place].text for place in ranked[:number])
+                for fact, ranked in zip(asked.fact_ids_Q.tolist(), places_QK.tolist(), strict=True)
+            ]
+            assert found[f"right_at_{number}, bm25", label, 3] == pytest.approx(np.mean(right))
     sizes = [found["bytes_a_fact, Flat", label, 3.0] for label in ("1 sentence", "6 sentences")]
     assert sizes[0] == pytest.approx(6 * sizes[1], rel=0.1)
     page = CONFIG.page(points)

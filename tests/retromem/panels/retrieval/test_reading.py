@@ -1,6 +1,7 @@
 """Documents about invented towns, read with the real encoder: its tokens are what the reader reads."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from retromem.knowledge.cities import spare_city_names
 from retromem.measure.latency import EncoderCost
 from retromem.panel_cells import PanelCell
 from retromem.panels.retrieval.document_reading import GIVEN, ReadingConfig
-from retromem.panels.retrieval.reading_points import lessons_of
+from retromem.panels.retrieval.reading_points import _read, lessons_of
+from retromem.reading.extractive_reader import ExtractiveReader, Found
 from retromem.reading.reader_training import ReaderTraining
 from retromem.run_cell import Workplace, measure_panel, texts_of
 
@@ -70,6 +72,22 @@ def test_titles_find_the_passage_and_a_reader_reads_what_it_was_taught_on_other_
     for cut in ("1 sentence, titled", "4 sentences"):
         assert found[f"f1, {GIVEN}", cut] > 0.7
         assert found["f1_from_1, bm25", cut] <= found[f"f1, {GIVEN}", cut] + 0.05
+
+
+class FirstWord(ExtractiveReader):
+    """Reads the first word of the first passage."""
+
+    def __init__(self) -> None: ...
+
+    def read(self, questions: Sequence[str], passages: Sequence[Sequence[str]]) -> list[Found]:
+        return [Found(text=own[0].split()[0], passage=0, start=0, end=1) for own in passages]
+
+
+def test_a_question_for_which_nothing_was_found_is_not_answered() -> None:
+    passages = [["Danube flows"], [], ["Volga flows"], ["Elbe flows", "Rhine flows"]]
+    found = _read(FirstWord(), ["?"] * 4, passages, ["the Danube", "Po", "Loire", "Elbe river"], "_from_5", "bm25")
+    # Right, not answered, wrong, and half right: one word of one and of two.
+    assert found == {"exact_from_5, bm25": 1 / 4, "f1_from_5, bm25": pytest.approx((1 + 2 / 3) / 4)}
 
 
 def test_no_passage_of_a_judged_document_stands_in_a_lesson(tmp_path: Path) -> None:

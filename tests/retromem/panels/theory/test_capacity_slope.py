@@ -94,6 +94,15 @@ def test_a_tiny_measurement_has_its_kinds_and_lines_of_slope_one():
     assert tiny.page(points).finding == "Not measured: points enough for a slope."
 
 
+def test_the_line_of_slope_one_goes_through_the_first_layer_as_wide_as_its_keys():
+    tiny = CapacitySlopeConfig(
+        dim=4, num_values=4, widths=(6, 9), kinds=("ReLU",), resolution=0.3, steps=40, seeds=(0, 1)
+    )
+    found = {(p.series, p.x): p.y for p in tiny.measure(0, lambda texts: texts) if p.quantity == "facts"}
+    assert found["slope 1 from ReLU at d", 6.0] == found["ReLU", 6.0]
+    assert found["slope 1 from ReLU at d", 9.0] == pytest.approx(1.5 * found["ReLU", 6.0])
+
+
 @pytest.mark.parametrize("kind", CONFIG.kinds)
 def test_every_kind_has_the_parameters_of_the_dense_one_at_most(kind):
     # 4 x 16 dense units are 2,048 parameters; one unit, or one slot, more would be too many.
