@@ -35,6 +35,15 @@ def test_the_weights_are_those_of_the_construction():
     assert (cost.exposures, cost.optimizer_steps, cost.succeeded) == (1.0, 0, True)
 
 
+def test_what_is_drawn_follows_the_seed():
+    drawn = []
+    for seed in (0, 1, 0):
+        memory = ClosedFormMemoryConfig(method="random_features", width=8).build(seed=seed)
+        memory.write(KEYS.prefix(20).facts())
+        drawn.append(memory._ffn.ffn.w_in_DF)
+    assert torch.equal(drawn[0], drawn[2]) and not torch.isclose(drawn[0], drawn[1]).any()
+
+
 @pytest.mark.parametrize("method", ["random_features", "whitened", "gated_jl", "value_line"])
 def test_more_units_store_more(method):
     found = []

@@ -346,6 +346,11 @@ def test_a_static_function_keeps_the_first_value_of_two_facts_with_one_key():
     assert (told == np.tile(value_ids_N[:100], 2)).all() and (value_ids_N[:100] != value_ids_N[100:]).any()
 
 
+def test_a_static_function_answers_where_there_is_but_one_value():
+    knowledge = replace(KEYS, all_value_ids=np.full(200, 7))
+    assert accuracy(written(StaticFunctionConfig(), knowledge), knowledge.ask("identical")) == 1
+
+
 def test_guesses_are_drawn_by_how_frequent_values_are():
     skewed = replace(KEYS, all_value_ids=np.where(np.arange(200) < 170, 7, KEYS.all_value_ids % 5))
     told = written(FrequencyConfig(guess=True), skewed).recall(skewed.ask("identical").queries, top_k=1)

@@ -3,6 +3,7 @@
 import math
 import zlib
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -202,6 +203,16 @@ def test_what_does_not_fit_is_given_up_and_the_rest_is_kept():
     cost = memory.write(knowledge.facts())
     assert 0.7 < accuracy(memory, knowledge.ask("identical")) < 0.99
     assert 200 < cost.optimizer_steps <= 800  # four attempts at most
+
+
+def test_an_answer_is_as_sure_as_its_margins():
+    """Of two values one bit tells: a probit of the sum over F features, in tenths of sqrt(F)."""
+    knowledge = keys_set(KeysConfig(dim=8, num_values=2, num_facts=40))
+    memory, asked = written(SignMemoryConfig(features=101), knowledge), knowledge.ask("identical")
+    scored = memory.recall(asked.queries, score=np.tile([0, 1], (40, 1))).scored_QC
+    sums = (memory._features(asked.queries.key_vectors()) @ memory._weights_OF.T)[:, 0].numpy() / (0.1 * math.sqrt(101))
+    expected = [[NormalDist().cdf(-float(margin)), NormalDist().cdf(float(margin))] for margin in sums]
+    assert np.exp(scored) == pytest.approx(np.array(expected), abs=1e-5)
 
 
 def test_of_the_attempts_the_best_is_kept(monkeypatch):
