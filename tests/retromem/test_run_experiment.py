@@ -22,7 +22,7 @@ from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.report_run import read_plan, read_results, report_run
-from retromem.run_experiment import run_experiment
+from retromem.run_experiment import _opening, run_experiment
 
 FLOORS = ArmsConfig(memories=(FrequencyConfig(), StaticFunctionConfig()), num_facts=(32, 64), seeds=(0,), role="floor")
 STORES = ArmsConfig(
@@ -402,3 +402,14 @@ def test_a_run_without_a_single_row_cannot_be_reported(finished: Place) -> None:
         match=r"tiny: no cell has a result \(keys-floor-mode-n32.*: no result yet; the same command goes on from",
     ):
         report_run(finished.run, finished.report)
+
+
+def test_the_time_that_is_promised_is_of_what_is_left_and_of_the_processes() -> None:
+    arms = ArmsConfig(memories=(FrequencyConfig(),), num_facts=(8,), seeds=(0, 1, 2, 3))
+    study = StudyConfig(knowledge=KeysConfig(num_facts=8), arms=(arms,))
+    config = ExperimentConfig(title="t", question="Who?", studies={"s": study}, seconds_expected=1200.0)
+    cells = plan(config, encoder_hash="", text_dim=0)
+    assert _opening("run", config, cells, cells, 2) == "run: Who? 4 of 4 cells to run in 2 processes, about 20 min"
+    assert _opening("run", config, cells, cells, 4).endswith("in 4 processes, about 10 min")
+    assert _opening("run", config, cells, cells[:1], 2).endswith("1 of 4 cells to run in 2 processes, about 5 min")
+    assert _opening("run", config, cells, [], 2) == "run: all 4 cells are done; writing the report"

@@ -260,3 +260,11 @@ def test_all_values_of_a_subject_are_chunks_and_what_is_cut_is_said_before_anyth
     assert "5 facts in faiss-s-Flat" in built
     answers = stores.search(place / "graph", "What is the twin of Oslo?", top=3).splitlines()
     assert {line.split()[1] for line in answers} == {"Rome", "Lima", "Bonn"}
+
+
+def test_the_self_test_of_several_segments_is_one_of_all_that_were_asked() -> None:
+    segments = [{"self_test": {"sampled": 200, "found": found}} for found in (150, 90)]
+    own = {"segments": segments, "num_chunks": 900, "dim": 4, "index": {"factory": "LSH"}, "num_deleted": 0}
+    (line,) = stores._self_test({"meta": {"store": own}})
+    assert "recall@1 0.600 (240 of 400 stored vectors" in line
+    assert stores._self_test({"meta": {}}) == []

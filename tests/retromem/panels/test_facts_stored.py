@@ -25,10 +25,10 @@ def test_the_number_found_is_answered_and_the_next_is_not():
     assert found > 2 and reaches(LinearConfig(), found, 1.0) and not reaches(LinearConfig(), found + 1, 1.0)
 
 
-def test_of_more_than_a_hundred_facts_one_may_be_wrong_and_not_five():
-    relu = DenseConfig(kind="relu", width=16)
+def test_of_fifty_facts_not_one_may_be_wrong():
+    relu = DenseConfig(kind="relu", width=8)
     found = stored(relu, 1.5)
-    assert found > 40 and reaches(relu, found, 1.5)
+    assert found > 20 and reaches(relu, found, 1.5)
 
 
 def test_a_layer_that_stores_less_than_an_eighth_of_what_is_expected_is_found_by_halves():
