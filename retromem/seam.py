@@ -166,7 +166,7 @@ class WriteCost:
     """charged at the encoder's measured cold seconds per text, cache or no cache"""
     flops: float
     exposures: float
-    """mean times a fact was shown; 1 for an index"""
+    """mean times a fact was shown: in each wording it was written in, and again in each pass"""
     optimizer_steps: int
     succeeded: bool = True
     """False: the budget (seconds) ended first; the row says so"""

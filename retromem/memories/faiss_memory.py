@@ -129,7 +129,7 @@ class FaissMemory:
             seconds=time.perf_counter() - start,
             texts_encoded=len(facts) * len(sources),
             flops=float("nan"),
-            exposures=1.0,
+            exposures=float(len(sources)),
             optimizer_steps=0,
         )
 

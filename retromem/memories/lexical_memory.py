@@ -95,7 +95,7 @@ class LexicalMemory:
             seconds=time.perf_counter() - start,
             texts_encoded=0,
             flops=float("nan"),
-            exposures=1.0,
+            exposures=float(len(sources)),
             optimizer_steps=0,
         )
 

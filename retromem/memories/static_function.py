@@ -167,7 +167,7 @@ class StaticFunction:
             seconds=time.perf_counter() - start,
             texts_encoded=len(facts) * len(facts.cues),
             flops=float("nan"),
-            exposures=1.0,
+            exposures=float(len(facts.cues)),
             optimizer_steps=0,
         )
 

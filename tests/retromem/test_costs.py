@@ -182,7 +182,7 @@ def test_an_index_of_questions_charges_every_wording(
     memory, rows = judged(config, toys)
     row, files = written_alike(rows), saved(memory, tmp_path / "saved")
     assert texts_charged(row) == pytest.approx(32)
-    assert (row.exposures, row.optimizer_steps, row.num_params) == (1, 0, 0)
+    assert (row.exposures, row.optimizer_steps, row.num_params) == (2, 0, 0)
     assert np.isnan(row.write_flops)
     assert (files["index.faiss"], files["payload.bin"]) == (index_bytes, PAYLOAD)
     assert row.storage_bytes == index_bytes + PAYLOAD + len(memory.calibration)
@@ -260,8 +260,8 @@ def test_a_pair_is_charged_for_its_lessons(toys: KnowledgeSet, tmp_path: Path, c
     ("config", "texts", "exposures"),
     [
         (FrequencyConfig(), 0, 1),
-        (LexicalMemoryConfig(), 0, 1),  # words are not encoded
-        (HybridMemoryConfig(), 32, 1),
+        (LexicalMemoryConfig(), 0, 2),  # words are not encoded
+        (HybridMemoryConfig(), 32, 2),
         (HybridMemoryConfig(key_by="statement"), 16, 1),
         (ClosedFormMemoryConfig(method="pseudo_inverse"), 32, 2),
     ],
@@ -295,7 +295,7 @@ def test_a_static_function_is_charged_for_both_wordings_and_asked_in_them_alone(
     _, rows = judged(StaticFunctionConfig(), toys)
     assert set(rows) == {"identical"}
     assert texts_charged(rows["identical"]) == pytest.approx(32)
-    assert (rows["identical"].exposures, rows["identical"].optimizer_steps) == (1, 0)
+    assert (rows["identical"].exposures, rows["identical"].optimizer_steps) == (2, 0)
 
 
 # ---- controls ------------------------------------------------------------------------------------------------------
