@@ -4,7 +4,7 @@
     payload.bin     labels at the bits their group needs, and the groups' sizes  }
     ids.npy         external ids, int64                                          } maintenance: to change a chunk, or to
     vectors.npy     raw float32, from which any other index can be built         } build another index
-    chunks.arrow    ids, texts, groups, labels (Arrow IPC stream), if there are texts
+    chunks.arrow    ids, texts, groups, labels, places (Arrow IPC stream), if there are texts
     manifest.json   sizes and sha256 of all of them, what they were made from, and how the index did in its self-test
 
 A changed store has several segments: the same files again under names such as `index-00000003.faiss`, and positions of
@@ -165,7 +165,6 @@ class ChunkStore(SegmentedChunks):
             "dim": self.dim,
             "metric": self.segments[0].index.metric,
             "index": asdict(self.spec),
-            "label_bits": list(self.label_bits_G),
             "encoder": None if self.encoder is None else asdict(self.encoder),
             "segments": notes,
             "fingerprint": digest.hexdigest(),
@@ -233,7 +232,6 @@ class ChunkStore(SegmentedChunks):
                 noted,
                 spec=spec,
                 dim=stored["dim"],
-                label_bits=stored["label_bits"],
                 texts=name_of(TEXTS, noted["generation"]) in manifest["files"],
             )
             for noted in stored["segments"]

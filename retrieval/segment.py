@@ -3,7 +3,8 @@
 Shape legend: N chunks, D dimensions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,8 +23,15 @@ INDEX, PAYLOAD, IDS, VECTORS, TEXTS = "index.faiss", "payload.bin", "ids.npy", "
 
 def name_of(name: str, generation: int) -> str:
     """`index.faiss` of the first generation, `index-00000003.faiss` of the third change."""
-    stem, suffix = name.split(".")
+    stem, _, suffix = name.partition(".")
     return f"{stem}-{generation:08d}.{suffix}" if generation else name
+
+
+def current_name(names: Iterable[str], name: str) -> str:
+    """That of a store's files which is `name`, whatever generation brought it; `name` where there is none."""
+    stem, _, suffix = name.partition(".")
+    pattern = re.compile(rf"{re.escape(stem)}(-\d{{8}})?\.{re.escape(suffix)}")
+    return next((found for found in names if pattern.fullmatch(found)), name)
 
 
 @contextmanager
@@ -68,6 +76,8 @@ class Segment:
             self._noted = {
                 "generation": self.generation,
                 "num_chunks": len(self),
+                "num_labels": self.chunks.num_labels_G,
+                "label_bits": list(self.chunks.label_bits_G),
                 "fingerprint": self.chunks.fingerprint(self.index.spec, encoder),
                 "self_test": {
                     "sampled": tested.sampled,
@@ -94,7 +104,13 @@ class Segment:
         chunks = self.chunks
         files = {IDS: npy_bytes(chunks.ids_N), VECTORS: npy_bytes(chunks.vectors_ND)}
         if chunks.texts is not None:
-            files[TEXTS] = arrow_stream(chunks.ids_N, chunks.texts, chunks.groups_N, chunks.labels_N)
+            columns: dict[str, Any] = {
+                "id": chunks.ids_N,
+                "text": chunks.texts,
+                "group": chunks.groups_N,
+                "label": chunks.labels_N,
+            }
+            files[TEXTS] = arrow_stream(columns if chunks.places is None else {**columns, "place": chunks.places})
         return {name_of(name, self.generation): content for name, content in files.items()}
 
     @classmethod
@@ -105,7 +121,6 @@ class Segment:
         *,
         spec: IndexSpec,
         dim: int,
-        label_bits: Sequence[int],
         texts: bool,
     ) -> "Segment":
         """The segment that a manifest notes, with texts or none; index, vectors and texts stay on disk, mapped.
@@ -122,7 +137,7 @@ class Segment:
         with reading(place(VECTORS)) as path:
             vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False).reshape(num_chunks, dim)
         with reading(place(PAYLOAD)) as path:
-            labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, label_bits)
+            labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, noted["label_bits"])
         with reading(place(INDEX)) as path:
             index = VectorIndex.from_file(spec, dim, path, groups_N)
         arrow_texts = None
@@ -135,7 +150,9 @@ class Segment:
                 vectors_ND=vectors_ND,
                 labels_N=labels_N,
                 groups_N=groups_N,
-                label_bits_G=label_bits,
+                label_bits_G=noted["label_bits"],
                 texts=arrow_texts,
+                places=arrow_texts.beside("place") if arrow_texts else None,
+                named_labels_G=noted["num_labels"],
             )
         return cls(chunks, index, generation, noted=noted)

@@ -40,7 +40,7 @@ def _to_dataset(folder: Path) -> "Dataset":
     for name in names:
         with reading(folder / name) as path:
             tables.append(ArrowTexts(path).table())
-    table = pyarrow.concat_tables(tables)
+    table = pyarrow.concat_tables(tables, promote_options="default")  # places may be noted in some alone
     dead_P = read_tombstones(folder, stored, table.num_rows)
     if dead_P is not None:
         is_live_N = np.ones(table.num_rows, dtype=bool)

@@ -10,7 +10,7 @@ from retrieval.engines import Engine
 from retrieval.errors import UserError
 from retrieval.generations import while_written
 from retrieval.plan_request import is_request, parse_request
-from retrieval.sealed_folder import read_manifest, verify_sealed
+from retrieval.sealed_folder import read_manifest, strangers, verify_sealed
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.seam import Footprint, Part
@@ -105,8 +105,17 @@ def _asked_of(key_by: Literal["question", "statement"]) -> str:
 
 
 def verify(store: Path) -> str:
-    """Sizes and hashes of every file; UserError that names the first wrong one."""
-    manifest = while_written(store, lambda: verify_sealed(store))
+    """Sizes and hashes of every file; UserError that names the first wrong one, or one that is not the store's."""
+
+    def verified() -> dict[str, Any]:
+        manifest = verify_sealed(store)
+        if others := strangers(store, manifest):
+            raise UserError(
+                f"{store / others[0]}: is not in the manifest; the store is whole without it, so move it away"
+            )
+        return manifest
+
+    manifest = while_written(store, verified)
     total = sum(entry["bytes"] for entry in manifest["files"].values())
     whole = f"{store}: whole; {len(manifest['files'])} files, {total:,} bytes, every sha256 as written"
     return "\n".join([whole, *_self_test(manifest)])
@@ -187,21 +196,19 @@ class _Opened:
             )
 
         from retrieval.chunk_store import ChunkStore
-        from retromem.document_stores import Places
         from retromem.memories.saved import load_values
 
         self.chunks = ChunkStore.open(store, engine=engine)
         self.encoder_hash: str = extra["encoder_hash"]
-        self._places = Places(store) if extra["memory"] == "documents" else None
-        self._values = None if self._places else load_values(store, extra)
+        self._values = load_values(store, extra) if extra["memory"] == "faiss" else None
 
     def described(self, position: int) -> str:
         """Value and text of a fact, place and text of a passage."""
         chunks = self.chunks
         text = " ".join(chunks.text(position).split()) if chunks.has_texts else "no text"
-        if self._places is not None:
-            return f"{self._places.of(int(chunks.ids_N[position]))}  ({text})"
         values = self._values
-        assert values is not None and values.strings is not None, "facts of texts have names for their values"
+        if values is None:
+            return f"{chunks.place(position) or 'no place noted'}  ({text})"
+        assert values.strings is not None, "facts of texts have names for their values"
         value = values.strings[values.starts[int(chunks.groups_N[position])] + int(chunks.labels_N[position])]
         return f"{value}  ({text})"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from retrieval.generations import while_written
-from retrieval.sealed_folder import sealed_bytes, write_sealed
+from retrieval.sealed_folder import read_manifest, sealed_bytes, write_sealed
 from retromem.knowledge.knowledge_set import value_file
 from retromem.seam import Facts, Footprint, Holding, Part, ValueTable
 
@@ -87,8 +87,8 @@ def load_values(folder: Path, meta: Mapping[str, Any]) -> ValueTable:
 
 
 def load_calibration(folder: Path) -> bytes:
-    path = folder / CALIBRATION
-    return path.read_bytes() if path.exists() else b""
+    """(T, eps) of a saved memory; empty where it was never calibrated."""
+    return (folder / CALIBRATION).read_bytes() if CALIBRATION in read_manifest(folder)["files"] else b""
 
 
 _CUE_KEYS = "training_cues.npy"

@@ -43,14 +43,14 @@ def build_store(
     ids = np.concatenate([facts.ids_N | number for number in range(len(sources))])
     labels = np.tile(facts.value_ids_N, len(sources)) - np.asarray(values.starts)[relation_ids]
     texts = None if sources[0].texts is None else [text for source in sources for text in source.texts or ()]
-    bits = label_bits(values)
     chunks = Chunks(
         ids_N=ids[order],
         vectors_ND=np.ascontiguousarray(np.concatenate([source.key_vectors() for source in sources])[order]),
         labels_N=labels[order] if with_values else np.zeros(len(order), dtype=np.int64),
         groups_N=relation_ids[order],
-        label_bits_G=bits if with_values else [0] * len(bits),
+        label_bits_G=label_bits(values) if with_values else [0] * len(values.relations),
         texts=None if texts is None else [texts[row] for row in order],
+        named_labels_G=values.num_candidates_R().tolist() if with_values else (),
     )
     made_by = sources[0].encoder_hash
     encoder = EncoderId(name=encoder_name, revision=made_by) if made_by else None
