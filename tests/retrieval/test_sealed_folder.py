@@ -238,7 +238,7 @@ def test_a_link_is_no_file_of_the_folder(folder: Path) -> None:
 
 def test_another_schema_version_is_named(folder: Path) -> None:
     reseal(folder, schema_version=99)
-    with pytest.raises(UserError, match="has schema version 99, this release reads 2"):
+    with pytest.raises(UserError, match="has schema version 99, this release reads 3"):
         verify_sealed(folder)
 
 
