@@ -28,10 +28,10 @@ from numpy import ndarray
 from retrieval.chunks import Chunks, EncoderId
 from retrieval.engines import Engine
 from retrieval.errors import UserError
-from retrieval.generations import while_written
+from retrieval.generations import name_of, while_written
 from retrieval.phases import OnPhase, unwatched
 from retrieval.sealed_folder import MANIFEST, sealed_bytes, verify_sealed, write_sealed
-from retrieval.segment import INDEX, TEXTS, Segment, name_of, reading
+from retrieval.segment import INDEX, TEXTS, Segment, reading
 from retrieval.segmented_chunks import SegmentedChunks
 from retrieval.vector_index import IndexSpec, VectorIndex
 
@@ -75,6 +75,7 @@ class ChunkStore(SegmentedChunks):
         cannot be, stay side by side as segments, and their answers are merged.
         """
         index = VectorIndex(spec, chunks.vectors_ND.shape[1])
+        index.check_storable(chunks.vectors_ND, chunks.texts)
         if num_shards == 1 or index.merges:
             index.add(chunks.vectors_ND, chunks.groups_N, num_shards=num_shards)
             return cls([Segment(chunks, index)], encoder)

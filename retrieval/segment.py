@@ -3,8 +3,7 @@
 Shape legend: N chunks, D dimensions.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,23 +14,11 @@ import numpy as np
 from retrieval.arrow_texts import ArrowTexts, arrow_stream
 from retrieval.chunks import Chunks, EncoderId, npy_bytes, pack_payload, unpack_payload
 from retrieval.errors import UserError
+from retrieval.generations import name_of
 from retrieval.self_test import self_test
 from retrieval.vector_index import IndexSpec, VectorIndex
 
 INDEX, PAYLOAD, IDS, VECTORS, TEXTS = "index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
-
-
-def name_of(name: str, generation: int) -> str:
-    """`index.faiss` of the first generation, `index-00000003.faiss` of the third change."""
-    stem, _, suffix = name.partition(".")
-    return f"{stem}-{generation:08d}.{suffix}" if generation else name
-
-
-def current_name(names: Iterable[str], name: str) -> str:
-    """That of a store's files which is `name`, whatever generation brought it; `name` where there is none."""
-    stem, _, suffix = name.partition(".")
-    pattern = re.compile(rf"{re.escape(stem)}(-\d{{8}})?\.{re.escape(suffix)}")
-    return next((found for found in names if pattern.fullmatch(found)), name)
 
 
 @contextmanager

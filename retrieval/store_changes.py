@@ -22,30 +22,19 @@ from retrieval.vector_index import VectorIndex
 from retrieval.whole_numbers import whole_numbers
 
 
-def added(store: ChunkStore, chunks: Chunks, *, more_labels: bool = False) -> ChunkStore:
+def added(store: ChunkStore, chunks: Chunks) -> ChunkStore:
     """The store with more chunks. UserError where an id is taken or chunks do not fit the store.
 
-    `more_labels`: groups have as many labels from now on as the chunks say, and there may be more groups. Segments
-    behind the first that are no larger than what comes are melted into it, so that there are never more than log2(N) of
-    them. Refused for an index that cannot be made of so few vectors.
+    Segments behind the first that are no larger than what comes are melted into it, so that there are never more than
+    log2(N) of them. Refused for an index that cannot be made of so few vectors.
     """
     if not len(chunks.ids_N):
         return store
-    chunks = _fitted(store, chunks, more_labels=more_labels)
+    chunks = _fitted(store, chunks)
     taken = np.isin(chunks.ids_N, store.ids_N[store.is_live_N])
     if taken.any():
         raise UserError(f"chunk id {chunks.ids_N[taken][0]} is in the store already; replace it, or give another id")
-    kept = list(store.segments)
-    parts, is_live = [chunks], [np.ones(len(chunks.ids_N), dtype=bool)]
-    while len(kept) > 1 and len(kept[-1]) <= sum(int(live.sum()) for live in is_live):
-        stop = sum(map(len, kept))
-        is_live.insert(0, store.is_live_N[stop - len(kept[-1]) : stop])
-        parts.insert(0, kept.pop().chunks)
-    melted = _live(parts, is_live)
-    index = min(store.segments, key=len).index.emptied()
-    index.add(melted.vectors_ND, melted.groups_N)
-    num_kept = sum(map(len, kept))
-    return store.changed([*kept, Segment(melted, index, store.generation + 1)], store.dead_P[store.dead_P < num_kept])
+    return _with_new(store, chunks, store.dead_P)
 
 
 def deleted(store: ChunkStore, ids_P: Shaped[ndarray, "*any"]) -> ChunkStore:
@@ -61,16 +50,35 @@ def replaced(store: ChunkStore, chunks: Chunks) -> ChunkStore:
     if not len(chunks.ids_N):
         return store
     chunks = _fitted(store, chunks)
-    dead_P = np.union1d(store.dead_P, _positions(store, chunks.ids_N))
-    without = ChunkStore(
-        store.segments,
-        store.encoder,
-        dead_P=dead_P,
-        dead_generation=store.generation + 1,
-        generation=store.generation,
-    )
-    after = added(without, chunks)
-    return store.changed(after.segments, after.dead_P)
+    return _with_new(store, chunks, np.union1d(store.dead_P, _positions(store, chunks.ids_N)))
+
+
+def put(store: ChunkStore, chunks: Chunks) -> ChunkStore:
+    """The store with these chunks, in place of those that had their ids where there are any.
+
+    They may bring more labels to a group, and more groups behind those that there are: what a label meant stays.
+    """
+    if not len(chunks.ids_N):
+        return store
+    chunks = _fitted(store, chunks, more_labels=True)
+    there_N = np.isin(chunks.ids_N, store.ids_N[store.is_live_N])
+    return _with_new(store, chunks, np.union1d(store.dead_P, _positions(store, chunks.ids_N[there_N])))
+
+
+def _with_new(store: ChunkStore, chunks: Chunks, dead_P: Int64[ndarray, " P"]) -> ChunkStore:
+    """A new segment behind those that are kept."""
+    is_live_N = np.ones(len(store.ids_N), dtype=bool)
+    is_live_N[dead_P] = False
+    kept = list(store.segments)
+    parts, is_live = [chunks], [np.ones(len(chunks.ids_N), dtype=bool)]
+    while len(kept) > 1 and len(kept[-1]) <= sum(int(live.sum()) for live in is_live):
+        stop = sum(map(len, kept))
+        is_live.insert(0, is_live_N[stop - len(kept[-1]) : stop])
+        parts.insert(0, kept.pop().chunks)
+    melted = _live(parts, is_live)
+    index = min(store.segments, key=len).index.emptied()
+    index.add(melted.vectors_ND, melted.groups_N)
+    return store.changed([*kept, Segment(melted, index, store.generation + 1)], dead_P[dead_P < sum(map(len, kept))])
 
 
 def compacted(store: ChunkStore) -> ChunkStore:
@@ -116,10 +124,7 @@ def _fitted(store: ChunkStore, chunks: Chunks, *, more_labels: bool = False) -> 
         chunks = with_fields(chunks, named_labels_G=store.num_labels_G)
     if (chunks.texts is not None) != store.has_texts:
         raise UserError(f"the store's chunks have {'texts' if store.has_texts else 'no texts'}; so must what is added")
-    try:
-        store.segments[0].index.check_storable(chunks.vectors_ND)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    store.segments[0].index.check_storable(chunks.vectors_ND, chunks.texts)
     return chunks
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from retrieval.arrow_texts import ArrowTexts
 from retrieval.chunk_store import KIND, read_tombstones
 from retrieval.errors import UserError
-from retrieval.generations import while_written
+from retrieval.generations import name_of, while_written
 from retrieval.sealed_folder import verify_sealed
-from retrieval.segment import TEXTS, name_of, reading
+from retrieval.segment import TEXTS, reading
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -18,10 +18,9 @@ from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks
 from retrieval.errors import UserError
 from retrieval.folder_lock import locked
-from retrieval.generations import commit
+from retrieval.generations import commit, current_name, name_of
 from retrieval.phases import OnPhase, unwatched
 from retrieval.sealed_folder import read_manifest
-from retrieval.segment import current_name, name_of
 
 
 class Changed(NamedTuple):

@@ -17,6 +17,7 @@ from retrieval.splitting import parse_split, split_documents
 from retrieval.vector_index import IndexSpec
 from retromem.knowledge.document_files import read_documents
 from retromem.memories.store_memory import checked_spec
+from retromem.store_encoder import noted_name
 from retromem.store_ledger import instead_of, ledger_line
 
 MEMORY = "documents"
@@ -65,7 +66,7 @@ def build(
         texts=texts,
         places=[f"{read.names[passage.document]} {passage.start}-{passage.end}" for passage in passages],
     )
-    made_by = EncoderId(name=model, revision=f"{encoder.content_hash}-raw")
+    made_by = EncoderId(name=noted_name(model, store), revision=f"{encoder.content_hash}-raw")
     built = ChunkStore.build(chunks, spec, made_by, num_shards=num_shards)
     seconds = time.perf_counter() - start
     meta = {"memory": MEMORY, "encoder_hash": made_by.revision, "split": cut.label}

@@ -55,6 +55,7 @@ class HybridMemoryConfig:
     def __post_init__(self) -> None:
         if self.depth < 1 or self.rank_constant < 0:
             raise ValueError("depth must be 1 or more, rank_constant 0 or more")
+        _ = self.spec
 
     @property
     def spec(self) -> IndexSpec:

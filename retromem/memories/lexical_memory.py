@@ -39,6 +39,9 @@ class LexicalMemoryConfig:
     b: float = 0.75
     """how much longer texts are discounted"""
 
+    def __post_init__(self) -> None:
+        _ = self.spec  # which refuses dials out of their range
+
     @property
     def spec(self) -> LexicalSpec:
         return LexicalSpec(method=self.method, k1=self.k1, b=self.b)
