@@ -239,13 +239,13 @@ def test_segments_share_what_the_first_was_trained_to(tmp_path: Path) -> None:
         ),
         (
             lambda folder, chunks: store_updates.add(folder, chunks(77, vectors_ND=np.ones((1, DIM), np.float32))),
-            r"vector 0 has norm 2\.8284; normalise",
+            r"vector 0 \(of '77 in version 1'\) has norm 2\.8284; normalise",
         ),
         (
             lambda folder, chunks: store_updates.replace(
                 folder, chunks(7, vectors_ND=np.full((1, DIM), np.nan, np.float32))
             ),
-            "vector 0 holds NaN",
+            r"vector 0 \(of '7 in version 1'\) holds NaN",
         ),
     ],
 )

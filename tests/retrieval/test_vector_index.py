@@ -222,7 +222,6 @@ def test_an_unknown_factory_string_is_one_line_with_right_ones(factory: str) -> 
         ({"factory": "IDMap,Flat"}, "leave IDMap out"),
         ({"nprobe": 4}, "nprobe has no effect on index 'Flat', which has no inverted lists; leave it out"),
         ({"factory": "IVF4,Flat", "ef_search": 4}, "ef_search has no effect on index 'IVF4,Flat', which has no graph"),
-        ({"factory": "IVF4_HNSW8,Flat", "ef_search": 4}, "ef_search has no effect on a IndexIVFFlat; leave it out"),
         ({"factory": "PCA8,IVF4,Flat", "nprobe": 5}, "nprobe of index 'PCA8,IVF4,Flat' is 5, more than its 4 lists"),
         ({"factory": "IVF1k,Flat", "nprobe": 1025}, "is 1025, more than its 1024 lists"),
         ({"rotation_seed": 3}, "rotation_seed has no effect on index 'Flat' without rotate_to; leave it out"),
