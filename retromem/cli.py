@@ -372,10 +372,10 @@ def _index(chosen: Any) -> None:
                 store,
                 documents=chosen.documents,
                 split=chosen.split or "3 sentences",
-                factory=chosen.index or "Flat",
+                factory="Flat" if chosen.index is None else chosen.index,
                 rotate_to=chosen.rotate_to,
                 num_shards=chosen.shards or 1,
-                model=chosen.encoder or DEFAULT_MODEL,
+                model=DEFAULT_MODEL if chosen.encoder is None else chosen.encoder,
             )
         )
     else:
@@ -392,11 +392,11 @@ def _index(chosen: Any) -> None:
                 facts=chosen.facts,
                 phrasings=chosen.phrasings,
                 columns=split_columns(chosen.columns),
-                factory=chosen.index or "Flat",
+                factory="Flat" if chosen.index is None else chosen.index,
                 rotate_to=chosen.rotate_to,
                 key_by=chosen.key_by or "statement",
                 num_shards=chosen.shards or 1,
-                model=chosen.encoder or DEFAULT_MODEL,
+                model=DEFAULT_MODEL if chosen.encoder is None else chosen.encoder,
                 say=partial(print, flush=True),
             )
         )

@@ -9,11 +9,12 @@ from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
 from retrieval.encoder_files import DEFAULT_MODEL
 from retrieval.errors import UserError
+from retrieval.hashed_trigrams import HASHED_TRIGRAMS
 
 
 def noted_name(model: str, store: Path) -> str:
     """What a store calls its encoder: a folder by its way from the store, so that both are found from anywhere."""
-    if os.path.isabs(model) or not Path(model).is_dir():
+    if model in (DEFAULT_MODEL, HASHED_TRIGRAMS) or os.path.isabs(model) or not Path(model).is_dir():
         return model
     return os.path.relpath(os.path.realpath(model), os.path.realpath(store))
 
@@ -23,7 +24,7 @@ def encoder_of(store: Path, noted: EncoderId | None, encoder_hash: str, given: s
 
     In the precision that made them, whatever this processor is fast at: slower there, but the same vectors.
     """
-    name = given or (noted.name if noted else None) or DEFAULT_MODEL
+    name = ((noted.name if noted else None) or DEFAULT_MODEL) if given is None else given
     if given is None and name.startswith(os.pardir):
         name = os.path.normpath(os.path.join(os.path.realpath(store), name))
     if given is None and os.path.isabs(name) and not os.path.isdir(name):
