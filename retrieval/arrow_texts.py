@@ -1,7 +1,8 @@
-"""Texts in an Arrow IPC stream: read from a memory map one at a time, and open to Hugging Face datasets."""
+"""Texts and places in an Arrow IPC stream: read from a memory map one at a time, and open to Hugging Face datasets."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -14,14 +15,15 @@ if TYPE_CHECKING:
 _ROWS_A_BATCH = 10_000
 
 
-def arrow_stream(
-    ids_N: Int64[ndarray, " N"], texts: Sequence[str], groups_N: Int64[ndarray, " N"], labels_N: Int64[ndarray, " N"]
-) -> bytes:
-    """Columns id, text, group, label as the stream format that `datasets.Dataset.from_file` maps into memory."""
+def arrow_stream(columns: Mapping[str, Int64[ndarray, " N"] | Sequence[str]]) -> bytes:
+    """Columns of numbers or texts as the stream format that `datasets.Dataset.from_file` maps into memory."""
     import pyarrow
 
     table = pyarrow.table(
-        {"id": ids_N, "text": pyarrow.array(texts, pyarrow.string()), "group": groups_N, "label": labels_N}
+        {
+            name: column if isinstance(column, ndarray) else pyarrow.array(column, pyarrow.string())
+            for name, column in columns.items()
+        }
     )
     file = io.BytesIO()
     options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
@@ -31,12 +33,19 @@ def arrow_stream(
 
 
 class ArrowTexts(Sequence[str]):
-    """The column `text` of such a file. ValueError where the file is none."""
+    """A column of such a file. ValueError where the file is none."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, column: str = "text") -> None:
         import pyarrow
 
         self._table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path))).read_all()
+        self._column = column
+
+    def beside(self, column: str) -> "ArrowTexts | None":
+        """Another column of the same file; None where it has none."""
+        other = copy(self)
+        other._column = column
+        return other if column in self._table.column_names else None
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -46,7 +55,7 @@ class ArrowTexts(Sequence[str]):
     @overload
     def __getitem__(self, at: slice) -> Sequence[str]: ...
     def __getitem__(self, at: int | slice) -> str | Sequence[str]:
-        column = self._table.column("text")
+        column = self._table.column(self._column)
         return column[at].to_pylist() if isinstance(at, slice) else str(column[at].as_py())
 
     def table(self) -> "pyarrow.Table":

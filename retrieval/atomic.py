@@ -75,6 +75,7 @@ def restore_folder(path: Path) -> None:
 
     Does nothing where `path` exists or no such folder is left. For readers; writers do it themselves.
     """
+    path = Path(os.path.realpath(path))  # what was moved lies beside the folder, not beside a link to it
     if path.exists() or not path.parent.is_dir() or not _left_over(path, _OLD):
         return
     time.sleep(_REPLACING_SECONDS)

@@ -4,7 +4,7 @@
     payload.bin     labels at the bits their group needs, and the groups' sizes  }
     ids.npy         external ids, int64                                          } maintenance: to change a chunk, or to
     vectors.npy     raw float32, from which any other index can be built         } build another index
-    chunks.arrow    ids, texts, groups, labels (Arrow IPC stream), if there are texts
+    chunks.arrow    ids, texts, groups, labels, places (Arrow IPC stream), if there are texts
     manifest.json   sizes and sha256 of all of them, what they were made from, and how the index did in its self-test
 
 A changed store has several segments: the same files again under names such as `index-00000003.faiss`, and positions of
@@ -28,10 +28,10 @@ from numpy import ndarray
 from retrieval.chunks import Chunks, EncoderId
 from retrieval.engines import Engine
 from retrieval.errors import UserError
-from retrieval.generations import while_written
+from retrieval.generations import name_of, while_written
 from retrieval.phases import OnPhase, unwatched
 from retrieval.sealed_folder import MANIFEST, sealed_bytes, verify_sealed, write_sealed
-from retrieval.segment import INDEX, TEXTS, Segment, name_of, reading
+from retrieval.segment import INDEX, TEXTS, Segment, reading
 from retrieval.segmented_chunks import SegmentedChunks
 from retrieval.vector_index import IndexSpec, VectorIndex
 
@@ -75,6 +75,7 @@ class ChunkStore(SegmentedChunks):
         cannot be, stay side by side as segments, and their answers are merged.
         """
         index = VectorIndex(spec, chunks.vectors_ND.shape[1])
+        index.check_storable(chunks.vectors_ND, chunks.texts)
         if num_shards == 1 or index.merges:
             index.add(chunks.vectors_ND, chunks.groups_N, num_shards=num_shards)
             return cls([Segment(chunks, index)], encoder)
@@ -165,7 +166,6 @@ class ChunkStore(SegmentedChunks):
             "dim": self.dim,
             "metric": self.segments[0].index.metric,
             "index": asdict(self.spec),
-            "label_bits": list(self.label_bits_G),
             "encoder": None if self.encoder is None else asdict(self.encoder),
             "segments": notes,
             "fingerprint": digest.hexdigest(),
@@ -233,7 +233,6 @@ class ChunkStore(SegmentedChunks):
                 noted,
                 spec=spec,
                 dim=stored["dim"],
-                label_bits=stored["label_bits"],
                 texts=name_of(TEXTS, noted["generation"]) in manifest["files"],
             )
             for noted in stored["segments"]

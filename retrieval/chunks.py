@@ -8,15 +8,17 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, Shaped
 from numpy import ndarray
 
 from retrieval.bit_packing import pack, packed_size, unpack
 from retrieval.errors import UserError
 from retrieval.sharded_build import bounds_of_shards
 from retrieval.vector_index import IndexSpec
+from retrieval.whole_numbers import whole_numbers
 
 _COUNT = np.dtype("<u4")  # of one group's chunks
 
@@ -33,23 +35,36 @@ class EncoderId:
 
 @dataclass(frozen=True, kw_only=True)
 class Chunks:
-    """What a store holds, sorted by group. UserError for ids that are not unique or negative."""
+    """What a store holds, sorted by group.
 
-    ids_N: Int64[ndarray, " N"]
+    Ids, labels and groups may come as any whole numbers that int64 holds, and are kept as int64. UserError for others,
+    for ids that are negative or come twice, and for labels that their group does not have.
+    """
+
+    ids_N: Shaped[ndarray, "..."]
     """external, unique, not negative"""
     vectors_ND: Float32[ndarray, "N D"]
     """of unit norm"""
-    labels_N: Int64[ndarray, " N"]
+    labels_N: Shaped[ndarray, "..."]
     """payload: 0, 1, ... within the group"""
-    groups_N: Int64[ndarray, " N"]
+    groups_N: Shaped[ndarray, "..."]
     """0 to G - 1, non-decreasing; a search can be restricted to one"""
     label_bits_G: Sequence[int]
     """bits a label, for each group: ceil(log2(its candidates)), 0 where there is but one"""
     texts: Sequence[str] | None = None
     """None where chunks are vectors alone"""
+    places: Sequence[str] | None = None
+    """where each text stands, for people: `notes.txt 120-240`, empty where nobody knows; None where none has a place"""
+    named_labels_G: Sequence[int] = ()
+    """labels that each group has, where they are fewer than its bits can name"""
 
     def __post_init__(self) -> None:
-        assert self.texts is None or len(self.texts) == len(self.ids_N), "one text a chunk, or none at all"
+        for name in ("ids_N", "labels_N", "groups_N"):
+            object.__setattr__(self, name, whole_numbers(getattr(self, name), f"chunk {name.removesuffix('_N')}"))
+        bits_G = [max(0, number - 1).bit_length() for number in self.num_labels_G]
+        assert bits_G == list(self.label_bits_G), "bits that hold the labels, and no more"
+        for texts in (self.texts, self.places):
+            assert texts is None or len(texts) == len(self.ids_N), "one text and one place a chunk, or none at all"
         assert (np.diff(self.groups_N) >= 0).all(), "chunks lie sorted by group"
         assert ((self.groups_N >= 0) & (self.groups_N < len(self.label_bits_G))).all(), "label_bits_G names every group"
         if (negative := self.ids_N[self.ids_N < 0]).size:
@@ -57,6 +72,21 @@ class Chunks:
         ids, counts = np.unique(self.ids_N, return_counts=True)
         if (repeated := ids[counts > 1]).size:
             raise UserError(f"chunk id {repeated[0]} comes twice; ids are unique")
+        self.check_labels(self.num_labels_G)
+
+    @property
+    def num_labels_G(self) -> Sequence[int]:
+        """Labels that each group has."""
+        return list(self.named_labels_G) or [1 << bits for bits in self.label_bits_G]
+
+    def check_labels(self, num_labels_G: Sequence[int]) -> None:
+        """UserError for a label that a group with so many of them does not have."""
+        num_labels_N = np.asarray(num_labels_G, dtype=np.int64)[self.groups_N]
+        for row in np.flatnonzero((self.labels_N < 0) | (self.labels_N >= num_labels_N))[:1].tolist():
+            raise UserError(
+                f"chunk id {self.ids_N[row]} has label {self.labels_N[row]}, and its group {num_labels_N[row]} labels, "
+                "from 0 (facts of values that a store has not seen: `python -m retromem index add`)"
+            )
 
     def parts(self, num_parts: int) -> "list[Chunks]":
         """The same chunks in so many runs, one after the other; fewer where there are not so many chunks."""
@@ -68,6 +98,7 @@ class Chunks:
                 labels_N=self.labels_N[start:stop],
                 groups_N=self.groups_N[start:stop],
                 texts=None if self.texts is None else self.texts[start:stop],
+                places=None if self.places is None else self.places[start:stop],
             )
             for start, stop in bounds_of_shards(len(self.ids_N), num_parts)
         ]
@@ -79,14 +110,15 @@ class Chunks:
             "encoder": None if encoder is None else asdict(encoder),
             "has_texts": self.texts is not None,
             "index": asdict(spec),
-            "label_bits": list(self.label_bits_G),
+            "has_places": self.places is not None,
             "num_chunks": len(self.ids_N),
+            "num_labels": self.num_labels_G,
         }
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
         for numbers in (self.ids_N, self.labels_N, self.groups_N):
             digest.update(np.ascontiguousarray(numbers, dtype="<i8").data)
         digest.update(np.ascontiguousarray(self.vectors_ND, dtype="<f4").data)
-        for text in self.texts or ():
+        for text in chain(self.texts or (), self.places or ()):
             encoded = text.encode()
             digest.update(len(encoded).to_bytes(8, "little"))  # or "ab", "c" would be "a", "bc"
             digest.update(encoded)

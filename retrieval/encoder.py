@@ -50,6 +50,8 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> Float32[ndarray, "N D"]:
         """Unit vectors of N texts, in their order; N may be 0. Where a model sees no token, the vector may be zero.
 
+        UserError where the model makes NaN or infinity.
+
         Every text is encoded as it stands: whoever asks puts the encoder's `prompts` before it. Normalised in float32,
         because vectors that were normalised in bfloat16 are off unit norm by up to 4e-3. The vector of a text depends
         on the texts it was batched with: measured up to 3e-7 a component in float32 and 3e-3 in bfloat16.
@@ -59,6 +61,11 @@ class Encoder:
             return np.zeros((0, self.dim), dtype=np.float32)
         vectors_ND = self._encode(list(texts))
         norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+        for row in np.flatnonzero(~np.isfinite(norms_N1))[:1].tolist():
+            raise UserError(
+                f"encoder {self.config.model}: makes NaN or infinity of {texts[row][:60]!r}; its weights are damaged, "
+                f"or {self.resolved.precision} is too coarse for them"
+            )
         units_ND: Float32[ndarray, "N D"] = vectors_ND / np.maximum(norms_N1, np.float32(1e-12))
         return units_ND
 
@@ -183,6 +190,7 @@ class Encoder:
         finally:
             if progress_bar_was_on:
                 logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        self.config.check_truncation(int(model.get_embedding_dimension() or 0))
         # Word-vector models ignore model_kwargs; transformers must not be cast whole (rotary frequencies stay float32).
         return model if model.dtype == dtype else model.to(dtype)
 

@@ -6,9 +6,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from retrieval.encoder_files import DEFAULT_MODEL, encoder_files, find_default, hub_folder, own_prompts, sha256_of
+from retrieval.encoder_files import (
+    DEFAULT_DIM,
+    DEFAULT_MODEL,
+    encoder_files,
+    find_default,
+    hub_folder,
+    own_prompts,
+    sha256_of,
+)
 from retrieval.errors import UserError
-from retrieval.hashed_trigrams import HASHED_TRIGRAMS
+from retrieval.hashed_trigrams import HASHED_DIM, HASHED_TRIGRAMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +93,9 @@ class EncoderConfig:
         if self.truncate_dim is not None:
             identity["truncate_dim"] = self.truncate_dim
         content_hash = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        known_dim = {DEFAULT_MODEL: DEFAULT_DIM, HASHED_TRIGRAMS: HASHED_DIM}.get(self.model)
+        if known_dim is not None:
+            self.check_truncation(known_dim)
         cut = "" if self.truncate_dim is None else f", cut to {self.truncate_dim} dimensions"
         return ResolvedEncoder(
             path=path,
@@ -94,6 +105,11 @@ class EncoderConfig:
             description=f"{self.model}{cut}, {precision}, device {self.device}, content {content_hash}",
             prompts=prompts,
         )
+
+    def check_truncation(self, dim: int) -> None:
+        """UserError where more dimensions are to be kept than there are."""
+        if self.truncate_dim is not None and self.truncate_dim > dim:
+            raise UserError(f"encoder {self.model}: truncate_dim is {self.truncate_dim}, and its vectors have {dim}")
 
     def _prompts(self, path: Path | None) -> Prompts:
         own = {} if path is None else own_prompts(path)

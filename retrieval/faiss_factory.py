@@ -68,15 +68,15 @@ def empty_index(factory: str, dim: int) -> Any:
     return index
 
 
-def set_search_parameters(index: Any, parameters: dict[str, int | None]) -> None:
-    """Set those that are not None, by FAISS's names; UserError where one has no effect on this index."""
+def set_search_parameters(index: Any, **parameters: int | None) -> None:
+    """Set those that are not None; UserError where one has no effect on this index."""
     from retrieval._faiss import faiss
 
     for name, value in parameters.items():
         if value is None:
             continue
         try:
-            faiss.ParameterSpace().set_index_parameter(index, name, value)
+            faiss.ParameterSpace().set_index_parameter(index, {"ef_search": "efSearch"}.get(name, name), value)
         except RuntimeError as error:
             raise UserError(f"{name} has no effect on a {type(innermost(index)).__name__}; leave it out") from error
 

@@ -24,7 +24,11 @@ def _is_file_at(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path, seconds: float) -> Iterator[None]:
-    """Hold `<folder>.lock`. The kernel frees the lock of a killed writer; its file does no harm and may be removed."""
+    """Hold `<folder>.lock`, beside the folder that links lead to: however it is spelt, its writers exclude each other.
+
+    The kernel frees the lock of a killed writer; its file does no harm and may be removed.
+    """
+    folder = Path(os.path.realpath(folder))
     path = folder.with_name(f"{folder.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + seconds

@@ -12,8 +12,9 @@ Whenever a writer is killed, a reader finds what the manifest names, and the nex
 """
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +35,19 @@ Read = TypeVar("Read")
 
 # A reader starts again only after a writer has committed; who never gets through in so many turns is told so.
 _MAX_READS = 100
+
+
+def name_of(name: str, generation: int) -> str:
+    """`index.faiss` of the first generation, `index-00000003.faiss` of the third change."""
+    stem, _, suffix = name.partition(".")
+    return f"{stem}-{generation:08d}.{suffix}" if generation else name
+
+
+def current_name(names: Iterable[str], name: str) -> str:
+    """That of a store's files which is `name`, whatever generation brought it; `name` where there is none."""
+    stem, _, suffix = name.partition(".")
+    pattern = re.compile(rf"{re.escape(stem)}(-\d{{8}})?\.{re.escape(suffix)}")
+    return next((found for found in names if pattern.fullmatch(found)), name)
 
 
 def sweep(folder: Path) -> None:

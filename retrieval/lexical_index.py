@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.errors import UserError
+from retrieval.errors import Refused, UserError
+from retrieval.words import search_words
 
 
 @dataclass(frozen=True, kw_only=True)
 class LexicalSpec:
-    """The formula and its two dials; words are runs of two or more letters or digits, in lower case, none left out."""
+    """The formula and its two dials; words are those of `search_words`, in any script, none left out."""
 
     method: Literal["lucene", "robertson", "atire"] = "lucene"
     """of those that Kamphuis et al. (2020) tell apart: which give a text without the word nothing"""
@@ -50,10 +51,15 @@ class LexicalIndex:
 
     @classmethod
     def build(cls, texts: Sequence[str], spec: LexicalSpec) -> "LexicalIndex":
-        """Of at least one text."""
+        """Of at least one text. Refused where none of them has a word."""
         assert len(texts), "there are no texts to store"
+        words = [search_words(text) for text in texts]
+        if not any(words):
+            raise Refused(
+                f"none of the {len(words):,} texts has a word (the first is {texts[0][:40]!r}); BM25 needs some"
+            )
         bm25 = _empty(spec)
-        bm25.index(_words(texts), show_progress=False)
+        bm25.index(words, show_progress=False)
         return cls(spec, bm25, len(texts))
 
     def search(
@@ -66,8 +72,8 @@ class LexicalIndex:
         window = range(self.num_texts) if window is None else window
         positions_QK = np.full((len(queries), k), -1, dtype=np.int64)
         scores_QK = np.zeros((len(queries), k), dtype=np.float32)
-        for row, words in enumerate(_words(queries)):
-            known = [word for word in words if word in self._bm25.vocab_dict]
+        for row, query in enumerate(queries):
+            known = [word for word in search_words(query) if word in self._bm25.vocab_dict]
             if not known:
                 continue
             scores_N = self._bm25.get_scores(known)[window.start : window.stop]
@@ -123,10 +129,3 @@ def _empty(spec: LexicalSpec) -> Any:
     import bm25s
 
     return bm25s.BM25(method=spec.method, k1=spec.k1, b=spec.b)
-
-
-def _words(texts: Sequence[str]) -> list[list[str]]:
-    """Of each text, in its order."""
-    import bm25s
-
-    return list(bm25s.tokenize(list(texts), stopwords=None, return_ids=False, show_progress=False))

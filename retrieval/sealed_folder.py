@@ -20,7 +20,7 @@ from retrieval.phases import OnPhase, unwatched
 MANIFEST = "manifest.json"
 UPDATE_FOLDER = ".tmp-update"
 """inside the folder: where a change is written before it takes its place"""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SELF_HASH = "manifest_sha256"
 _FIELDS = {"files", "generation", "kind", "meta", "replaced", "schema_version", _SELF_HASH}
@@ -98,7 +98,7 @@ def left_overs(names: Iterable[str], manifest: Mapping[str, Any]) -> set[str]:
     That is the folder of an unfinished change, files of the next generation (renamed, but never committed), and those
     that the last change replaced (committed, but not yet removed).
     """
-    next_generation = re.compile(rf".+-{manifest['generation'] + 1:08d}\.\w+")
+    next_generation = re.compile(rf".+-{manifest['generation'] + 1:08d}(\.\w+)+")
     return {
         name
         for name in names
@@ -107,20 +107,33 @@ def left_overs(names: Iterable[str], manifest: Mapping[str, Any]) -> set[str]:
     }
 
 
+_LITTER = re.compile(
+    r"\.DS_Store|\._.+|\.localized|Icon\r|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.directory|.+~|\..+\.sw\w", re.I
+)
+"""what file managers and editors leave in any folder that is looked at: nobody's work"""
+
+
+def strangers(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """What lies in a store and is neither its own, nor left by a killed writer, nor litter; readers ignore it all."""
+    names = set(os.listdir(folder))  # once: a writer may add to it at any time
+    others = names - {MANIFEST, *manifest["files"], *left_overs(names, manifest)}
+    return sorted(name for name in others if not _LITTER.fullmatch(name))
+
+
 def _refuse_to_replace(folder: Path) -> None:
     """A whole folder is about to be deleted: only one of our own, or an empty one, may be."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise UserError(f"{folder}: is a file; name a folder that is new or a store")
-    names = {entry.name for entry in folder.iterdir()}
-    if not names:
+    if not any(not _LITTER.fullmatch(name) for name in os.listdir(folder)):
         return
-    if MANIFEST not in names:
+    if not (folder / MANIFEST).exists():
         raise UserError(f"{folder}: holds other files than a store's; name a folder that is new or a store")
-    manifest = read_manifest(folder)
-    if not names <= {*manifest["files"], MANIFEST, *left_overs(names, manifest)}:
-        raise UserError(f"{folder}: holds other files than a store's; remove it or name a new folder")
+    if others := strangers(folder, read_manifest(folder)):
+        raise UserError(
+            f"{folder}: holds other files than a store's, such as {others[0]}; move them away or name a new folder"
+        )
 
 
 def write_sealed(
@@ -139,7 +152,7 @@ def write_sealed(
     Names are plain file names. UserError: another process writes the same folder (after `lock_seconds`), what is there
     is no store, or the place cannot be written.
     """
-    folder = Path(os.path.abspath(folder))  # "." and "x/.." have a name too
+    folder = Path(os.path.realpath(folder))  # "." and "x/.." have a name too, and a link stays a link
     manifest = sealed_bytes(files, kind=kind, meta=meta, generation=generation, replaced=replaced)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -200,8 +213,8 @@ def _sha256(path: Path) -> str:
 def verify_sealed(folder: Path, kind: str | None = None, *, hashes: bool = True) -> dict[str, Any]:
     """Check a store against its manifest, and return that.
 
-    Every listed file is there with its size and sha256, no other file is (left-overs of killed writers apart), none
-    lies outside the folder, and the manifest matches its own hash; UserError otherwise, one line that names the file.
+    Every listed file is there with its size and sha256, none lies outside the folder, and the manifest matches its own
+    hash; UserError otherwise, one line that names the file. Other files are nobody's business here: see `strangers`.
     `hashes=False` leaves out the sha256 of the files, for folders too large to read twice.
     """
     manifest = read_manifest(folder)
@@ -220,8 +233,4 @@ def verify_sealed(folder: Path, kind: str | None = None, *, hashes: bool = True)
             )
         if hashes and _sha256(path) != expected["sha256"]:
             raise UserError(f"{path}: its sha256 is not the manifest's, so it was changed; build the store again")
-    names = set(os.listdir(folder))  # once: a writer may add to it at any time
-    strangers = names - {MANIFEST, *manifest["files"], *left_overs(names, manifest)}
-    if strangers:
-        raise UserError(f"{folder / min(strangers)}: is not in the manifest; remove it or build the store again")
     return manifest

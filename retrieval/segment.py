@@ -3,7 +3,7 @@
 Shape legend: N chunks, D dimensions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,16 +14,11 @@ import numpy as np
 from retrieval.arrow_texts import ArrowTexts, arrow_stream
 from retrieval.chunks import Chunks, EncoderId, npy_bytes, pack_payload, unpack_payload
 from retrieval.errors import UserError
+from retrieval.generations import name_of
 from retrieval.self_test import self_test
 from retrieval.vector_index import IndexSpec, VectorIndex
 
 INDEX, PAYLOAD, IDS, VECTORS, TEXTS = "index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
-
-
-def name_of(name: str, generation: int) -> str:
-    """`index.faiss` of the first generation, `index-00000003.faiss` of the third change."""
-    stem, suffix = name.split(".")
-    return f"{stem}-{generation:08d}.{suffix}" if generation else name
 
 
 @contextmanager
@@ -68,6 +63,8 @@ class Segment:
             self._noted = {
                 "generation": self.generation,
                 "num_chunks": len(self),
+                "num_labels": self.chunks.num_labels_G,
+                "label_bits": list(self.chunks.label_bits_G),
                 "fingerprint": self.chunks.fingerprint(self.index.spec, encoder),
                 "self_test": {
                     "sampled": tested.sampled,
@@ -94,7 +91,13 @@ class Segment:
         chunks = self.chunks
         files = {IDS: npy_bytes(chunks.ids_N), VECTORS: npy_bytes(chunks.vectors_ND)}
         if chunks.texts is not None:
-            files[TEXTS] = arrow_stream(chunks.ids_N, chunks.texts, chunks.groups_N, chunks.labels_N)
+            columns: dict[str, Any] = {
+                "id": chunks.ids_N,
+                "text": chunks.texts,
+                "group": chunks.groups_N,
+                "label": chunks.labels_N,
+            }
+            files[TEXTS] = arrow_stream(columns if chunks.places is None else {**columns, "place": chunks.places})
         return {name_of(name, self.generation): content for name, content in files.items()}
 
     @classmethod
@@ -105,7 +108,6 @@ class Segment:
         *,
         spec: IndexSpec,
         dim: int,
-        label_bits: Sequence[int],
         texts: bool,
     ) -> "Segment":
         """The segment that a manifest notes, with texts or none; index, vectors and texts stay on disk, mapped.
@@ -122,7 +124,7 @@ class Segment:
         with reading(place(VECTORS)) as path:
             vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False).reshape(num_chunks, dim)
         with reading(place(PAYLOAD)) as path:
-            labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, label_bits)
+            labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, noted["label_bits"])
         with reading(place(INDEX)) as path:
             index = VectorIndex.from_file(spec, dim, path, groups_N)
         arrow_texts = None
@@ -135,7 +137,9 @@ class Segment:
                 vectors_ND=vectors_ND,
                 labels_N=labels_N,
                 groups_N=groups_N,
-                label_bits_G=label_bits,
+                label_bits_G=noted["label_bits"],
                 texts=arrow_texts,
+                places=arrow_texts.beside("place") if arrow_texts else None,
+                named_labels_G=noted["num_labels"],
             )
         return cls(chunks, index, generation, noted=noted)

@@ -34,9 +34,14 @@ class SegmentedChunks:
         return self.segments[0].index.dim
 
     @property
+    def num_labels_G(self) -> Sequence[int]:
+        """Labels that each group has: what comes later has as many, or more."""
+        return self.segments[-1].chunks.num_labels_G
+
+    @property
     def label_bits_G(self) -> Sequence[int]:
-        """Bits a label, for each group."""
-        return self.segments[0].chunks.label_bits_G
+        """Bits a label, for each group, in what comes next."""
+        return self.segments[-1].chunks.label_bits_G
 
     @cached_property
     def labels_N(self) -> Int64[ndarray, " N"]:
@@ -74,11 +79,18 @@ class SegmentedChunks:
         return self.segments[0].chunks.texts is not None
 
     def text(self, position: int) -> str:
-        """Of the chunk at a position; AssertionError where the store has no texts."""
+        """Of the chunk at a position, empty if it was deleted; AssertionError where the store has no texts."""
+        assert self.has_texts, "these chunks are vectors alone"
+        return self._noted("texts", position)
+
+    def place(self, position: int) -> str:
+        """Where the text at a position stands, for people; empty where nobody knows, or if it was deleted."""
+        return self._noted("places", position)
+
+    def _noted(self, name: str, position: int) -> str:
         at = bisect_right(self._starts, position) - 1
-        texts = self.segments[at].chunks.texts
-        assert texts is not None, "these chunks are vectors alone"
-        return texts[position - self._starts[at]]
+        of_segment = getattr(self.segments[at].chunks, name)
+        return of_segment[position - self._starts[at]] if of_segment is not None and self.is_live_N[position] else ""
 
     def reconstruct(self, positions_P: Int64[ndarray, " P"]) -> Float32[ndarray, "P D"]:
         """The vectors as the index remembers them; NotImplementedError where it cannot."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace as with_fields
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped
 from numpy import ndarray
 
 from retrieval.chunk_store import ChunkStore
@@ -19,6 +19,7 @@ from retrieval.chunks import Chunks
 from retrieval.errors import Refused, UserError
 from retrieval.segment import Segment
 from retrieval.vector_index import VectorIndex
+from retrieval.whole_numbers import whole_numbers
 
 
 def added(store: ChunkStore, chunks: Chunks) -> ChunkStore:
@@ -29,25 +30,16 @@ def added(store: ChunkStore, chunks: Chunks) -> ChunkStore:
     """
     if not len(chunks.ids_N):
         return store
-    _check_fit(store, chunks)
+    chunks = _fitted(store, chunks)
     taken = np.isin(chunks.ids_N, store.ids_N[store.is_live_N])
     if taken.any():
         raise UserError(f"chunk id {chunks.ids_N[taken][0]} is in the store already; replace it, or give another id")
-    kept = list(store.segments)
-    parts, is_live = [chunks], [np.ones(len(chunks.ids_N), dtype=bool)]
-    while len(kept) > 1 and len(kept[-1]) <= sum(int(live.sum()) for live in is_live):
-        stop = sum(map(len, kept))
-        is_live.insert(0, store.is_live_N[stop - len(kept[-1]) : stop])
-        parts.insert(0, kept.pop().chunks)
-    melted = _live(parts, is_live)
-    index = min(store.segments, key=len).index.emptied()
-    index.add(melted.vectors_ND, melted.groups_N)
-    num_kept = sum(map(len, kept))
-    return store.changed([*kept, Segment(melted, index, store.generation + 1)], store.dead_P[store.dead_P < num_kept])
+    return _with_new(store, chunks, store.dead_P)
 
 
-def deleted(store: ChunkStore, ids_P: Int64[ndarray, " P"]) -> ChunkStore:
+def deleted(store: ChunkStore, ids_P: Shaped[ndarray, "*any"]) -> ChunkStore:
     """The store without the chunks of these ids; UserError for an id that is not there."""
+    ids_P = whole_numbers(ids_P, "chunk ids")
     if not len(ids_P):
         return store
     return store.changed(store.segments, np.union1d(store.dead_P, _positions(store, ids_P)))
@@ -57,17 +49,36 @@ def replaced(store: ChunkStore, chunks: Chunks) -> ChunkStore:
     """The store with these chunks in place of those that had their ids; UserError for an id that is not there."""
     if not len(chunks.ids_N):
         return store
-    _check_fit(store, chunks)
-    dead_P = np.union1d(store.dead_P, _positions(store, chunks.ids_N))
-    without = ChunkStore(
-        store.segments,
-        store.encoder,
-        dead_P=dead_P,
-        dead_generation=store.generation + 1,
-        generation=store.generation,
-    )
-    after = added(without, chunks)
-    return store.changed(after.segments, after.dead_P)
+    chunks = _fitted(store, chunks)
+    return _with_new(store, chunks, np.union1d(store.dead_P, _positions(store, chunks.ids_N)))
+
+
+def put(store: ChunkStore, chunks: Chunks) -> ChunkStore:
+    """The store with these chunks, in place of those that had their ids where there are any.
+
+    They may bring more labels to a group, and more groups behind those that there are: what a label meant stays.
+    """
+    if not len(chunks.ids_N):
+        return store
+    chunks = _fitted(store, chunks, more_labels=True)
+    there_N = np.isin(chunks.ids_N, store.ids_N[store.is_live_N])
+    return _with_new(store, chunks, np.union1d(store.dead_P, _positions(store, chunks.ids_N[there_N])))
+
+
+def _with_new(store: ChunkStore, chunks: Chunks, dead_P: Int64[ndarray, " P"]) -> ChunkStore:
+    """A new segment behind those that are kept."""
+    is_live_N = np.ones(len(store.ids_N), dtype=bool)
+    is_live_N[dead_P] = False
+    kept = list(store.segments)
+    parts, is_live = [chunks], [np.ones(len(chunks.ids_N), dtype=bool)]
+    while len(kept) > 1 and len(kept[-1]) <= sum(int(live.sum()) for live in is_live):
+        stop = sum(map(len, kept))
+        is_live.insert(0, is_live_N[stop - len(kept[-1]) : stop])
+        parts.insert(0, kept.pop().chunks)
+    melted = _live(parts, is_live)
+    index = min(store.segments, key=len).index.emptied()
+    index.add(melted.vectors_ND, melted.groups_N)
+    return store.changed([*kept, Segment(melted, index, store.generation + 1)], dead_P[dead_P < sum(map(len, kept))])
 
 
 def compacted(store: ChunkStore) -> ChunkStore:
@@ -101,21 +112,20 @@ def _positions(store: ChunkStore, ids_P: Int64[ndarray, " P"]) -> Int64[ndarray,
     return live_P[order][at]
 
 
-def _check_fit(store: ChunkStore, chunks: Chunks) -> None:
-    if list(chunks.label_bits_G) != list(store.label_bits_G):
-        raise UserError(f"chunks have labels of {list(chunks.label_bits_G)} bits, not {list(store.label_bits_G)}")
-    most_N = np.left_shift(1, np.asarray(store.label_bits_G, dtype=np.int64))[chunks.groups_N]
-    if (unfit := (chunks.labels_N < 0) | (chunks.labels_N >= most_N)).any():
-        row = int(np.flatnonzero(unfit)[0])
-        raise UserError(
-            f"chunk id {chunks.ids_N[row]} has label {chunks.labels_N[row]}; its group takes 0 to {most_N[row] - 1}"
-        )
+def _fitted(store: ChunkStore, chunks: Chunks, *, more_labels: bool = False) -> Chunks:
+    """The chunks, with the store's numbers of labels unless they bring more; UserError for those that do not fit it."""
+    if more_labels:
+        assert len(chunks.num_labels_G) >= len(store.num_labels_G), "groups stay"
+        assert all(new >= old for new, old in zip(chunks.num_labels_G, store.num_labels_G, strict=False)), "labels stay"
+    else:
+        if list(chunks.label_bits_G) != list(store.label_bits_G):
+            raise UserError(f"chunks have labels of {list(chunks.label_bits_G)} bits, not {list(store.label_bits_G)}")
+        chunks.check_labels(store.num_labels_G)
+        chunks = with_fields(chunks, named_labels_G=store.num_labels_G)
     if (chunks.texts is not None) != store.has_texts:
         raise UserError(f"the store's chunks have {'texts' if store.has_texts else 'no texts'}; so must what is added")
-    try:
-        store.segments[0].index.check_storable(chunks.vectors_ND)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    store.segments[0].index.check_storable(chunks.vectors_ND, chunks.texts)
+    return chunks
 
 
 def _live(parts: Sequence[Chunks], is_live: Sequence[ndarray]) -> Chunks:
@@ -127,16 +137,22 @@ def _live(parts: Sequence[Chunks], is_live: Sequence[ndarray]) -> Chunks:
 
     groups_N = gathered("groups_N")
     order_N = np.argsort(groups_N, kind="stable")
-    texts = None
-    if all(part.texts is not None for part in parts):
-        whole = [(part.texts or ())[:] for part in parts]  # at once: one after the other is slow from Arrow
+
+    def gathered_texts(name: str) -> list[str] | None:
+        """Empty for chunks of a part without any."""
+        if all(getattr(part, name) is None for part in parts):
+            return None
+        # At once: one after the other is slow from Arrow.
+        whole = [(getattr(part, name) or [""] * len(part.ids_N))[:] for part in parts]
         unsorted = [of_part[row] for of_part, live in zip(whole, rows, strict=True) for row in live.tolist()]
-        texts = [unsorted[row] for row in order_N.tolist()]
+        return [unsorted[row] for row in order_N.tolist()]
+
     return with_fields(
-        parts[0],
+        parts[-1],  # which knows the most labels
         ids_N=gathered("ids_N")[order_N],
         vectors_ND=np.ascontiguousarray(gathered("vectors_ND")[order_N]),
         labels_N=gathered("labels_N")[order_N],
         groups_N=groups_N[order_N],
-        texts=texts,
+        texts=gathered_texts("texts"),
+        places=gathered_texts("places"),
     )

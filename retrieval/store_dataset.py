@@ -8,9 +8,9 @@ import numpy as np
 from retrieval.arrow_texts import ArrowTexts
 from retrieval.chunk_store import KIND, read_tombstones
 from retrieval.errors import UserError
-from retrieval.generations import while_written
+from retrieval.generations import name_of, while_written
 from retrieval.sealed_folder import verify_sealed
-from retrieval.segment import TEXTS, name_of, reading
+from retrieval.segment import TEXTS, reading
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,7 +40,7 @@ def _to_dataset(folder: Path) -> "Dataset":
     for name in names:
         with reading(folder / name) as path:
             tables.append(ArrowTexts(path).table())
-    table = pyarrow.concat_tables(tables)
+    table = pyarrow.concat_tables(tables, promote_options="default")  # places may be noted in some alone
     dead_P = read_tombstones(folder, stored, table.num_rows)
     if dead_P is not None:
         is_live_N = np.ones(table.num_rows, dtype=bool)

@@ -5,7 +5,8 @@ FAISS takes NaN rows in silence. Here what is stored is checked, and every answe
 Shape legend: N stored vectors, Q queries, K ranked answers, D dimensions of the caller's vectors, E after the rotation.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from retrieval.ranked_search import ranked
 from retrieval.sharded_build import can_merge, filled_in_shards
 
 _UNIT_NORM_TOLERANCE = 1e-3
+_LISTS = re.compile(r"IVF(\d+)([kM]?)")
 _ROWS_ROTATED_AT_ONCE = 1 << 16  # of float64: a million vectors of 384 would take 3 GB
 
 
@@ -56,6 +58,18 @@ class IndexSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} of index {self.factory!r} must be 1 or more, not {value}")
+        if self.nprobe is not None and "IVF" not in self.factory and "IMI" not in self.factory:
+            raise UserError(
+                f"nprobe has no effect on index {self.factory!r}, which has no inverted lists; leave it out"
+            )
+        if self.ef_search is not None and "HNSW" not in self.factory:
+            raise UserError(f"ef_search has no effect on index {self.factory!r}, which has no graph; leave it out")
+        if self.rotation_seed and self.rotate_to is None:
+            raise UserError(f"rotation_seed has no effect on index {self.factory!r} without rotate_to; leave it out")
+        lists = _LISTS.search(self.factory)
+        num_lists = int(lists[1]) * {"": 1, "k": 1 << 10, "M": 1 << 20}[lists[2]] if lists else None
+        if self.nprobe is not None and num_lists is not None and self.nprobe > num_lists:
+            raise UserError(f"nprobe of index {self.factory!r} is {self.nprobe}, more than its {num_lists} lists")
 
     @property
     def label(self) -> str:
@@ -88,7 +102,7 @@ class VectorIndex:
         self._take(empty_index(spec.factory, spec.rotate_to or dim))
 
     def _take(self, index: Any) -> None:
-        set_search_parameters(index, {"nprobe": self.spec.nprobe, "efSearch": self.spec.ef_search})
+        set_search_parameters(index, nprobe=self.spec.nprobe, ef_search=self.spec.ef_search)
         self._index = index
         self._inner = innermost(index)
         self._search = search_of(index, "faiss")
@@ -138,22 +152,31 @@ class VectorIndex:
 
     def _check_shape(self, name: str, vectors: ndarray) -> None:
         if vectors.dtype != np.float32:
-            raise ValueError(f"{name} are {vectors.dtype}; the index takes float32")
+            raise UserError(f"{name} are {vectors.dtype}; the index takes float32")
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise ValueError(f"{name} have shape {vectors.shape}; the index takes (any number, {self.dim})")
+            raise UserError(f"{name} have shape {vectors.shape}; the index takes (any number, {self.dim})")
 
-    def check_storable(self, vectors_ND: Shaped[ndarray, "*any"]) -> None:
-        """ValueError for what is not float32, C-contiguous, finite, of unit norm within 1e-3 and of our dimensions."""
+    def check_storable(self, vectors_ND: Shaped[ndarray, "*any"], texts: Sequence[str] | None = None) -> None:
+        """UserError for what is not float32, C-contiguous, finite, of unit norm within 1e-3 and of our dimensions.
+
+        `texts`: of the vectors, to be named.
+        """
         self._check_shape("vectors", vectors_ND)
         if not len(vectors_ND):
-            raise ValueError("there are no vectors to store")
+            raise UserError("there are no vectors to store")
         if not vectors_ND.flags.c_contiguous:
-            raise ValueError("vectors do not lie row after row; use np.ascontiguousarray")
+            raise UserError("vectors do not lie row after row; use np.ascontiguousarray")
         norms_N = _norms(vectors_ND)
-        if not np.isfinite(norms_N).all():
-            raise ValueError(f"vector {np.flatnonzero(~np.isfinite(norms_N))[0]} holds NaN or infinity")
-        if (off_N := np.abs(norms_N - 1)).max() > _UNIT_NORM_TOLERANCE:
-            raise ValueError(f"vector {off_N.argmax()} has norm {norms_N[off_N.argmax()]:.4f}; normalise to 1")
+        off_N = np.where(np.isfinite(norms_N), np.abs(norms_N - 1), np.inf)
+        if off_N.max() <= _UNIT_NORM_TOLERANCE:
+            return
+        row = int(off_N.argmax())
+        of_text = "" if texts is None else f" (of {texts[row][:60]!r})"
+        if not np.isfinite(norms_N[row]):
+            raise UserError(f"vector {row}{of_text} holds NaN or infinity")
+        if not norms_N[row]:
+            raise UserError(f"vector {row}{of_text} is zero: its encoder finds nothing in it; leave it out")
+        raise UserError(f"vector {row}{of_text} has norm {norms_N[row]:.4f}; normalise to 1")
 
     @property
     def merges(self) -> bool:
@@ -214,13 +237,13 @@ class VectorIndex:
         """Positions and similarities of the `k` most similar vectors, of one group or of all.
 
         Sorted by falling similarity, ties by smaller position; -1 and -inf pad where there are fewer (of those alive,
-        where that is given). Any Q, any k. Queries are float32 and finite (ValueError), of any norm. An index that
+        where that is given). Any Q, any k. Queries are float32 and finite (UserError), of any norm. An index that
         cannot be restricted is asked for more and more answers until the row is full; a row that an approximate search
         leaves short is searched again among all.
         """
         self._check_shape("queries", queries_QD)
         if not np.isfinite(queries_QD).all():
-            raise ValueError("queries hold NaN or infinity")
+            raise UserError("queries hold NaN or infinity")
         assert group is None or self._groups is not None, "this index was filled without groups"
         window = range(self.num_vectors)
         if group is not None and self._groups is not None:

@@ -1,7 +1,7 @@
 """The command line: a thin layer over the Python functions. Every make target is one such call.
 
     python -m retromem compare [CONFIG] [--facts FILE] [--phrasings FILE] [--name NAME] [--section.field VALUE ...]
-    python -m retromem index build | verify | search STORE
+    python -m retromem index build | add | verify | search STORE
     python -m retromem report RUN_FOLDER
     python -m retromem reproduce [--tier full] [--only WORDS] [--limit-small FOLDER]
     python -m retromem bench | doctor
@@ -18,6 +18,7 @@ import sys
 from argparse import ArgumentTypeError, HelpFormatter
 from collections.abc import Sequence
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, call, and turn a UserError into one line and status 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two OpenMP runtimes: see retrieval/_faiss.py
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a letter shows its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             if "MAKELEVEL" in os.environ:  # a make target is one such call, and shows it
@@ -164,44 +168,41 @@ def _parser() -> "ArgumentParser":
     compare.add_argument("--workers", type=_count, help="processes; one a core where empty")
     commands.add_subcommand("compare", compare, help="run an experiment and write its report")
 
-    index = new(description="Build, verify or search a store of facts or of documents.")
-    index.add_argument("action", type=str, choices=["build", "verify", "search"], help="what to do")
+    index = new(description="Build, verify or search a store of facts or of documents; add facts to one.")
+    index.add_argument("action", type=str, choices=list(_TAKEN), help="what to do")
     index.add_argument("store", type=str, help="folder of the store")
-    index.add_argument("--facts", type=str, help="build: your facts")
+    index.add_argument("--facts", type=str, help="build, add: your facts")
     index.add_argument(
         "--documents", type=str, help="build: a text or Markdown file, or a folder of them, in place of facts"
     )
     index.add_argument(
         "--split", type=str, help="build: passages of documents, as '128 tokens, 32 shared' (default: 3 sentences)"
     )
-    index.add_argument("--phrasings", type=str, help="build: wordings of their relations")
-    index.add_argument("--columns", type=str, help="build: ours=theirs,... as of compare")
-    index.add_argument("--index", type=str, default="Flat", help="build: FAISS factory string (default: Flat)")
+    index.add_argument("--phrasings", type=str, help="build, add: wordings of their relations")
+    index.add_argument("--columns", type=str, help="build, add: ours=theirs,... as of compare")
+    index.add_argument("--index", type=str, help="build: FAISS factory string (default: Flat)")
     index.add_argument("--rotate-to", type=_count, help="build: dimensions of a random rotation before it")
     index.add_argument(
         "--key-by",
         type=str,
         choices=["question", "statement"],
-        default="statement",
         help="build: whose vectors are stored (default: statement)",
     )
-    index.add_argument("--shards", type=_count, default=1, help="build: threads that build at once (default: 1)")
+    index.add_argument("--shards", type=_count, help="build: threads that build at once (default: 1)")
     index.add_argument(
         "--encoder",
         type=str,
-        default=DEFAULT_MODEL,
-        help="build: folder or hub id of a sentence-transformers model (default: the packaged one)",
+        help="folder or hub id of a sentence-transformers model (default: the packaged one; search, add: the store's)",
     )
     index.add_argument("--query", type=str, help="search: a question")
     index.add_argument(
         "--engine",
         type=str,
         choices=["faiss", "faiss-gpu", "torch"],
-        default="faiss",
         help="search: what searches, torch and faiss-gpu for Flat on a GPU (default: faiss)",
     )
-    index.add_argument("--top", type=_count, default=5, help="search: answers shown (default: 5)")
-    commands.add_subcommand("index", index, help="build, verify or search a store of facts or documents")
+    index.add_argument("--top", type=_count, help="search: answers shown (default: 5)")
+    commands.add_subcommand("index", index, help="build, verify, search or add to a store of facts or documents")
 
     report = new(description="Write the report of a run again, from its results alone.")
     report.add_argument("run", type=str, help="run folder, such as runs/quickstart")
@@ -321,6 +322,17 @@ def _point_at(content: dict[str, Any], chosen: Any, path: Path) -> None:
         )
 
 
+_TAKEN = {
+    "build": (
+        *("facts", "documents", "split", "phrasings", "columns", "index", "rotate_to", "key_by", "shards", "encoder"),
+    ),
+    "add": ("facts", "phrasings", "columns", "encoder"),
+    "verify": (),
+    "search": ("query", "top", "engine", "encoder"),
+}
+"""options of each action of `index`"""
+
+
 def _index(chosen: Any) -> None:
     from retromem import stores
     from retromem.knowledge.fact_columns import split_columns
@@ -328,29 +340,42 @@ def _index(chosen: Any) -> None:
     if not chosen.store:
         raise UserError(f"index {chosen.action} needs the folder of the store (make index OUT=folder)")
     store = Path(chosen.store)
+    taken = _TAKEN[chosen.action]
+    for name in sorted({name for names in _TAKEN.values() for name in names} - set(taken)):
+        if getattr(chosen, name) is not None:
+            takes = ", ".join("--" + name.replace("_", "-") for name in taken) or "no options"
+            raise UserError(f"index {chosen.action} has no use for --{name.replace('_', '-')}; it takes {takes}")
     if chosen.action == "verify":
         print(stores.verify(store))
     elif chosen.action == "search":
-        if not chosen.query:
+        if not (chosen.query or "").strip():
             raise UserError('index search needs a question: --query "In which country is Paris?"')
-        print(stores.search(store, chosen.query, top=chosen.top, engine=chosen.engine))
+        engine: Any = chosen.engine or "faiss"
+        print(stores.search(store, chosen.query, top=chosen.top or 5, engine=engine, model=chosen.encoder))
+    elif chosen.action == "add":
+        if not chosen.facts:
+            raise UserError("index add needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value")
+        from retromem.fact_additions import add_facts
+
+        columns = split_columns(chosen.columns)
+        print(add_facts(store, facts=chosen.facts, phrasings=chosen.phrasings, columns=columns, model=chosen.encoder))
     elif chosen.documents:
         if chosen.facts:
             raise UserError("index build: --facts and --documents make two stores; give one of them")
         for name in ("phrasings", "columns"):
             if getattr(chosen, name):
                 raise UserError(f"--{name} describes facts, and --documents has none; leave it out")
-        if chosen.key_by != "statement":
+        if chosen.key_by == "question":
             raise UserError("--key-by question: documents have no questions of their own; leave it out")
         print(
             stores.build_of_documents(
                 store,
                 documents=chosen.documents,
                 split=chosen.split or "3 sentences",
-                factory=chosen.index,
+                factory="Flat" if chosen.index is None else chosen.index,
                 rotate_to=chosen.rotate_to,
-                num_shards=chosen.shards,
-                model=chosen.encoder,
+                num_shards=chosen.shards or 1,
+                model=DEFAULT_MODEL if chosen.encoder is None else chosen.encoder,
             )
         )
     else:
@@ -367,11 +392,11 @@ def _index(chosen: Any) -> None:
                 facts=chosen.facts,
                 phrasings=chosen.phrasings,
                 columns=split_columns(chosen.columns),
-                factory=chosen.index,
+                factory="Flat" if chosen.index is None else chosen.index,
                 rotate_to=chosen.rotate_to,
-                key_by=chosen.key_by,
-                num_shards=chosen.shards,
-                model=chosen.encoder,
+                key_by=chosen.key_by or "statement",
+                num_shards=chosen.shards or 1,
+                model=DEFAULT_MODEL if chosen.encoder is None else chosen.encoder,
                 say=partial(print, flush=True),
             )
         )

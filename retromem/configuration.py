@@ -119,7 +119,7 @@ def _dataclass(cls: Any, content: object, source: str, path: str) -> Any:
             raise _fail(source, _join(path, name), "is missing")
     try:
         return cls(**arguments)
-    except ValueError as error:
+    except (ValueError, UserError) as error:
         raise _fail(source, path, str(error)) from None
 
 

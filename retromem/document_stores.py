@@ -1,21 +1,13 @@
-"""Stores of passages of documents: build one and see its ledger. What is found is a passage and its place.
+"""Stores of passages of documents: build one and see its ledger. What is found is a passage and its place."""
 
-    documents.json.zlib   names of the documents
-    places.npy            of each passage, by its id: document, first character, character behind the last
-
-Shape legend: P passages.
-"""
-
-import json
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from retrieval.chunk_store import ChunkStore
-from retrieval.chunks import Chunks, EncoderId, npy_bytes
+from retrieval.chunks import Chunks, EncoderId
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
@@ -25,11 +17,11 @@ from retrieval.splitting import parse_split, split_documents
 from retrieval.vector_index import IndexSpec
 from retromem.knowledge.document_files import read_documents
 from retromem.memories.store_memory import checked_spec
+from retromem.store_encoder import noted_name
 from retromem.store_ledger import instead_of, ledger_line
 
 MEMORY = "documents"
 """what the manifest calls such a store"""
-_NAMES, _PLACES = "documents.json.zlib", "places.npy"
 
 
 def build(
@@ -72,21 +64,20 @@ def build(
         groups_N=np.zeros(len(texts), dtype=np.int64),
         label_bits_G=(0,),
         texts=texts,
+        places=[f"{read.names[passage.document]} {passage.start}-{passage.end}" for passage in passages],
     )
-    made_by = EncoderId(name=model, revision=f"{encoder.content_hash}-raw")
+    made_by = EncoderId(name=noted_name(model, store), revision=f"{encoder.content_hash}-raw")
     built = ChunkStore.build(chunks, spec, made_by, num_shards=num_shards)
     seconds = time.perf_counter() - start
-    places_P3 = np.array([(passage.document, passage.start, passage.end) for passage in passages])
-    extra = {_NAMES: zlib.compress(json.dumps(read.names).encode(), 9), _PLACES: npy_bytes(places_P3)}
     meta = {"memory": MEMORY, "encoder_hash": made_by.revision, "split": cut.label}
     instead = instead_of(store)
-    built.save(store, extra_files=extra, meta=meta)
+    built.save(store, extra_files={}, meta=meta)
 
-    texts_and_places = {name: len(extra[name]) for name in extra}
+    texts_and_places: dict[str, int] = {}
     upkeep: dict[str, int] = {}
     for name, content in built.maintain_files().items():
         (texts_and_places if name.endswith(".arrow") else upkeep)[name] = len(content)
-    upkeep["manifest.json"] = len(built.manifest_bytes(extra_files=extra, meta=meta))
+    upkeep["manifest.json"] = len(built.manifest_bytes(extra_files={}, meta=meta))
     cut_off = encoder.num_cut(given)
     warning = f"  {cut_off:,} passages are longer than the encoder reads: what is behind cannot be found; use a shorter"
     return [
@@ -105,19 +96,3 @@ def build(
 
 def _line(part: str, holdings: Mapping[str, int]) -> str:
     return ledger_line(part, sum(holdings.values()), list(holdings))
-
-
-class Places:
-    """Where the passages of a store stand."""
-
-    def __init__(self, folder: Path) -> None:
-        """Read; whoever does it reads the store of the same generation too."""
-        self._names = json.loads(zlib.decompress((folder / _NAMES).read_bytes()))
-        self._places_P3 = np.load(folder / _PLACES, allow_pickle=False)
-
-    def of(self, passage_id: int) -> str:
-        """`name 120-240`; empty for a chunk that was added later and whose place nobody noted."""
-        if passage_id >= len(self._places_P3):
-            return ""
-        document, start, end = self._places_P3[passage_id].tolist()
-        return f"{self._names[document]} {start}-{end}"

@@ -3,18 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from retrieval.encoder_files import DEFAULT_MODEL
 from retrieval.engines import Engine
 from retrieval.errors import UserError
 from retrieval.generations import while_written
 from retrieval.plan_request import is_request, parse_request
-from retrieval.sealed_folder import read_manifest, verify_sealed
+from retrieval.sealed_folder import read_manifest, strangers, verify_sealed
+from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
-from retromem.seam import Footprint, Part
+from retromem.seam import Facts, Footprint, Part
 from retromem.store_ledger import instead_of, ledger_line
+
+if TYPE_CHECKING:
+    from retrieval.encoder import Encoder
 
 _CACHE = Path(".cache/embeddings")
 
@@ -41,31 +45,26 @@ def build(
     knowledge = build_knowledge(config, several_values=True)
 
     from retrieval.chunk_store import ChunkStore
-    from retrieval.embedding_cache import EmbeddingCache
     from retrieval.encoder import Encoder
     from retrieval.encoder_config import EncoderConfig
     from retromem.fact_remarks import left_out, not_read, one_key, several_values
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.store_memory import checked_spec
     from retromem.planning import plan_for, recall_in
+    from retromem.store_encoder import noted_name
 
     request = parse_request(factory) if is_request(factory) else None
     if request is not None and rotate_to is not None:
         raise UserError("--rotate-to: a planned index chooses its own rotation; leave it out")
     memory_config = FaissMemoryConfig(key_by=key_by, factory="Flat" if request else factory, rotate_to=rotate_to)
-    encoder, cache = Encoder(EncoderConfig(model=model)), EmbeddingCache(_CACHE)
+    encoder = Encoder(EncoderConfig(model=model))
     checked_spec(memory_config.spec, encoder.dim)
     lines: list[str] = []
     say = say or lines.append
     several = several_values(knowledge)
     for remark in (*left_out(knowledge), *several, *knowledge.notes, *not_read(knowledge, encoder, statements=True)):
         say(f"  {remark}")
-    # Free questions have no wording whose mean could be taken off: such a store keeps the embeddings as they are.
-    keys = CachedTextKeys(cache, encoder.content_hash, centred=False, names_off_the_set=(), prompts=encoder.prompts)
-    collector = TextCollector((), encoder.prompts)
-    knowledge.with_keys(collector).facts(statements=True)  # whatever is stored, the other is asked
-    cache.encode_missing(encoder, collector.texts)
-    facts_of_set = knowledge.with_keys(keys).facts(statements=True)
+    facts_of_set = encoded_facts(knowledge, encoder)
     for remark in [] if several else one_key(knowledge.name, facts_of_set):
         say(f"  {remark}")
     if request is not None:
@@ -78,7 +77,7 @@ def build(
             memory_config, factory=spec.factory, rotate_to=spec.rotate_to, nprobe=spec.nprobe, ef_search=spec.ef_search
         )
     memory = memory_config.build(seed=0)
-    memory.encoder_name, memory.num_shards = encoder.config.model, num_shards
+    memory.encoder_name, memory.num_shards = noted_name(model, store), num_shards
     cost = memory.write(facts_of_set)
     instead = instead_of(store)
     memory.save(store)
@@ -94,6 +93,19 @@ def build(
     return "\n".join(lines)
 
 
+def encoded_facts(knowledge: KnowledgeSet, encoder: "Encoder") -> Facts:
+    """Questions and statements with their vectors, as a store has them and is asked; each text is encoded once."""
+    from retrieval.embedding_cache import EmbeddingCache
+
+    cache = EmbeddingCache(_CACHE)
+    # Free questions have no wording whose mean could be taken off: such a store keeps the embeddings as they are.
+    keys = CachedTextKeys(cache, encoder.content_hash, centred=False, names_off_the_set=(), prompts=encoder.prompts)
+    collector = TextCollector((), encoder.prompts)
+    knowledge.with_keys(collector).facts(statements=True)  # whatever is stored, the other is asked
+    cache.encode_missing(encoder, collector.texts)
+    return knowledge.with_keys(keys).facts(statements=True)
+
+
 def _part_line(footprint: Footprint, part: Part, names: list[str]) -> str:
     num_bytes = footprint.num_bytes(part)
     assert num_bytes is not None, "a store knows its bytes"
@@ -105,8 +117,17 @@ def _asked_of(key_by: Literal["question", "statement"]) -> str:
 
 
 def verify(store: Path) -> str:
-    """Sizes and hashes of every file; UserError that names the first wrong one."""
-    manifest = while_written(store, lambda: verify_sealed(store))
+    """Sizes and hashes of every file; UserError that names the first wrong one, or one that is not the store's."""
+
+    def verified() -> dict[str, Any]:
+        manifest = verify_sealed(store)
+        if others := strangers(store, manifest):
+            raise UserError(
+                f"{store / others[0]}: is not in the manifest; the store is whole without it, so move it away"
+            )
+        return manifest
+
+    manifest = while_written(store, verified)
     total = sum(entry["bytes"] for entry in manifest["files"].values())
     whole = f"{store}: whole; {len(manifest['files'])} files, {total:,} bytes, every sha256 as written"
     return "\n".join([whole, *_self_test(manifest)])
@@ -152,22 +173,21 @@ def build_of_documents(
     return "\n".join([*lines, *_self_test(read_manifest(store))])
 
 
-def search(store: Path, question: str, *, top: int, engine: Engine = "faiss") -> str:
-    """The nearest chunks to a question, best first: similarity, value or place, text. UserError for an engine that
-    cannot."""
-    from retrieval.encoder import Encoder
-    from retrieval.encoder_config import EncoderConfig
+def search(store: Path, question: str, *, top: int, engine: Engine = "faiss", model: str | None = None) -> str:
+    """The nearest chunks to a question, best first: similarity, value or place, text.
+
+    `model`: the encoder that built the store, where it lies elsewhere now. UserError for another one, for an engine
+    that cannot search this index, and for a question that says nothing.
+    """
+    from retromem.store_encoder import encoder_of
 
     opened = while_written(store, lambda: _Opened(store, engine))
-    named = opened.chunks.encoder.name if opened.chunks.encoder else None
-    encoder = Encoder(EncoderConfig(model=named or DEFAULT_MODEL))
-    if opened.encoder_hash != f"{encoder.content_hash}-raw":
-        raise UserError(
-            f"{store}: was built with encoder {opened.encoder_hash}, this one is {encoder.content_hash}-raw"
-        )
-    asked = encoder.prompts.before(question, is_document=False)
+    encoder = encoder_of(store, opened.chunks.encoder, opened.encoder_hash, model)
+    queries_QD = encoder.encode([encoder.prompts.before(question, is_document=False)])
+    if not (question.strip() and queries_QD.any()):
+        raise UserError(f"question {question!r}: the encoder finds no word in it; ask in others")
     most = min(top, max(1, opened.chunks.num_live))
-    positions_QK, similarities_QK = opened.chunks.search(encoder.encode([asked]), most)
+    positions_QK, similarities_QK = opened.chunks.search(queries_QD, most)
     found = [
         f"{similarity:.3f}  {opened.described(position)}"
         for position, similarity in zip(positions_QK[0].tolist(), similarities_QK[0].tolist(), strict=True)
@@ -187,21 +207,19 @@ class _Opened:
             )
 
         from retrieval.chunk_store import ChunkStore
-        from retromem.document_stores import Places
         from retromem.memories.saved import load_values
 
         self.chunks = ChunkStore.open(store, engine=engine)
         self.encoder_hash: str = extra["encoder_hash"]
-        self._places = Places(store) if extra["memory"] == "documents" else None
-        self._values = None if self._places else load_values(store, extra)
+        self._values = load_values(store, extra) if extra["memory"] == "faiss" else None
 
     def described(self, position: int) -> str:
         """Value and text of a fact, place and text of a passage."""
         chunks = self.chunks
         text = " ".join(chunks.text(position).split()) if chunks.has_texts else "no text"
-        if self._places is not None:
-            return f"{self._places.of(int(chunks.ids_N[position]))}  ({text})"
         values = self._values
-        assert values is not None and values.strings is not None, "facts of texts have names for their values"
+        if values is None:
+            return f"{chunks.place(position) or 'no place noted'}  ({text})"
+        assert values.strings is not None, "facts of texts have names for their values"
         value = values.strings[values.starts[int(chunks.groups_N[position])] + int(chunks.labels_N[position])]
         return f"{value}  ({text})"

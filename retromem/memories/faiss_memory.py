@@ -15,7 +15,7 @@ from numpy import ndarray
 from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
 from retromem.memories.chunk_votes import recall_by_votes
-from retromem.memories.saved import load_calibration, load_values, of_one_generation
+from retromem.memories.saved import VALUES, load_calibration, load_values, of_one_generation, values_name
 from retromem.memories.store_memory import (
     build_store,
     extra_files,
@@ -31,7 +31,7 @@ from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, Write
 class FaissMemoryConfig:
     """One index over one kind of text. Search parameters belong to it, as they change its answers."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["faiss"] = "faiss"
     key_by: Literal["question", "statement"] = "question"
     """question: the write cues, payload the value (index-q). statement: texts that hold the value, as RAG (index-s)"""
@@ -55,6 +55,7 @@ class FaissMemoryConfig:
     def __post_init__(self) -> None:
         if self.chunks < 1 or self.temperature <= 0:
             raise ValueError("chunks must be 1 or more, temperature more than 0")
+        _ = self.spec  # which refuses search parameters that its index does not have
 
     @property
     def spec(self) -> IndexSpec:
@@ -97,6 +98,7 @@ class FaissMemory:
         """noted in the store; a hash alone where nobody says it"""
         self.num_shards = 1
         """threads that build at once"""
+        self._values_name = VALUES
         self._store: ChunkStore | None = None
 
     @property
@@ -150,7 +152,7 @@ class FaissMemory:
         )
 
     def _extra_files(self) -> dict[str, bytes]:
-        return extra_files(self._values, self.calibration)
+        return extra_files(self._values, self.calibration, values_name=self._values_name)
 
     def _meta(self) -> dict[str, object]:
         return {
@@ -191,7 +193,7 @@ class FaissMemory:
         store, meta = open_store(folder, "faiss")
         memory = cls(FaissMemoryConfig(**meta["config"]))
         memory._store = store
-        memory._values = load_values(folder, meta)
+        memory._values, memory._values_name = load_values(folder, meta), values_name(folder)
         memory._encoder_hash = meta["encoder_hash"]
         memory._chunk_facts_N = fact_ids_of_chunks(store)
         memory.calibration = load_calibration(folder)

@@ -37,7 +37,7 @@ _LEXICAL = "lexical.npz"
 class HybridMemoryConfig:
     """Dense and lexical search by reciprocal rank fusion; the best fused chunk speaks for its value."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["hybrid"] = "hybrid"
     key_by: Literal["question", "statement"] = "question"
     """whose texts are stored, in both indexes"""
@@ -55,6 +55,7 @@ class HybridMemoryConfig:
     def __post_init__(self) -> None:
         if self.depth < 1 or self.rank_constant < 0:
             raise ValueError("depth must be 1 or more, rank_constant 0 or more")
+        _ = self.spec
 
     @property
     def spec(self) -> IndexSpec:

@@ -28,7 +28,7 @@ _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts
 class LexicalMemoryConfig:
     """BM25 over the questions (as index-q) or the statements (as index-s)."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["bm25"] = "bm25"
     key_by: Literal["question", "statement"] = "question"
     """whose texts are stored"""
@@ -38,6 +38,9 @@ class LexicalMemoryConfig:
     """how soon a repeated word adds no more"""
     b: float = 0.75
     """how much longer texts are discounted"""
+
+    def __post_init__(self) -> None:
+        _ = self.spec  # which refuses dials out of their range
 
     @property
     def spec(self) -> LexicalSpec:

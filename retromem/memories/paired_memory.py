@@ -18,6 +18,7 @@ from models.ffn_kinds import DenseConfig
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retrieval.chunk_store import ChunkStore
+from retrieval.errors import Refused
 from retrieval.vector_index import IndexSpec
 from retromem.configuration import build
 from retromem.memories.ranking import rank_candidates
@@ -37,7 +38,7 @@ _WEIGHTS = "weights.bin"
 class PairedMemoryConfig:
     """An FFN over a key and its neighbours among the stored statements."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["paired"] = "paired"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
@@ -108,7 +109,12 @@ class PairedMemory:
 
     def _store_of(self, facts: Facts) -> ChunkStore:
         assert facts.statements is not None, "a pair reads statements"
-        return build_store(facts, [facts.statements], self.config.spec, with_values=False)
+        store = build_store(facts, [facts.statements], self.config.spec, with_values=False)
+        try:
+            store.reconstruct(np.zeros(1 if self.config.chunks else 0, dtype=np.int64))
+        except NotImplementedError as error:
+            raise Refused(f"{self.name} reads vectors, and its index gives none back ({error}); write Flat") from None
+        return store
 
     @property
     def is_told(self) -> bool:

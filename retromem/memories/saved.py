@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy import ndarray
 
-from retrieval.generations import while_written
-from retrieval.sealed_folder import sealed_bytes, write_sealed
+from retrieval.generations import current_name, while_written
+from retrieval.sealed_folder import read_manifest, sealed_bytes, write_sealed
 from retromem.knowledge.knowledge_set import value_file
 from retromem.seam import Facts, Footprint, Holding, Part, ValueTable
 
@@ -76,9 +76,14 @@ def of_one_generation(load: Callable[[type[Memory], Path], Memory]) -> Callable[
     return whole
 
 
+def values_name(folder: Path) -> str:
+    """Of the file with the value strings: another one once values were added."""
+    return current_name(read_manifest(folder)["files"], VALUES)
+
+
 def load_values(folder: Path, meta: Mapping[str, Any]) -> ValueTable:
     """The value table of a saved memory."""
-    content = (folder / VALUES).read_bytes()
+    content = (folder / values_name(folder)).read_bytes()
     return ValueTable(
         strings=tuple(json.loads(zlib.decompress(content))) if content else None,
         relations=tuple(meta["relations"]),
@@ -87,8 +92,8 @@ def load_values(folder: Path, meta: Mapping[str, Any]) -> ValueTable:
 
 
 def load_calibration(folder: Path) -> bytes:
-    path = folder / CALIBRATION
-    return path.read_bytes() if path.exists() else b""
+    """(T, eps) of a saved memory; empty where it was never calibrated."""
+    return (folder / CALIBRATION).read_bytes() if CALIBRATION in read_manifest(folder)["files"] else b""
 
 
 _CUE_KEYS = "training_cues.npy"

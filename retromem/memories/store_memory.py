@@ -11,6 +11,7 @@ from numpy import ndarray
 from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import UserError
+from retrieval.generations import current_name
 from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import value_file
 from retromem.memories.saved import CALIBRATION, VALUES
@@ -31,10 +32,16 @@ def build_store(
     encoder_name: str | None = None,
     num_shards: int = 1,
 ) -> ChunkStore:
+    """The chunks of some facts, and an index over them. `num_shards`: threads that build at once."""
+    made_by = sources[0].encoder_hash
+    encoder = EncoderId(name=encoder_name, revision=made_by) if made_by else None
+    return ChunkStore.build(chunks_of(facts, sources, with_values=with_values), spec, encoder, num_shards=num_shards)
+
+
+def chunks_of(facts: Facts, sources: list[Queries], *, with_values: bool) -> Chunks:
     """One chunk for each fact and source (its cues, or its statements), sorted by relation.
 
     The payload is the value within its relation, or nothing where the reader reads the value from the vector.
-    `num_shards`: threads that build at once.
     """
     values = facts.values
     relation_ids = np.concatenate([source.relation_ids_Q for source in sources])
@@ -43,18 +50,15 @@ def build_store(
     ids = np.concatenate([facts.ids_N | number for number in range(len(sources))])
     labels = np.tile(facts.value_ids_N, len(sources)) - np.asarray(values.starts)[relation_ids]
     texts = None if sources[0].texts is None else [text for source in sources for text in source.texts or ()]
-    bits = label_bits(values)
-    chunks = Chunks(
+    return Chunks(
         ids_N=ids[order],
         vectors_ND=np.ascontiguousarray(np.concatenate([source.key_vectors() for source in sources])[order]),
         labels_N=labels[order] if with_values else np.zeros(len(order), dtype=np.int64),
         groups_N=relation_ids[order],
-        label_bits_G=bits if with_values else [0] * len(bits),
+        label_bits_G=label_bits(values) if with_values else [0] * len(values.relations),
         texts=None if texts is None else [texts[row] for row in order],
+        named_labels_G=values.num_candidates_R().tolist() if with_values else (),
     )
-    made_by = sources[0].encoder_hash
-    encoder = EncoderId(name=encoder_name, revision=made_by) if made_by else None
-    return ChunkStore.build(chunks, spec, encoder, num_shards=num_shards)
 
 
 def label_bits(values: ValueTable) -> list[int]:
@@ -74,9 +78,9 @@ def checked_spec(spec: IndexSpec, dim: int) -> None:
     VectorIndex(spec, dim)
 
 
-def extra_files(values: ValueTable, calibration: bytes) -> dict[str, bytes]:
+def extra_files(values: ValueTable, calibration: bytes, *, values_name: str = VALUES) -> dict[str, bytes]:
     """What lies beside a store of facts: the value strings, and (T, eps)."""
-    return {VALUES: value_file(values), **({CALIBRATION: calibration} if calibration else {})}
+    return {values_name: value_file(values), **({CALIBRATION: calibration} if calibration else {})}
 
 
 def store_footprint(
@@ -102,7 +106,7 @@ def store_footprint(
         for name, content in store.maintain_files().items()
     ]
     for name, content in files.items():
-        part = Part.VALUE if name == VALUES else Part.STORAGE
+        part = Part.VALUE if current_name([name], VALUES) == name else Part.STORAGE
         count = params.get(name, 0)
         holdings.append(
             Holding(name=name, part=part, num_bytes=len(content), num_params=count, num_active_params=count)

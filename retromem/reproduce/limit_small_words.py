@@ -22,8 +22,8 @@ def claim_for(folder: Path) -> Claim:
     limit_small(folder)
     return Claim(
         source="Weller et al. 2025",
-        setting=f"BM25 on LIMIT-small: recall@2 ({_SPEC.method}, k1 = {_SPEC.k1:g}, b = {_SPEC.b:g}, words of two "
-        "or more letters or digits in lower case, no stop words, no stemming)",
+        setting=f"BM25 on LIMIT-small: recall@2 ({_SPEC.method}, k1 = {_SPEC.k1:g}, b = {_SPEC.b:g}, words of "
+        "letters or digits in lower case, no stop words, no stemming)",
         unit="of the relevant texts",
         published=0.978,
         band=(0.97, 1.0),

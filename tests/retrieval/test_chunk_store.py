@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy import ndarray
 
+from retrieval import store_changes
 from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import Refused, UserError
@@ -225,13 +226,51 @@ def test_chunks_must_be_consistent() -> None:
     for changes, message in [
         ({"groups_N": np.array([0, 0, 1])}, "names every group"),
         ({"groups_N": np.array([0, 1, 0]), "label_bits_G": (3, 3)}, "sorted by group"),
-        ({"texts": ["one"]}, "one text a chunk"),
+        ({"texts": ["one"]}, "one text and one place a chunk"),
+        ({"places": ["here"]}, "one text and one place a chunk"),
+        ({"named_labels_G": (4,)}, "bits that hold the labels, and no more"),
     ]:
         with pytest.raises(AssertionError, match=message):
             Chunks(**{**fields, **changes})
     for ids, message in [([1, 2, 2], "chunk id 2 comes twice"), ([1, 2, -1], "chunk id -1 is negative")]:
         with pytest.raises(UserError, match=message):
             Chunks(**{**fields, "ids_N": np.array(ids)})
+    for label in (-1, 5, 7):
+        with pytest.raises(UserError, match=f"chunk id 9 has label {label}, and its group 5 labels, from 0"):
+            Chunks(
+                **{**fields, "ids_N": np.array([7, 8, 9]), "labels_N": np.array([0, 4, label]), "named_labels_G": (5,)}
+            )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.uint64])
+def test_ids_and_labels_may_be_any_whole_numbers(dtype: type) -> None:
+    good = make_chunks(3, single_group=True)
+    given = {"ids_N": np.array([7, 0, 200 % np.iinfo(dtype).max], dtype), "labels_N": np.array([3, 0, 7], dtype)}
+    chunks = replace(good, **given)
+    for name, numbers in given.items():
+        assert getattr(chunks, name).dtype == np.int64 and getattr(chunks, name).tolist() == numbers.tolist()
+    assert replace(good, ids_N=np.array([2**63 - 1, 1, 2], np.uint64)).ids_N.max() == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (np.array([1.0, 2.0, 3.0]), "are float64; give whole numbers"),
+        (np.array([True, False, True]), "are bool; give whole numbers"),
+        (np.array([1, 2, 2**70], dtype=object), "are object; give whole numbers"),
+        (np.array(["1", "2", "3"]), "are <U1; give whole numbers"),
+        (np.array([1, 2, 2**63], dtype=np.uint64), "go to 9223372036854775808; the largest is 9223372036854775807"),
+        (np.array([[1], [2], [3]]), r"have shape \(3, 1\); give one in a row for each chunk"),
+    ],
+)
+def test_what_would_be_rounded_or_is_no_number_is_refused(ids: ndarray, message: str) -> None:
+    good = make_chunks(3, single_group=True)
+    with pytest.raises(UserError, match=f"^chunk ids {message}"):
+        replace(good, ids_N=ids)
+    with pytest.raises(UserError, match=f"^chunk ids {message}"):
+        store_changes.deleted(ChunkStore.build(good, IndexSpec()), ids)
+    with pytest.raises(UserError, match=f"^chunk labels {message}"):
+        replace(good, labels_N=ids)
 
 
 def test_an_extra_file_cannot_take_a_name_of_the_store(tmp_path: Path) -> None:
@@ -266,7 +305,8 @@ def test_the_manifest_says_what_the_store_was_made_from(tmp_path: Path) -> None:
 
 
 def test_every_input_changes_the_fingerprint() -> None:
-    chunks, encoder = make_chunks(30), EncoderId(name="mini", revision="abc")
+    whole, encoder = make_chunks(30), EncoderId(name="mini", revision="abc")
+    chunks = replace(whole, labels_N=np.zeros(30, dtype=np.int64))
     vectors = chunks.vectors_ND.copy()
     vectors[7, 3] += 1e-4
     texts = list(chunks.texts or ())
@@ -286,10 +326,12 @@ def test_every_input_changes_the_fingerprint() -> None:
         "ids_N": chunks.ids_N[::-1].copy(),
         "groups_N": np.zeros(30, dtype=np.int64),
         "label_bits_G": (4, 0, 9, 5),
+        "named_labels_G": (8, 1, 512, 31),
+        "places": [f"a.txt {row}" for row in range(30)],
     }.items():
         known[name] = replace(chunks, **{name: value}).fingerprint(IndexSpec(), encoder)
     assert len(set(known.values())) == len(known)
-    assert known["as it was"] == make_chunks(30).fingerprint(IndexSpec(), encoder)
+    assert whole.fingerprint(IndexSpec(), encoder) == make_chunks(30).fingerprint(IndexSpec(), encoder)
 
 
 def test_the_self_test_counts_what_an_index_does_not_find() -> None:

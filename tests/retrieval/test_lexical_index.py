@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.errors import UserError
+from retrieval.errors import Refused, UserError
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 
 WORDS = ["ada", "bor", "cid", "dom", "eva"]
@@ -67,6 +67,14 @@ def test_ties_go_to_the_smaller_position_and_words_alone_count() -> None:
     positions, scores = index.search(["TEA!", "nothing known", ""], 3)
     assert positions.tolist() == [[0, 1, -1], [-1, -1, -1], [-1, -1, -1]]
     assert scores[0, 0] == scores[0, 1] > 0 == scores[0, 2]
+
+
+def test_texts_without_a_word_find_nothing_and_none_with_one_are_refused() -> None:
+    index = LexicalIndex.build(["?!", "", "one 🎉"], LexicalSpec())
+    for whole in (index, LexicalIndex.from_storage(index.storage())):
+        assert whole.search(["one", "?!", ""], 2)[0].tolist() == [[2, -1], [-1, -1], [-1, -1]]
+    with pytest.raises(Refused, match="none of the 2 texts has a word"):
+        LexicalIndex.build(["?!", ""], LexicalSpec())
 
 
 def test_names_and_dials() -> None:

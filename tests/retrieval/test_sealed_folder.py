@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import UserError
+from retrieval.folder_lock import locked
 from retrieval.generations import commit, sweep, while_written
-from retrieval.sealed_folder import read_manifest, sealed_bytes, verify_sealed, write_sealed
+from retrieval.sealed_folder import read_manifest, sealed_bytes, strangers, verify_sealed, write_sealed
 
 FILES = {"a.bin": bytes(range(256)) * 9, "empty": b"", "b.txt": "ü".encode()}
 
@@ -76,10 +77,23 @@ def test_without_hashes_only_sizes_are_compared(folder: Path) -> None:
         verify_sealed(folder)
 
 
-def test_a_stranger_in_the_folder_is_named(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "litter", [".DS_Store", "Thumbs.db", "desktop.INI", "._b.txt", "b.txt~", ".b.txt.swp", "Icon\r", ".directory"]
+)
+def test_litter_of_file_managers_and_editors_is_in_nobodys_way(folder: Path, litter: str) -> None:
+    (folder / litter).write_bytes(b"x")
+    assert strangers(folder, verify_sealed(folder)) == []
+    commit_next(folder)
+    write_sealed(folder, FILES, kind="test", meta={})
+    assert verify_sealed(folder)["files"].keys() == FILES.keys()
+
+
+def test_a_stranger_is_named_and_hinders_no_reader(folder: Path) -> None:
     (folder / "cache-123.arrow").write_bytes(b"")
-    with pytest.raises(UserError, match=r"cache-123\.arrow: is not in the manifest"):
-        verify_sealed(folder)
+    (folder / ".git").mkdir()
+    assert strangers(folder, verify_sealed(folder)) == [".git", "cache-123.arrow"]
+    with pytest.raises(UserError, match="holds other files than a store's, such as .git; move them away"):
+        write_sealed(folder, FILES, kind="test", meta={})
 
 
 def test_what_is_no_store_says_so_and_how_to_build_one(tmp_path: Path) -> None:
@@ -143,8 +157,7 @@ def test_left_overs_are_ignored_by_readers_and_swept_by_writers_and_nothing_else
     assert verify_sealed(folder)["generation"] == 1
     for stranger in ("x-00000003.npy", "x-00000001.npy", "c.bin", "x-2.npy", "manifest-00000002"):
         (folder / stranger).write_bytes(b"mine")
-        with pytest.raises(UserError, match=f"{stranger}: is not in the manifest"):
-            verify_sealed(folder)
+        assert strangers(folder, verify_sealed(folder)) == [stranger]
         sweep(folder)
         (folder / stranger).unlink()
     assert {path.name for path in folder.iterdir()} == {"a-00000001.bin", "b.txt", "empty", "manifest.json"}
@@ -225,7 +238,7 @@ def test_a_link_is_no_file_of_the_folder(folder: Path) -> None:
 
 def test_another_schema_version_is_named(folder: Path) -> None:
     reseal(folder, schema_version=99)
-    with pytest.raises(UserError, match="has schema version 99, this release reads 2"):
+    with pytest.raises(UserError, match="has schema version 99, this release reads 3"):
         verify_sealed(folder)
 
 
@@ -274,6 +287,24 @@ def test_a_second_writer_waits_and_then_names_the_lock(folder: Path) -> None:
         released.join()
     write_sealed(folder, {}, kind="test", meta={})  # a lock file that nobody holds is in nobody's way
     assert not lock.exists()
+
+
+def test_a_link_to_a_store_is_the_store(folder: Path, tmp_path: Path) -> None:
+    """Whatever way a writer takes: the lock, what it replaces and what it restores lie beside the folder itself."""
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "current").symlink_to(folder)
+    (tmp_path / "twice").symlink_to("current")
+    (tmp_path / "side").symlink_to(tmp_path / "deep" / "er")
+    (tmp_path / "deep" / "store").symlink_to(folder)
+    ways = [tmp_path / "current", tmp_path / "twice", tmp_path / "side" / ".." / "store", folder / "." / ".." / "store"]
+    for way in ways:
+        with locked(folder, 1.0), pytest.raises(UserError, match="another process is writing store"):
+            write_sealed(way, {}, kind="test", meta={}, lock_seconds=0.0)
+        write_sealed(way, {"who": str(way).encode()}, kind="test", meta={})
+        assert (folder / "who").read_bytes() == str(way).encode()
+    assert (tmp_path / "current").is_symlink() and (tmp_path / "twice").is_symlink()
+    folder.rename(folder.with_name(".tmp-old-999999999-store"))  # as a killed writer leaves it
+    assert verify_sealed(tmp_path / "twice")["files"].keys() == {"who"}
 
 
 def test_a_lock_on_a_file_that_its_former_holder_removed_does_not_count(

@@ -52,7 +52,13 @@ def chunks_of(model: Model, ids: list[int], *, texts: bool = True) -> Chunks:
         groups_N=groups,
         label_bits_G=LABEL_BITS,
         texts=[f"{i} in version {model[i]}" for i in ids] if texts else None,
+        places=[place_of(i, model[i]) for i in ids] if any(place_of(i, model[i]) for i in ids) else None,
     )
+
+
+def place_of(chunk_id: int, version: int) -> str:
+    """Half of them have none."""
+    return f"v{version}.txt {chunk_id}-{chunk_id + 1}" if (chunk_id + version) % 2 else ""
 
 
 def built(factory: str, num: int = 40, **fields: int) -> tuple[Model, ChunkStore]:
@@ -89,9 +95,11 @@ def check(store: ChunkStore, model: Model, factory: str) -> None:
                     ranked = sorted(range(len(members)), key=lambda at: (-of_query[at], members[at]))[:filled]
                     assert positions[row, :filled].tolist() == [members[at] for at in ranked]
                     np.testing.assert_array_equal(found[row, :filled], of_query[ranked])
+    assert {(store.text(position), store.place(position)) for position in store.dead_P.tolist()} <= {("", "")}
     for position in live.tolist():
         chunk_id = int(store.ids_N[position])
         assert store.text(position) == f"{chunk_id} in version {model[chunk_id]}"
+        assert store.place(position) == place_of(chunk_id, model[chunk_id])
         assert store.groups_N[position] == chunk_id % len(LABEL_BITS)
         assert store.labels_N[position] == model[chunk_id] % 2 ** LABEL_BITS[chunk_id % len(LABEL_BITS)]
 
@@ -224,23 +232,20 @@ def test_segments_share_what_the_first_was_trained_to(tmp_path: Path) -> None:
         (lambda folder, chunks: store_updates.delete(folder, np.array([1, 1])), "chunk id 1 comes twice"),
         (lambda folder, chunks: store_updates.add(folder, chunks(77, texts=None)), "the store's chunks have texts"),
         (lambda folder, chunks: store_updates.add(folder, chunks(77, label_bits_G=(2, 0))), r"labels of \[2, 0\] bits"),
-        (
-            lambda folder, chunks: store_updates.add(folder, chunks(78, labels_N=np.array([9]))),
-            "chunk id 78 has label 9; its group takes 0 to 3",
-        ),
+        (lambda folder, chunks: store_updates.delete(folder, np.array([0.0])), "chunk ids are float64; give whole"),
         (
             lambda folder, chunks: store_updates.add(folder, chunks(77, vectors_ND=np.ones((1, 4), np.float32) / 2)),
             r"vectors have shape \(1, 4\); the index takes \(any number, 8\)",
         ),
         (
             lambda folder, chunks: store_updates.add(folder, chunks(77, vectors_ND=np.ones((1, DIM), np.float32))),
-            r"vector 0 has norm 2\.8284; normalise",
+            r"vector 0 \(of '77 in version 1'\) has norm 2\.8284; normalise",
         ),
         (
             lambda folder, chunks: store_updates.replace(
                 folder, chunks(7, vectors_ND=np.full((1, DIM), np.nan, np.float32))
             ),
-            "vector 0 holds NaN",
+            r"vector 0 \(of '7 in version 1'\) holds NaN",
         ),
     ],
 )

@@ -221,8 +221,11 @@ def test_an_unknown_factory_string_is_one_line_with_right_ones(factory: str) -> 
     [
         ({"factory": "SQ8_direct_signed"}, "makes unit vectors 0; write SQ8"),
         ({"factory": "IDMap,Flat"}, "leave IDMap out"),
-        ({"nprobe": 4}, "nprobe has no effect on a IndexFlat"),
-        ({"factory": "IVF4,Flat", "ef_search": 4}, "efSearch has no effect on a IndexIVFFlat"),
+        ({"nprobe": 4}, "nprobe has no effect on index 'Flat', which has no inverted lists; leave it out"),
+        ({"factory": "IVF4,Flat", "ef_search": 4}, "ef_search has no effect on index 'IVF4,Flat', which has no graph"),
+        ({"factory": "PCA8,IVF4,Flat", "nprobe": 5}, "nprobe of index 'PCA8,IVF4,Flat' is 5, more than its 4 lists"),
+        ({"factory": "IVF1k,Flat", "nprobe": 1025}, "is 1025, more than its 1024 lists"),
+        ({"rotation_seed": 3}, "rotation_seed has no effect on index 'Flat' without rotate_to; leave it out"),
         ({"rotate_to": 0}, "rotate_to of index 'Flat' must be 1 or more"),
         ({"factory": "IVF4,Flat", "nprobe": -1}, "nprobe of index 'IVF4,Flat' must be 1 or more"),
     ],
@@ -261,11 +264,12 @@ def test_training_on_few_vectors_is_quiet(capfd: pytest.CaptureFixture[str]) -> 
         (unit(3) * np.array([[1], [np.nan], [1]], dtype=np.float32), "vector 1 holds NaN or infinity"),
         (unit(3) * np.array([[1], [1], [np.inf]], dtype=np.float32), "vector 2 holds NaN or infinity"),
         (unit(3) * np.array([[1], [1.01], [1]], dtype=np.float32), r"vector 1 has norm 1\.0100; normalise"),
+        (unit(3) * np.array([[1], [1], [0]], dtype=np.float32), "vector 2 is zero: its encoder finds nothing in it"),
         (unit(0), "there are no vectors"),
     ],
 )
 def test_what_faiss_would_swallow_is_refused(vectors: ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         VectorIndex(IndexSpec(), DIM).add(vectors)
 
 
@@ -273,11 +277,11 @@ def test_queries_are_checked_but_need_no_unit_norm() -> None:
     vectors = unit(50)
     index = built("Flat", vectors)
     np.testing.assert_array_equal(index.search(3 * vectors, 1)[0][:, 0], np.arange(50))
-    with pytest.raises(ValueError, match="queries are float64"):
+    with pytest.raises(UserError, match="queries are float64"):
         index.search(vectors.astype(np.float64), 1)
-    with pytest.raises(ValueError, match="queries hold NaN"):
+    with pytest.raises(UserError, match="queries hold NaN"):
         index.search(vectors * np.float32(np.nan), 1)
-    with pytest.raises(ValueError, match="queries have shape"):
+    with pytest.raises(UserError, match="queries have shape"):
         index.search(unit(2, 8), 1)
 
 

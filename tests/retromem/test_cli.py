@@ -243,6 +243,18 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "verify nothing": (["index", "verify", "nope"], ["nope is no retromem store"]),
     "search no store": (["index", "search", "run", "--query", "Where is Oslo?"], ["run is no retromem store"]),
     "search without a question": (["index", "search", "run"], ["--query"]),
+    "search of blanks": (["index", "search", "run", "--query", " "], ["--query"]),
+    "search with facts": (
+        ["index", "search", "run", "--query", "x", "--facts", "a"],
+        ["no use for --facts", "--query"],
+    ),
+    "verify with a query": (["index", "verify", "run", "--query", "x"], ["no use for --query", "takes no options"]),
+    "build with a query": (
+        ["index", "build", "out", "--facts", "a", "--query", "x"],
+        ["no use for --query", "--facts"],
+    ),
+    "add without facts": (["index", "add", "run"], ["--facts FILE"]),
+    "add to no store": (["index", "add", "run", "--facts", "good.jsonl"], ["run is no retromem store"]),
     "search --top 0": (["index", "search", "run", "--query", "x", "--top", "0"], ["--top", "1 or more"]),
     "report of nothing": (["report", "nope"], ["nope", "runs/<name>"]),
     "report of no folder": (["report", "good.jsonl"], ["good.jsonl", "Not a directory"]),
@@ -453,6 +465,15 @@ def test_what_stands_in_the_way_is_one_line(
     assert ending.value.code == status
     told = capsys.readouterr().err
     assert said in told and told.count("\n") == 1
+
+
+def test_letters_that_a_terminal_cannot_show_are_shown_by_number() -> None:
+    program = "from retromem.cli import main; main(['index', 'verify', 'Łódź'])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "MAKELEVEL": "1"}  # under make the call itself is printed
+    end = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, cwd=REPO, check=False)
+    assert end.returncode == 2
+    assert end.stdout == rb"+ python -m retromem index verify '\u0141\xf3d\u017a'" + b"\n"
+    assert end.stderr.startswith(rb"retromem: \u0141\xf3d\u017a is no retromem store")
 
 
 def test_a_reader_that_has_seen_enough_costs_no_traceback() -> None:
