@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import lightning
 import torch
 from jaxtyping import Float, Int64
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
@@ -198,12 +199,37 @@ class KeyValueModule(lightning.LightningModule):
         )
 
 
+class _OneProcess(LightningEnvironment):
+    """What Lightning is told of its surroundings. It would find an allocation of several tasks in the variables of
+    Slurm, torchrun, LSF or MPI, and fail or wait for the others; nothing here is ever trained by more than one."""
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return False
+
+    def local_rank(self) -> int:
+        return 0
+
+    def node_rank(self) -> int:
+        return 0
+
+    def teardown(self) -> None:
+        """Lightning's own takes WORLD_SIZE out of the process's environment."""
+
+
+class _OneProcessTrainer(lightning.Trainer):
+    """PL_TRAINER_MAX_STEPS and its like set what a caller left open, of the class of that very name alone."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, plugins=_OneProcess())
+
+
 def fit(module: KeyValueModule, *, accelerator: str) -> str:
     """Run the training to its goal, its steps or its deadline; returns the kind of device it ran on (cpu, cuda)."""
     calls = math.ceil(module.budget.steps / STEPS_A_LOOK)
     # Four lines and an advertisement for every training: too much for thousands of them.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    trainer = lightning.Trainer(
+    trainer = _OneProcessTrainer(
         accelerator=accelerator,
         devices=1,
         max_epochs=calls,

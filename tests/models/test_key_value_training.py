@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 
 import pytest
 import torch
@@ -48,6 +49,39 @@ def test_full_batch_training_equals_a_bare_loop_bit_for_bit():
     fit(module, accelerator="cpu")
     bare_loop(other, data, codes, budget, 250)
     assert module.steps_done == 250
+    for mine, its in zip(ffn.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, its)
+
+
+OF_OTHERS = {
+    "slurm": {"SLURM_NTASKS": "16", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "exp", "SLURM_PROCID": "3"},
+    "srun": {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "exp", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0"},
+    "torchrun": {"RANK": "1", "LOCAL_RANK": "1", "GROUP_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}
+    | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "x", "NODE_RANK": "none"},
+    "lsf": {"LSB_JOBID": "5", "LSB_DJOB_RANKFILE": "none", "JSM_NAMESPACE_LOCAL_RANK": "1", "JSM_NAMESPACE_SIZE": "2"},
+    "mpi": {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2", "PMI_RANK": "2"},
+    "kubeflow": {"KUBERNETES_PORT": "tcp://", "MASTER_ADDR": "m", "MASTER_PORT": "1", "WORLD_SIZE": "2", "RANK": "1"},
+    "lightning": {"PL_TRAINER_MAX_STEPS": "1", "PL_TRAINER_STRATEGY": "ddp", "PL_TRAINER_NUM_NODES": "2"}
+    | {"PL_TRAINER_FAST_DEV_RUN": "True", "PL_TRAINER_PRECISION": "bf16-true", "PL_GLOBAL_SEED": "3"}
+    | {
+        "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0",
+        "PL_TRAINER_MAX_TIME": "00:00:00:00",
+        "PL_TRAINER_GRADIENT_CLIP_VAL": "1",
+    },
+}
+
+
+@pytest.mark.parametrize("whose", OF_OTHERS)
+def test_variables_meant_for_others_change_nothing(whose, monkeypatch):
+    budget = TrainingBudget(steps=110, goal_nats=0.0)
+    ffn, data, codes, module = make(budget=budget)
+    other = copy.deepcopy(ffn)
+    bare_loop(other, data, codes, budget, 110)
+    for name, value in OF_OTHERS[whose].items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    assert fit(module, accelerator="cpu") == "cpu"
+    assert (module.steps_done, dict(os.environ)) == (110, before)
     for mine, its in zip(ffn.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, its)
 
