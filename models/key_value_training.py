@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import lightning
 import torch
 from jaxtyping import Float, Int64
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
