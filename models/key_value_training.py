@@ -26,7 +26,7 @@ from models.ffn import FFN
 from models.optimizers import optimizers_for, schedule_for
 from models.precisions import Precision
 from models.rounding import rounded_weights
-from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged
+from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged, what_to_lower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,10 +193,17 @@ class KeyValueModule(lightning.LightningModule):
         return float(self.budget.learning_rate * group["lr"] / group["initial_lr"])
 
     def _say_diverged(self, what: str, steps: int, rate: float) -> NoReturn:
+        if not self.keys_ND.isfinite().all():
+            raise TrainingDiverged(f"the {what} because keys are not finite: encode the facts anew")
         raise TrainingDiverged(
             f"the {what} after {steps} steps of {self.budget.optimizer}, at learning_rate {rate:.3g} "
-            f"({self.budget.learning_rate:g} at first): lower training.learning_rate"
+            f"({self.budget.learning_rate:g} at first): lower {self.to_lower}"
         )
+
+    @property
+    def to_lower(self) -> str:
+        """The setting that is the first to blame where this training diverges."""
+        return what_to_lower(self.budget, self.backbone.divergence_suspects())
 
 
 class _OneProcess(LightningEnvironment):

@@ -11,7 +11,7 @@ from torch.nn import functional
 from models.ffn import DenseFFN
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
-from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged
+from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged, what_to_lower
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
@@ -284,4 +284,34 @@ def test_weights_that_a_last_step_has_broken_are_no_result():
     ffn, _, _, module = make(budget=TrainingBudget(steps=120, goal_nats=0.0))
     ffn.step_done = lambda progress: ffn.w_out_FE.data.fill_(math.inf) if progress == 1 else None
     with pytest.raises(TrainingDiverged, match="the weights are not finite after 120 steps of adam, at learning_rate"):
+        fit(module, accelerator="cpu")
+
+
+@pytest.mark.parametrize(
+    ("budget", "suspects", "blamed"),
+    [
+        ({"learning_rate": 1e9}, {}, "training.learning_rate"),
+        ({"optimizer": "adamw", "weight_decay": 1e9}, {}, "training.weight_decay"),
+        ({"optimizer": "sgd", "weight_decay": 1e4}, {"router_rate_factor": 30.0}, "training.weight_decay"),
+        ({"optimizer": "muon", "learning_rate": 1e4, "weight_decay": 0.1}, {}, "training.learning_rate"),
+        ({"weight_decay": 1e9}, {}, "training.learning_rate"),  # Adam's is part of a gradient
+        ({}, {"router_rate_factor": 1e8, "auxiliary_coefficient": 1.0}, "ffn.router_rate_factor"),
+        ({"learning_rate": 1e9}, {"bias_rate": 10.0}, "training.learning_rate"),
+    ],
+)
+def test_the_setting_to_blame_is_named(budget, suspects, blamed):
+    assert what_to_lower(TrainingBudget(**budget), suspects) == blamed
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
+def test_a_decay_that_throws_the_weights_off_is_blamed(optimizer):
+    _, _, _, module = make(budget=TrainingBudget(steps=300, weight_decay=1e9, optimizer=optimizer))
+    with pytest.raises(TrainingDiverged, match="lower training.weight_decay$"):
+        fit(module, accelerator="cpu")
+
+
+def test_keys_that_are_not_finite_are_no_matter_of_the_rate():
+    _, _, _, module = make(budget=TrainingBudget(steps=10))
+    module.keys_ND[3, 1] = math.nan
+    with pytest.raises(TrainingDiverged, match="because keys are not finite: encode the facts anew"):
         fit(module, accelerator="cpu")
