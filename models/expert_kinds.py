@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from models.ffn_kinds import SizedByWidth, check_width
+from models.precisions import Precision
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,8 @@ class ExpertsConfig(SizedByWidth):
     """what one step adds to or takes from a bias, in units of the router's logits; falls to 0 over the training"""
     router_rate_factor: float = 10.0
     """learning rate of the router, times that of the rest"""
+    router_precision: Precision = "float16"
+    """of the router, where the rest is stored in fewer bits: rounded like the experts, it sends keys to wrong ones"""
 
     def __post_init__(self) -> None:
         check_width(self.width)
@@ -64,6 +67,7 @@ class ExpertsConfig(SizedByWidth):
             + (f"-shared{self.shared}" if self.shared else "")
             + of_balancing[self.balancing]
             + ("" if self.router_rate_factor == 10 else f"-rate{self.router_rate_factor:g}")
+            + ("" if self.router_precision == "float16" else f"-router-{self.router_precision}")
         )
 
     def resized(self, size: int) -> "ExpertsConfig":

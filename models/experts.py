@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.expert_kinds import ExpertsConfig
 from models.ffn import ACTIVATIONS, FFN, uniform
+from models.precisions import BITS, Precision
 
 
 class ExpertsFFN(FFN):
@@ -131,6 +132,15 @@ class ExpertsFFN(FFN):
 
     def learning_rate_factors(self) -> Mapping[str, float]:
         return {"w_router_DS": self._config.router_rate_factor}
+
+    def stored_apart(self, precision: Precision) -> Mapping[str, Precision]:
+        router = self._config.router_precision
+        return {"w_router_DS": router} if BITS[router] > BITS[precision] else {}
+
+    def divergence_suspects(self) -> Mapping[str, float]:
+        of_balancing = {"none": (), "auxiliary": ("auxiliary_coefficient",), "bias": ("bias_rate",)}
+        names = ("router_rate_factor", *of_balancing[self._config.balancing])
+        return {name: getattr(self._config, name) / getattr(ExpertsConfig, name) for name in names}
 
     def slot_counts(self, x_BD: Float[Tensor, "B D"]) -> Int64[Tensor, " S"]:
         """How many of these keys each routed expert answers."""

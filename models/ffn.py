@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.ffn_kinds import DenseConfig, GatedConfig
+from models.precisions import Precision
 
 
 class FFN(nn.Module, ABC):
@@ -23,6 +24,14 @@ class FFN(nn.Module, ABC):
 
     def learning_rate_factors(self) -> Mapping[str, float]:
         """Parameters, by name, that learn at another rate than the rest: times so much."""
+        return {}
+
+    def stored_apart(self, precision: Precision) -> Mapping[str, Precision]:
+        """Parameters, by name, that are stored in another precision than the rest, which is this one."""
+        return {}
+
+    def divergence_suspects(self) -> Mapping[str, float]:
+        """Settings of this kind that can throw a training off, and how many times their default they are."""
         return {}
 
     def input_matrices(self) -> list[Tensor]:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import lightning
 import torch
 from jaxtyping import Float, Int64
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
@@ -25,7 +26,7 @@ from models.ffn import FFN
 from models.optimizers import optimizers_for, schedule_for
 from models.precisions import Precision
 from models.rounding import rounded_weights
-from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged
+from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged, what_to_lower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,10 +193,42 @@ class KeyValueModule(lightning.LightningModule):
         return float(self.budget.learning_rate * group["lr"] / group["initial_lr"])
 
     def _say_diverged(self, what: str, steps: int, rate: float) -> NoReturn:
+        if not self.keys_ND.isfinite().all():
+            raise TrainingDiverged(f"the {what} because keys are not finite: encode the facts anew")
         raise TrainingDiverged(
             f"the {what} after {steps} steps of {self.budget.optimizer}, at learning_rate {rate:.3g} "
-            f"({self.budget.learning_rate:g} at first): lower training.learning_rate"
+            f"({self.budget.learning_rate:g} at first): lower {self.to_lower}"
         )
+
+    @property
+    def to_lower(self) -> str:
+        """The setting that is the first to blame where this training diverges."""
+        return what_to_lower(self.budget, self.backbone.divergence_suspects())
+
+
+class _OneProcess(LightningEnvironment):
+    """What Lightning is told of its surroundings. It would find an allocation of several tasks in the variables of
+    Slurm, torchrun, LSF or MPI, and fail or wait for the others; nothing here is ever trained by more than one."""
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return False
+
+    def local_rank(self) -> int:
+        return 0
+
+    def node_rank(self) -> int:
+        return 0
+
+    def teardown(self) -> None:
+        """Lightning's own takes WORLD_SIZE out of the process's environment."""
+
+
+class _OneProcessTrainer(lightning.Trainer):
+    """PL_TRAINER_MAX_STEPS and its like set what a caller left open, of the class of that very name alone."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, plugins=_OneProcess())
 
 
 def fit(module: KeyValueModule, *, accelerator: str) -> str:
@@ -203,7 +236,7 @@ def fit(module: KeyValueModule, *, accelerator: str) -> str:
     calls = math.ceil(module.budget.steps / STEPS_A_LOOK)
     # Four lines and an advertisement for every training: too much for thousands of them.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    trainer = lightning.Trainer(
+    trainer = _OneProcessTrainer(
         accelerator=accelerator,
         devices=1,
         max_epochs=calls,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from models.ffn_kinds import Dense
+from models.precisions import Precision
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +50,8 @@ class ProductKeyRetrieval:
     """of the slots read: softmax over their scores as published, or that times the score, so that they bear a sign"""
     slot_rate_factor: float = 1.0
     """learning rate of the slots' own weights, times that of the rest"""
+    router_precision: Precision | None = None
+    """of queries and sub-keys, where the slots are stored in fewer bits; that of the slots where empty"""
 
     def __post_init__(self) -> None:
         _check_positive(sub_keys=self.sub_keys, heads=self.heads, dim_key=self.dim_key, top_k=self.top_k)
@@ -59,6 +62,10 @@ class ProductKeyRetrieval:
         if self.weighting == "softmax" and self.top_k == 1:
             raise ValueError(
                 "top_k must be 2 or more for weighting softmax: of a single score it is 1, and learns nothing"
+            )
+        if self.query_norm == "layer" and self.dim_key < 4:
+            raise ValueError(
+                f"query_norm layer over {self.dim_key} numbers leaves only their order: dim_key must be 4 or more"
             )
         if self.slot_rate_factor <= 0:
             raise ValueError(f"slot_rate_factor must be more than 0, not {self.slot_rate_factor}")
@@ -83,6 +90,7 @@ class ProductKeyRetrieval:
             + ("" if self.query_norm == "none" else f"-{self.query_norm}norm")
             + ("-softmax" if self.weighting == "softmax" else "")
             + ("" if self.slot_rate_factor == 1 else f"-rate{self.slot_rate_factor:g}")
+            + ("" if self.router_precision is None else f"-router-{self.router_precision}")
         )
 
     def _retrieval_params(self, dim_in: int) -> int:

@@ -11,3 +11,5 @@ INTEGER_BITS: Mapping[str, int] = {name: int(name[3:]) for name in PRECISIONS if
 """bits of a code, for those that store integers and a scale for each column"""
 MIDRISE_BITS: Mapping[str, int] = {name: int(name[7:]) for name in PRECISIONS if name.startswith("midrise")}
 """the same for those that store one scale a matrix and no zero: 2^bits levels, evenly spaced, half of them negative"""
+BITS: Mapping[str, int] = {"float32": 32, "float16": 16, **INTEGER_BITS, **MIDRISE_BITS}
+"""bits of a number, its scale left out"""

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from models.ffn import ACTIVATIONS, FFN
 from models.memory_kinds import OneNeuronExpertsConfig, ProductKeyRetrieval, ProductKeysConfig, reads_densely
+from models.precisions import BITS, Precision
 
 
 def normal(*shape: int, std: float, generator: torch.Generator) -> nn.Parameter:
@@ -96,10 +97,19 @@ class ProductKeyFFN(FFN):
         super().__init__()
         self.retrieval = ProductKeys(config, dim_in, generator=generator)
         self._num_slots, self._slot_rate_factor = config.num_slots, config.slot_rate_factor
+        self._router_precision = config.router_precision
 
     def learning_rate_factors(self) -> Mapping[str, float]:
         of_slots = [name for name, _ in self.named_parameters(recurse=False)]
         return dict.fromkeys(of_slots, self._slot_rate_factor)
+
+    def stored_apart(self, precision: Precision) -> Mapping[str, Precision]:
+        router = self._router_precision or precision
+        names = [name for name, _ in self.named_parameters() if name.startswith("retrieval.")]
+        return dict.fromkeys(names, router) if BITS[router] > BITS[precision] else {}
+
+    def divergence_suspects(self) -> Mapping[str, float]:
+        return {"slot_rate_factor": self._slot_rate_factor}
 
     def drawn_for_unit_inputs(self) -> list[Tensor]:
         return [self.retrieval.w_query_DQ]

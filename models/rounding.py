@@ -5,17 +5,18 @@ Source: the straight-through estimator of Bengio et al. 2013 (arXiv 1308.3432).
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from models.ffn import FFN
 from models.precisions import INTEGER_BITS, MIDRISE_BITS, Precision
 from models.weight_packing import BEST_STEP, LEAST_STEP
 
 
-def rounded_weights(ffn: nn.Module, precision: Precision) -> dict[str, Tensor]:
+def rounded_weights(ffn: FFN, rest: Precision) -> dict[str, Tensor]:
     """Every parameter by name, its values those that packing and unpacking would give, its gradient its own."""
-    rounded = {}
+    rounded, apart = {}, ffn.stored_apart(rest)
     for name, weight in ffn.named_parameters():
-        stored = weight.detach()
+        stored, precision = weight.detach(), apart.get(name, rest)
         if weight.dim() > 1 and precision in INTEGER_BITS:
             stored = _integers(stored, INTEGER_BITS[precision])
         elif weight.dim() > 1 and precision in MIDRISE_BITS:

@@ -47,6 +47,11 @@ DECAY_FROM = 0.8
 """share of the steps after which the learning rate falls linearly to 0"""
 
 
+SAME = 64
+"""activations that lie within so many roundings of their mean, relative to their length, are the same: one input gives
+others in the last digits when it is computed in another block"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SparseAutoencoderConfig:
     """One sparse autoencoder and its training."""
@@ -104,6 +109,16 @@ def jumprelu(
     return a_BL * open_BL + threshold_L.detach() * (step_BL - open_BL)
 
 
+def _variance(h_NF: Float[Tensor, "N F"]) -> Float[Tensor, ""]:
+    """Mean square distance from the mean. ValueError where there is none beyond what rounding leaves."""
+    variance = (h_NF - h_NF.mean(0)).square().sum(1).mean()
+    if not h_NF.isfinite().all():
+        raise ValueError("activations are not finite")
+    if variance <= (SAME * torch.finfo(h_NF.dtype).eps) ** 2 * h_NF.square().sum(1).mean():
+        raise ValueError("all activations are the same: there is no variance to explain")
+    return variance
+
+
 class SparseAutoencoder(nn.Module):
     """Encoder, decoder and, for jumprelu, the threshold of each latent; starts from the mean and spread of h_NF.
 
@@ -118,9 +133,7 @@ class SparseAutoencoder(nn.Module):
         super().__init__()
         self.config = config
         mean_F, units = h_NF.mean(0), h_NF.shape[1]
-        scale = (h_NF - mean_F).square().sum(1).mean().sqrt()
-        if scale == 0:
-            raise ValueError("all activations are the same: there is no variance to explain")
+        scale = _variance(h_NF).sqrt()
         latents = config.latents(units)
         w_LF = functional.normalize(torch.randn(latents, units, generator=generator).to(h_NF), dim=1)
         self.register_buffer("scale", scale)
@@ -194,7 +207,7 @@ def train(h_NF: Float[Tensor, "N F"], config: SparseAutoencoderConfig) -> Sparse
     """A sparse autoencoder of these hidden activations. Loss: unexplained share of the variance plus penalty.
 
     Raises:
-        ValueError: all activations are the same, or fewer latents than shall be active.
+        ValueError: all activations are the same or some not finite, or fewer latents than shall be active.
         TrainingDiverged: the loss is no number any more.
     """
     generator = torch.Generator().manual_seed(config.seed)
@@ -237,14 +250,14 @@ class SparseAutoencoderReadings:
 
 
 def read(autoencoder: SparseAutoencoder, h_NF: Float[Tensor, "N F"]) -> SparseAutoencoderReadings:
-    """What the autoencoder makes of these activations, usually those it was trained on."""
+    """What the autoencoder makes of these activations, usually those it was trained on. ValueError where all are the
+    same."""
     with torch.no_grad():
         f_NL = autoencoder.encode(h_NF)
-        lost = (h_NF - autoencoder.decode(f_NL)).square().sum()
-        variance = (h_NF - h_NF.mean(0)).square().sum()
+        lost = (h_NF - autoencoder.decode(f_NL)).square().sum(1).mean()
     active_NL = f_NL > 0
     return SparseAutoencoderReadings(
-        variance_explained=float(1 - lost / variance),
+        variance_explained=float(1 - lost / _variance(h_NF)),
         mean_active=float(active_NL.sum(1).double().mean()),
         num_dead=int((~active_NL.any(0)).sum()),
     )

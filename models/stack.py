@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from models.ffn import FFN, LinearMap
+from models.precisions import Precision
 from models.stack_kinds import StackConfig
 
 
@@ -121,6 +122,16 @@ class StackFFN(FFN):
             for layer, block in enumerate(self._ffns())
             for name, factor in block.learning_rate_factors().items()
         }
+
+    def stored_apart(self, precision: Precision) -> Mapping[str, Precision]:
+        return {
+            f"blocks.{layer}.{name}": of_part
+            for layer, block in enumerate(self._ffns())
+            for name, of_part in block.stored_apart(precision).items()
+        }
+
+    def divergence_suspects(self) -> Mapping[str, float]:
+        return {f"block.{name}": times for name, times in self._ffns()[0].divergence_suspects().items()}
 
     def auxiliary_loss(self) -> Tensor | None:
         losses = [loss for block in self._ffns() if (loss := block.auxiliary_loss()) is not None]

@@ -71,7 +71,13 @@ class StackConfig:
         return replace(self, block=self.block.resized(size))
 
     def _around(self, dim_in: int, dim_out: int) -> int:
-        """Parameters outside of the FFNs."""
+        """Parameters outside of the FFNs. ValueError where a norm would leave nothing of so few dimensions."""
+        least = {"layer": 3, "rms": 2}[self.normaliser]
+        if self.norm != "none" and dim_in < least:
+            raise ValueError(
+                f"a {self.normaliser} norm over {dim_in} numbers leaves only their signs: the keys need {least} "
+                "dimensions or more, or the stack norm: none"
+            )
         norms = {"none": 0, "pre": self.depth + 1, "post": self.depth}[self.norm]
         scales = {"layerscale": self.depth * dim_in, "rezero": self.depth}.get(self.residual, 0)
         read_out = dim_in * dim_out if dim_out != dim_in else 0

@@ -1,5 +1,6 @@
 """What one training may cost. Free of torch, so that a config can be read without it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,3 +48,16 @@ class TrainingBudget:
             raise ValueError(f"batch_size must be 1 or more, not {self.batch_size}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
+
+
+def what_to_lower(budget: TrainingBudget, suspects: Mapping[str, float]) -> str:
+    """The setting to blame for a training that diverged; `suspects` are the FFN's own, in multiples of their default.
+
+    A decay that takes more off a weight in one step than there is of it throws the weight to the other side. Adam's
+    alone is part of a gradient whose length counts for nothing.
+    """
+    if budget.optimizer != "adam" and budget.learning_rate * budget.weight_decay > 1:
+        return "training.weight_decay" if budget.weight_decay > budget.learning_rate else "training.learning_rate"
+    of_ffn = {f"ffn.{name}": times for name, times in suspects.items()}
+    beyond = {"training.learning_rate": max(1.0, budget.learning_rate / TrainingBudget.learning_rate), **of_ffn}
+    return max(beyond, key=lambda name: beyond[name])

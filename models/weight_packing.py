@@ -5,12 +5,14 @@ Shape legend: I inputs, O outputs of one matrix; X experts, of which each has a 
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy import ndarray
 from torch import Tensor, nn
 
+from models.ffn import FFN
 from models.precisions import INTEGER_BITS, MIDRISE_BITS, Precision
 
 BEST_STEP: Mapping[int, float] = {1: 1.5958, 2: 0.9957, 3: 0.5860, 4: 0.3352}
@@ -20,16 +22,18 @@ LEAST_STEP = 2.0**-14
 """the smallest normal float16: a matrix of zeros has a step too"""
 
 
-def pack(weights: Mapping[str, Tensor], precision: Precision) -> bytes:
-    """Arrays (..., I, O), one after another, without a header.
+def pack(
+    weights: Mapping[str, Tensor], rest: Precision, apart: Mapping[str, Precision] = MappingProxyType({})
+) -> bytes:
+    """Arrays (..., I, O), one after another, without a header; those named in `apart` in the precision said there.
 
     Integers: symmetric, one float16 scale for each output (column) of each matrix, before the array. Mid-rise: one
     float16 step for each matrix. Codes of fewer than 8 bits fill the bytes without gaps. Vectors (biases) are stored as
     float16.
     """
     parts: list[bytes] = []
-    for weight in weights.values():
-        w_XIO = weight.detach().cpu().numpy()
+    for name, weight in weights.items():
+        w_XIO, precision = weight.detach().cpu().numpy(), apart.get(name, rest)
         if w_XIO.ndim > 1 and precision in INTEGER_BITS:
             bits = INTEGER_BITS[precision]
             scale_X1O = column_scales(w_XIO, bits)
@@ -46,7 +50,12 @@ def pack(weights: Mapping[str, Tensor], precision: Precision) -> bytes:
     return b"".join(parts)
 
 
-def unpack(content: bytes, shapes: Mapping[str, Sequence[int]], precision: Precision) -> dict[str, Tensor]:
+def unpack(
+    content: bytes,
+    shapes: Mapping[str, Sequence[int]],
+    rest: Precision,
+    apart: Mapping[str, Precision] = MappingProxyType({}),
+) -> dict[str, Tensor]:
     """The arrays that `pack` stored, in float32."""
     weights: dict[str, Tensor] = {}
     position = 0
@@ -57,6 +66,7 @@ def unpack(content: bytes, shapes: Mapping[str, Sequence[int]], precision: Preci
         return content[position - num_bytes : position]
 
     for name, shape in shapes.items():
+        precision = apart.get(name, rest)
         size, midrise = math.prod(shape), precision in MIDRISE_BITS
         bits = (MIDRISE_BITS if midrise else INTEGER_BITS).get(precision)
         if bits is not None and len(shape) > 1:
@@ -74,10 +84,15 @@ def unpack(content: bytes, shapes: Mapping[str, Sequence[int]], precision: Preci
     return weights
 
 
-def load_packed(module: nn.Module, content: bytes, precision: Precision) -> None:
-    """Give a module the parameters and buffers that `pack` stored of one like it."""
-    shapes = {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
-    module.load_state_dict(unpack(content, shapes, precision))
+def load_packed(ffn: FFN, content: bytes, precision: Precision) -> None:
+    """Give an FFN the parameters and buffers that `pack` stored of one like it."""
+    shapes = {name: tuple(weight.shape) for name, weight in ffn.state_dict().items()}
+    ffn.load_state_dict(unpack(content, shapes, precision, ffn.stored_apart(precision)))
+
+
+def packed(ffn: FFN, precision: Precision) -> bytes:
+    """Its parameters and buffers as they are stored."""
+    return pack(ffn.state_dict(), precision, ffn.stored_apart(precision))
 
 
 def add_noise(module: nn.Module, relative_noise: float, generator: torch.Generator) -> None:

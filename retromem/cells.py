@@ -137,6 +137,12 @@ def _refuse_other_sets(arms: ArmsConfig, whole: KnowledgeSet, *, path: str) -> N
     for number, memory in enumerate(arms.memories):
         if memory.stores == "statements" and whole.text is None:
             raise UserError(f"{path}.memories.{number}: {memory.name} reads statements, and {whole.name} has no text")
+        most = int(whole.values.num_candidates_R().max(initial=0))
+        if getattr(memory, "code_dim", None) == 1 and most > 2:
+            raise UserError(
+                f"{path}.memories.{number}.code_dim: {most:,} values have two codes between them in one dimension: "
+                "name 2 or more"
+            )
 
 
 def _refuse_namesakes(cells: Sequence[Cell]) -> None:

@@ -150,6 +150,9 @@ def _value(hint: Any, value: object, source: str, path: str) -> Any:
         raise _fail(source, path, f"should be {_SCALARS[hint]}, not {_kind(value)} ({value!r})")
     if isinstance(value, int | float) and not 0 <= value < math.inf:  # no field wants another, and nan is refused too
         raise _fail(source, path, f"should be {_SCALARS[hint]}, 0 or more, not {value}")
+    bits = 63 if any("seed" in part for part in path.split(".")[-2:]) else 40
+    if isinstance(value, int | float) and value >= 2**bits:  # torch, NumPy or FAISS could not take it
+        raise _fail(source, path, f"should be {_SCALARS[hint]} below 2^{bits}, not {value}")
     return value
 
 

@@ -170,13 +170,15 @@ class CapacityRow:
     """accuracy that had to be reached"""
     seed: int
     num_facts: int
-    """largest N that reached tau; 0 when none did"""
+    """largest N tried that reached tau; 0 when none did"""
     censored: bool
     """no N in range exceeded the capacity: num_facts is a lower bound only"""
     storage_bytes: int | None
     num_params: int | None
     bits: float | None
     """recalled at num_facts"""
+    monotone: bool = True
+    """false: fewer facts failed, so that success is noisy and another seed may end elsewhere"""
 
     @property
     def bits_per_param(self) -> float | None:

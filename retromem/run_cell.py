@@ -188,6 +188,7 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
         storage_bytes=weighed.storage_bytes,
         num_params=weighed.num_params,
         bits=at.bits_at_tau if at and at.bits_at_tau is not None else at.bits_ce if at else None,
+        monotone=found.monotone,
     )
 
 
@@ -236,6 +237,8 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
         # A training that failed is a setting to change, a broken law a memory to mend, and one line says which.
         one_line = isinstance(error, TrainingDiverged | TrainingCutShort | LawBroken)
         told = f"{error}\n" if one_line else traceback.format_exc()
+        if isinstance(error, MemoryError):  # no result: a larger machine may have one
+            told = f"not enough memory ({str(error) or 'for what was asked'})\n"
         write_text(folder / ERROR, told)
         (folder / RUNNING).unlink(missing_ok=True)
         return "failed"

@@ -15,8 +15,8 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 TOUCHES = 1e-11
-"""A corner this near to a unit's boundary, relative to the largest pre-activation of its piece, lies on it; regions
-thinner than that are not counted. Where many boundaries meet in one point, rounding would cut slivers otherwise."""
+"""An end or corner this near to a unit's boundary, relative to the largest pre-activation of its piece, lies on it;
+regions thinner than that are not counted. Where many boundaries meet in one point, rounding would cut slivers."""
 BIAS_STD = 1e-3
 """Biases of zero would let every boundary pass through the origin."""
 
@@ -40,10 +40,12 @@ def regions_on_segment(
     slope_PD, offset_PD = (end_D - start_D)[None], start_D[None]
     for layer in layers:
         slope_PF, offset_PF = slope_PD @ layer.w_DF, offset_PD @ layer.w_DF + layer.b_F
-        with np.errstate(divide="ignore", invalid="ignore"):  # units constant on a piece
-            crossing_PF = -offset_PF / slope_PF
-        inside_PF = (edges[:-1, None] < crossing_PF) & (crossing_PF < edges[1:, None])
-        new_edges = np.unique(np.concatenate([edges, crossing_PF[inside_PF]]))
+        ends_2PF = np.stack([slope_PF * edge[:, None] + offset_PF for edge in (edges[:-1], edges[1:])])
+        tolerance_P1 = TOUCHES * np.abs(ends_2PF).max(axis=(0, 2))[:, None]
+        cutting_PF = (ends_2PF.min(axis=0) < -tolerance_P1) & (ends_2PF.max(axis=0) > tolerance_P1)
+        cuts = np.sort(np.concatenate([edges[:-1], -offset_PF[cutting_PF] / slope_PF[cutting_PF]]))
+        # Units that change in one point do so at positions that rounding has parted.
+        new_edges = np.append(cuts[np.append(True, np.diff(cuts) > TOUCHES) & (cuts < 1 - TOUCHES)], 1.0)
         middle_P1 = ((new_edges[:-1] + new_edges[1:]) / 2)[:, None]
         parent_P = np.searchsorted(edges, middle_P1[:, 0]) - 1
         slope_PF, offset_PF = slope_PF[parent_P], offset_PF[parent_P]

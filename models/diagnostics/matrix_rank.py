@@ -21,6 +21,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 ENERGY_SHARE = 0.9
+_ROUNDING = 1e-13
+"""of all activations together: what facts differ by along a direction that is shorter is left over from their mean"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ def activation_ranks(hidden_blocks_BF: Iterable[Float[Tensor, "_ F"]]) -> Matrix
     decomposition of each block. No covariance is formed, which would square the singular values and lose the small
     ones. There must be one block at least.
     """
-    count, mean_F = 0, torch.zeros(())
+    count, mean_F, square = 0, torch.zeros(()), torch.zeros(())
     factor: list[Tensor] = []
     for block_BF in hidden_blocks_BF:
         h_BF = block_BF.detach().double()
@@ -80,8 +82,9 @@ def activation_ranks(hidden_blocks_BF: Iterable[Float[Tensor, "_ F"]]) -> Matrix
         between_F = (count * len(h_BF) / total) ** 0.5 * step_F
         rows_BF = torch.cat([*factor, h_BF - h_BF.mean(0), between_F[None]])
         factor = [torch.linalg.qr(rows_BF, mode="r").R]
-        count, mean_F = total, mean_F + step_F * len(h_BF) / total
-    return ranks_of_singular_values(torch.linalg.svdvals(factor[0]))
+        count, mean_F, square = total, mean_F + step_F * len(h_BF) / total, square + h_BF.square().sum()
+    s_R = torch.linalg.svdvals(factor[0])
+    return ranks_of_singular_values(torch.where(s_R > _ROUNDING * square.sqrt(), s_R, 0.0))
 
 
 def truncated(a_IO: Float[Tensor, "*S I O"], rank: int | Int64[Tensor, "*S"]) -> Float[Tensor, "*S I O"]:

@@ -10,6 +10,8 @@ from numpy import ndarray
 from retromem.knowledge.knowledge_set import KnowledgeSet, content_hash
 from retromem.seam import MAX_WORDINGS, ValueTable
 
+_MOST_TOKENS = 10_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeysConfig:
@@ -28,8 +30,7 @@ class KeysConfig:
     def __post_init__(self) -> None:
         if min(self.dim, self.num_values, self.num_facts) < 1:
             raise ValueError("dim, num_values and num_facts should each be 1 or more")
-        if self.num_values == 1:
-            raise ValueError("num_values should be 2 or more: where there is but one value, there is nothing to know")
+        _check_values(self.num_values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,14 @@ class TokenPairsConfig:
             raise ValueError("num_tokens, num_values and num_facts should each be 1 or more")
         if self.num_facts > self.num_tokens**2:
             raise ValueError(f"{self.num_tokens} tokens make {self.num_tokens**2:,} pairs, not {self.num_facts:,}")
+        if self.num_tokens > _MOST_TOKENS:
+            raise ValueError(f"num_tokens should be {_MOST_TOKENS:,} or fewer: all their pairs are shuffled")
+        _check_values(self.num_values)
+
+
+def _check_values(num_values: int) -> None:
+    if num_values == 1:
+        raise ValueError("num_values should be 2 or more: where there is but one value, there is nothing to know")
 
 
 def keys_set(config: KeysConfig) -> KnowledgeSet:

@@ -4,12 +4,20 @@ Bisection over the nested prefixes of one set, on final weights; initial weights
 capacity stored bits fall, so a capacity is never read off one N.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from models.training_budget import TrainingDiverged
+from retrieval.errors import Refused
 from retromem.measure.settings import CapacitySearch
 from retromem.rows import CapacityRow, Row
+
+BEYOND = 1.1
+"""times the smallest size that failed: asked too, for where success is noisy one failure is not the end"""
+_MOST_LOOKS = 3
+"""beyond a failure: each that succeeds sends the search on from there"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,27 +25,45 @@ class Capacity:
     """Where the search ended."""
 
     num_facts: int
-    """largest N seen to reach the accuracy; 0 where not even `low` did"""
+    """largest N seen to reach the accuracy; 0 where none did"""
     censored: bool
     """`high` reached it too: a lower bound only"""
+    monotone: bool = True
+    """false: fewer facts failed. Success is noisy there, and another seed may end elsewhere"""
 
 
 def search_capacity(reaches: Callable[[int], bool], search: CapacitySearch, *, num_available: int) -> Capacity:
-    """Gallop from `low` by doubling, then bisect to `resolution`; `reaches(n)` writes and asks the first n facts."""
+    """Gallop from `low` by doubling, bisect to `resolution`, look beyond; `reaches(n)` writes and asks n facts.
+
+    The first failure is not yet the end, neither at `low` nor in the bisection. A size that cannot be written at all
+    (Refused, or diverged) is none: more facts may do, as an index that must be trained wants them. Raised again where
+    no size could be written, or where a larger one diverges: that is no lack of capacity.
+    """
     high = min(search.high, num_available)
-    good, bad, step = 0, 0, min(search.low, high)
-    while not bad:
-        if reaches(step):
-            good = step
-            if step == high:
-                return Capacity(num_facts=high, censored=True)
-            step = min(2 * step, high)
-        else:
-            bad = step
-    while good and bad - good > max(1.0, search.resolution * good):
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if reaches(middle) else (good, middle)
-    return Capacity(num_facts=good, censored=False)
+    held: dict[int, bool | None] = {}  # None: could not be written
+    looks, size, why = 0, min(search.low, high), None
+    while True:
+        try:
+            held[size] = reaches(size)
+        except (Refused, TrainingDiverged) as error:
+            if isinstance(error, TrainingDiverged) and any(held.values()):
+                raise
+            held[size], why = None, error
+        good = max((tried for tried, did in held.items() if did), default=0)
+        bad = min((tried for tried, did in held.items() if not did and tried > good), default=None)
+        failures = sum(did is False for did in held.values())
+        if bad is None or (not good and failures < 2):
+            size = min(2 * max(held if bad else (good,)), high)
+        elif good and bad - good > max(1.0, search.resolution * good):
+            size = (good + bad) // 2
+        elif good and looks < _MOST_LOOKS:
+            looks, size = looks + 1, min(max(math.ceil(BEYOND * bad), bad + 1), high)
+        if size in held:
+            break
+    if why and not any(did is not None for did in held.values()):
+        raise why
+    monotone = all(did is not False for tried, did in held.items() if tried < good)
+    return Capacity(num_facts=good, censored=good == high, monotone=monotone)
 
 
 def read_off(rows: Sequence[Row], *, tau: float, phrasing: Literal["identical", "heldout"]) -> list[CapacityRow]:

@@ -40,7 +40,7 @@ def _breaking_point(
     """The first of the rising levels at which mean accuracy falls below .9, by bisection; None where none does."""
 
     def holds(level: float) -> bool:
-        trials = [accuracy(disturbed(level, seed * 1000 + trial), asked) for trial in range(_TRIALS)]
+        trials = [accuracy(disturbed(level, (seed * 1000 + trial) % 2**63), asked) for trial in range(_TRIALS)]
         return float(np.mean(trials)) >= _FLOOR
 
     low, high = -1, len(levels)  # holds at low, fails at high

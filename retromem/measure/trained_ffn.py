@@ -22,7 +22,7 @@ from models.ffn import FFN
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
-from models.weight_packing import add_noise, load_packed, pack
+from models.weight_packing import add_noise, load_packed, packed
 from retromem.measure.bits import CalibrationFit, bits_ce, demand_of_values, log2_calibrated, true_probability
 from retromem.measure.capacity import search_capacity
 from retromem.measure.settings import CapacitySearch
@@ -120,7 +120,7 @@ def stored_bits(ffn: FFN, table: KeyTable, *, uniform: bool = True) -> float:
 
 def rounded(ffn: FFN, precision: Precision) -> FFN:
     """The same FFN with its weights as they would be stored; the one given is changed."""
-    load_packed(ffn, pack(ffn.state_dict(), precision), precision)
+    load_packed(ffn, packed(ffn, precision), precision)
     return ffn
 
 

@@ -40,7 +40,7 @@ _SEED_STEP = 20_000
 class ClosedFormMemoryConfig:
     """One construction, and the size of the FFN that it fills."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["closed_form"] = "closed_form"
     method: Method = "pseudo_inverse"
     """outer_products and pseudo_inverse fill a linear map; random_features a ReLU FFN; hebbian, whitened and
@@ -111,7 +111,11 @@ class ClosedFormMemory(FFNMemory):
 
         start = time.perf_counter()
         keys, value_ids = torch.from_numpy(keys_ND), torch.from_numpy(value_ids_N)
-        self._ffn.keep(self._weights(keys, value_ids, torch.from_numpy(self._ffn.codes_VE)))
+        try:
+            weights = self._weights(keys, value_ids, torch.from_numpy(self._ffn.codes_VE))
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise Refused(f"{self.name}: the equations of these facts have no solution in float64") from None
+        self._ffn.keep(weights)
         cost = WriteCost(
             seconds=time.perf_counter() - start,
             texts_encoded=len(keys_ND),

@@ -18,6 +18,7 @@ from numpy import ndarray
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
+from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, WriteCost
 
 _COUNTS = "counts.bin"
@@ -27,7 +28,7 @@ _COUNTS = "counts.bin"
 class FrequencyConfig:
     """The value frequencies, and nothing of the facts."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["frequency"] = "frequency"
     guess: bool = False
     """name one value at random, surely, instead of giving the frequencies"""
@@ -49,7 +50,7 @@ class FrequencyConfig:
 
 
 class FrequencyMemory:
-    """Counts of the values, four bytes each."""
+    """Counts of the values that occur."""
 
     side: ClassVar[Side] = "floor"
 
@@ -98,7 +99,7 @@ class FrequencyMemory:
         assert self._counts_V is not None
         meta = {"guess": self.config.guess, "seed": self.seed}
         files = SavedFiles("frequency-memory", meta, self._values, self.calibration)
-        files.add(_COUNTS, Part.STORAGE, self._counts_V.astype("<u4").tobytes())
+        files.add(_COUNTS, Part.STORAGE, pack_sparse(self._counts_V))
         return files
 
     def footprint(self) -> Footprint:
@@ -113,6 +114,6 @@ class FrequencyMemory:
         meta: Any = verify_sealed(folder, kind="frequency-memory")["meta"]
         memory = cls(FrequencyConfig(guess=meta["guess"]), seed=meta["seed"])
         memory._values = load_values(folder, meta)
-        memory._counts_V = np.frombuffer((folder / _COUNTS).read_bytes(), dtype="<u4").astype(np.int64)
+        memory._counts_V, _ = unpack_sparse((folder / _COUNTS).read_bytes(), memory._values.num_values)
         memory.calibration = load_calibration(folder)
         return memory

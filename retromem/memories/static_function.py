@@ -3,7 +3,7 @@
 Each fact's value is a Huffman code word of its relation's value counts. Bit i of the word of key k is one equation
 over GF(2): the parity of a band of 128 slots, at a place and with coefficients hashed from (k, i). The bands make
 elimination cheap (ribbon retrieval: Dillinger & Walzer 2021, arXiv 2103.02515). On disk: the solved slots, one bit
-each, and the lengths of the code words. A few percent above the entropy of the values.
+each, and the lengths of the code words of the values that occur. A few percent above the entropy of the values.
 
 Shape legend: B block of queries, M candidates of a relation.
 """
@@ -12,7 +12,7 @@ import hashlib
 import heapq
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,10 +24,11 @@ from numpy import ndarray
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
+from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 _BAND = 128  # slots of one equation: wider bands need fewer spare slots
-_HEADER = struct.Struct("<II")  # hash seed, number of slots
+_HEADER = struct.Struct("<HI")  # hash seed, number of slots
 _SLOTS = "slots.bin"
 
 
@@ -35,7 +36,7 @@ _SLOTS = "slots.bin"
 class StaticFunctionConfig:
     """A static function from exact keys to values."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["static"] = "static"
 
     @property
@@ -59,12 +60,10 @@ class StaticFunctionConfig:
         return StaticFunction(seed=seed)
 
 
-def huffman_lengths(counts: Sequence[int]) -> list[int]:
-    """Lengths of the optimal prefix code (Huffman 1952); 0 for values that never occur."""
-    lengths = [0] * len(counts)
-    heap = [(count, [symbol]) for symbol, count in enumerate(counts) if count]
-    if len(heap) == 1:
-        lengths[heap[0][1][0]] = 1
+def huffman_lengths(counts: Sequence[int]) -> dict[int, int]:
+    """Symbol -> length, in the optimal prefix code (Huffman 1952) of the symbols that occur; 0 for a lone one."""
+    lengths = {symbol: 0 for symbol, count in enumerate(counts) if count}
+    heap = [(counts[symbol], [symbol]) for symbol in lengths]
     heapq.heapify(heap)
     while len(heap) > 1:
         few, few_symbols = heapq.heappop(heap)
@@ -75,11 +74,11 @@ def huffman_lengths(counts: Sequence[int]) -> list[int]:
     return lengths
 
 
-def canonical_code(lengths: Sequence[int]) -> dict[tuple[int, int], int]:
+def canonical_code(lengths: Mapping[int, int]) -> dict[tuple[int, int], int]:
     """(length, word) -> symbol, from the lengths alone."""
     code: dict[tuple[int, int], int] = {}
     word, previous = 0, 0
-    for length, symbol in sorted((length, symbol) for symbol, length in enumerate(lengths) if length):
+    for length, symbol in sorted((length, symbol) for symbol, length in lengths.items()):
         word <<= length - previous
         code[length, word] = symbol
         word, previous = word + 1, length
@@ -87,9 +86,11 @@ def canonical_code(lengths: Sequence[int]) -> dict[tuple[int, int], int]:
 
 
 def _equation(key: bytes, bit: int, seed: int, num_slots: int) -> tuple[int, int]:
-    """(first slot, coefficients) of one bit of one key; the lowest coefficient is 1."""
+    """(first slot, coefficients) of one bit of one key; the lowest coefficient is 1. Few slots are one band."""
     digest = hashlib.blake2b(key, digest_size=24, salt=struct.pack("<IHxx", seed, bit)).digest()
-    return int.from_bytes(digest[:8], "little") % (num_slots - _BAND + 1), int.from_bytes(digest[8:], "little") | 1
+    band = min(_BAND, num_slots)
+    coefficients = int.from_bytes(digest[8:], "little") & ((1 << band) - 1) | 1
+    return int.from_bytes(digest[:8], "little") % (num_slots - band + 1), coefficients
 
 
 def solve_bands(equations: Sequence[tuple[int, int, int]], num_slots: int) -> int | None:
@@ -125,7 +126,7 @@ class StaticFunction:
     def __init__(self, *, seed: int) -> None:
         self.seed = seed
         self.calibration = b""
-        self._lengths: list[list[int]] | None = None
+        self._lengths: list[dict[int, int]] | None = None
 
     @property
     def name(self) -> str:
@@ -154,8 +155,9 @@ class StaticFunction:
                     bits |= {(key, bit): word >> (length - 1 - bit) & 1 for bit in range(length)}
         attempt = 0
         while True:
-            # A few slots more after each failure; the salt changes with it.
-            self._num_slots = _BAND + int(len(bits) * (1.0 + 0.005 * attempt))
+            # A few slots more after each failure; the salt changes with it. Bands that overlap need spare slots.
+            spare = _BAND if len(bits) > _BAND else 0
+            self._num_slots = spare + int(len(bits) * (1.0 + 0.005 * attempt))
             self._salt = attempt
             equations = [(*_equation(key, bit, attempt, self._num_slots), want) for (key, bit), want in bits.items()]
             slots = solve_bands(equations, self._num_slots)
@@ -171,18 +173,18 @@ class StaticFunction:
             optimizer_steps=0,
         )
 
-    def _know(self, values: ValueTable, lengths: list[list[int]]) -> None:
+    def _know(self, values: ValueTable, lengths: list[dict[int, int]]) -> None:
         self._values, self._lengths = values, lengths
         self._codes = [canonical_code(of_relation) for of_relation in lengths]
 
     def _decode(self, key: bytes, relation: int) -> int | None:
         """The symbol that the slots spell for this key; None if they spell no code word."""
         code = self._codes[relation]
-        if not code:
-            return None
         assert self._lengths is not None
         word = 0
-        for bit in range(max(self._lengths[relation])):
+        if (0, word) in code:  # the only value of its relation
+            return code[0, word]
+        for bit in range(max(self._lengths[relation].values(), default=0)):
             first, band = _equation(key, bit, self._salt, self._num_slots)
             word = word << 1 | ((self._slots >> first & band).bit_count() & 1)
             if (bit + 1, word) in code:
@@ -206,9 +208,11 @@ class StaticFunction:
     def _saved_files(self) -> SavedFiles:
         assert self._lengths is not None
         files = SavedFiles("static-function", {"seed": self.seed}, self._values, self.calibration)
-        lengths = bytes(length for of_relation in self._lengths for length in of_relation)
+        more_V = np.zeros(self._values.num_values, dtype=np.int64)
+        for start, of_relation in zip(self._values.starts, self._lengths, strict=False):
+            more_V[[start + symbol for symbol in of_relation]] = [length + 1 for length in of_relation.values()]
         slots = self._slots.to_bytes((self._num_slots + 7) // 8, "little")
-        files.add(_SLOTS, Part.STORAGE, _HEADER.pack(self._salt, self._num_slots) + lengths + slots)
+        files.add(_SLOTS, Part.STORAGE, _HEADER.pack(self._salt, self._num_slots) + pack_sparse(more_V) + slots)
         return files
 
     def footprint(self) -> Footprint:
@@ -225,9 +229,10 @@ class StaticFunction:
         values = load_values(folder, meta)
         content = (folder / _SLOTS).read_bytes()
         memory._salt, memory._num_slots = _HEADER.unpack_from(content)
-        table = list(content[_HEADER.size : _HEADER.size + values.num_values])
-        memory._know(values, [table[first:end] for first, end in zip(values.starts, values.starts[1:], strict=False)])
-        memory._slots = int.from_bytes(content[_HEADER.size + values.num_values :], "little")
+        more_V, num_bytes = unpack_sparse(content[_HEADER.size :], values.num_values)
+        tables = [more_V[first:end] - 1 for first, end in zip(values.starts, values.starts[1:], strict=False)]
+        memory._know(values, [{int(s): int(table_M[s]) for s in np.flatnonzero(table_M >= 0)} for table_M in tables])
+        memory._slots = int.from_bytes(content[_HEADER.size + num_bytes :], "little")
         memory.calibration = load_calibration(folder)
         return memory
 

@@ -80,7 +80,7 @@ class StoredFFN:
 
         from models.key_value_training import KeyValueData, KeyValueModule, fit
         from models.reading import ReadingModule
-        from models.weight_packing import pack
+        from models.weight_packing import packed
 
         start = time.perf_counter()
         starts_R = np.asarray(self.values.starts, dtype=np.int64)
@@ -99,7 +99,7 @@ class StoredFFN:
             module = ReadingModule(ffn, data, codes_VE, budget, neighbours, generator=generator)
         if budget.steps:
             self.trained_on = fit(module, accelerator=accelerator)
-        self._use_finite(pack(ffn.state_dict(), self.settings.precision))
+        self._use_finite(packed(ffn, self.settings.precision), f"lower {module.to_lower}")
         shown = module.steps_done * module.batch_facts
         # The frozen codes get no gradient: 4 FLOPs a number of theirs.
         a_fact = self.settings.ffn.training_flops(self.dim_in, self.code_dim) + 4 * self.codes_VE.size
@@ -117,19 +117,20 @@ class StoredFFN:
         """Round weights that were computed elsewhere, by name, to the precision that is stored."""
         import torch
 
-        from models.weight_packing import pack
+        from models.weight_packing import packed
 
         ffn = self._new(torch.Generator())
         ffn.load_state_dict(dict(weights))
-        self._use_finite(pack(ffn.state_dict(), self.settings.precision))
+        self._use_finite(packed(ffn, self.settings.precision), "choose another method, or fewer facts")
 
-    def _use_finite(self, packed: bytes) -> None:
+    def _use_finite(self, packed: bytes, remedy: str) -> None:
         """TrainingDiverged where the weights do not survive their rounding: that is no lack of capacity."""
         self.use(packed)
         if not all(weight.isfinite().all() for weight in self.ffn.state_dict().values()):
+            if self.settings.precision != "float32":
+                remedy = f"store them in float32, or {remedy}"
             raise TrainingDiverged(
-                f"the weights are not finite once they are stored in {self.settings.precision}: lower "
-                "training.learning_rate, or store them in float32"
+                f"the weights are not finite once they are stored in {self.settings.precision}: {remedy}"
             )
 
     def use(self, packed: bytes) -> None:

@@ -26,20 +26,32 @@ def claims_of(tier: str, *, limit_small: Path | None = None) -> list[Claim]:
     from retromem.reproduce import (
         elhage,
         faiss_bytes,
+        gardner,
         hanin_rolnick,
+        hopfield,
         independent_trial,
         krauth_mezard,
         limit_small_words,
         linsefors_bushnaq,
         moment_curve_sets,
         nichani,
+        ribbon,
         weller,
     )
 
     if tier not in TIERS:
         raise UserError(f"TIER={tier}: is no tier; name one of {', '.join(TIERS)}")
-    of_weights = (nichani, linsefors_bushnaq, elhage, hanin_rolnick, krauth_mezard, independent_trial)
-    sources = (*of_weights, weller, moment_curve_sets, faiss_bytes)
+    of_weights = (
+        nichani,
+        linsefors_bushnaq,
+        elhage,
+        hanin_rolnick,
+        hopfield,
+        gardner,
+        krauth_mezard,
+        independent_trial,
+    )
+    sources = (*of_weights, weller, moment_curve_sets, faiss_bytes, ribbon)
     claims = [claim for source in sources for claim in source.CLAIMS]
     claims += [limit_small_words.claim_for(limit_small)] if limit_small else []
     return [claim for claim in claims if tier == "full" or claim.tier == "quick"]

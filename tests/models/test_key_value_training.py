@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 from models.ffn import DenseFFN
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
-from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged
+from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged, what_to_lower
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
@@ -49,6 +50,39 @@ def test_full_batch_training_equals_a_bare_loop_bit_for_bit():
     fit(module, accelerator="cpu")
     bare_loop(other, data, codes, budget, 250)
     assert module.steps_done == 250
+    for mine, its in zip(ffn.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, its)
+
+
+OF_OTHERS = {
+    "slurm": {"SLURM_NTASKS": "16", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "exp", "SLURM_PROCID": "3"},
+    "srun": {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "exp", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0"},
+    "torchrun": {"RANK": "1", "LOCAL_RANK": "1", "GROUP_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}
+    | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "x", "NODE_RANK": "none"},
+    "lsf": {"LSB_JOBID": "5", "LSB_DJOB_RANKFILE": "none", "JSM_NAMESPACE_LOCAL_RANK": "1", "JSM_NAMESPACE_SIZE": "2"},
+    "mpi": {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2", "PMI_RANK": "2"},
+    "kubeflow": {"KUBERNETES_PORT": "tcp://", "MASTER_ADDR": "m", "MASTER_PORT": "1", "WORLD_SIZE": "2", "RANK": "1"},
+    "lightning": {"PL_TRAINER_MAX_STEPS": "1", "PL_TRAINER_STRATEGY": "ddp", "PL_TRAINER_NUM_NODES": "2"}
+    | {"PL_TRAINER_FAST_DEV_RUN": "True", "PL_TRAINER_PRECISION": "bf16-true", "PL_GLOBAL_SEED": "3"}
+    | {
+        "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0",
+        "PL_TRAINER_MAX_TIME": "00:00:00:00",
+        "PL_TRAINER_GRADIENT_CLIP_VAL": "1",
+    },
+}
+
+
+@pytest.mark.parametrize("whose", OF_OTHERS)
+def test_variables_meant_for_others_change_nothing(whose, monkeypatch):
+    budget = TrainingBudget(steps=110, goal_nats=0.0)
+    ffn, data, codes, module = make(budget=budget)
+    other = copy.deepcopy(ffn)
+    bare_loop(other, data, codes, budget, 110)
+    for name, value in OF_OTHERS[whose].items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    assert fit(module, accelerator="cpu") == "cpu"
+    assert (module.steps_done, dict(os.environ)) == (110, before)
     for mine, its in zip(ffn.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, its)
 
@@ -267,4 +301,34 @@ def test_weights_that_a_last_step_has_broken_are_no_result():
     ffn, _, _, module = make(budget=TrainingBudget(steps=120, goal_nats=0.0))
     ffn.step_done = lambda progress: ffn.w_out_FE.data.fill_(math.inf) if progress == 1 else None
     with pytest.raises(TrainingDiverged, match="the weights are not finite after 120 steps of adam, at learning_rate"):
+        fit(module, accelerator="cpu")
+
+
+@pytest.mark.parametrize(
+    ("budget", "suspects", "blamed"),
+    [
+        ({"learning_rate": 1e9}, {}, "training.learning_rate"),
+        ({"optimizer": "adamw", "weight_decay": 1e9}, {}, "training.weight_decay"),
+        ({"optimizer": "sgd", "weight_decay": 1e4}, {"router_rate_factor": 30.0}, "training.weight_decay"),
+        ({"optimizer": "muon", "learning_rate": 1e4, "weight_decay": 0.1}, {}, "training.learning_rate"),
+        ({"weight_decay": 1e9}, {}, "training.learning_rate"),  # Adam's is part of a gradient
+        ({}, {"router_rate_factor": 1e8, "auxiliary_coefficient": 1.0}, "ffn.router_rate_factor"),
+        ({"learning_rate": 1e9}, {"bias_rate": 10.0}, "training.learning_rate"),
+    ],
+)
+def test_the_setting_to_blame_is_named(budget, suspects, blamed):
+    assert what_to_lower(TrainingBudget(**budget), suspects) == blamed
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
+def test_a_decay_that_throws_the_weights_off_is_blamed(optimizer):
+    _, _, _, module = make(budget=TrainingBudget(steps=300, weight_decay=1e9, optimizer=optimizer))
+    with pytest.raises(TrainingDiverged, match="lower training.weight_decay$"):
+        fit(module, accelerator="cpu")
+
+
+def test_keys_that_are_not_finite_are_no_matter_of_the_rate():
+    _, _, _, module = make(budget=TrainingBudget(steps=10))
+    module.keys_ND[3, 1] = math.nan
+    with pytest.raises(TrainingDiverged, match="because keys are not finite: encode the facts anew"):
         fit(module, accelerator="cpu")

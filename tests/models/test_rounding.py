@@ -7,14 +7,23 @@ from torch.nn import functional
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
-from models.precisions import PRECISIONS
+from models.memory_kinds import ProductKeysConfig
+from models.precisions import BITS, PRECISIONS
 from models.rounding import rounded_weights
+from models.stack_kinds import StackConfig
 from models.training_budget import TrainingBudget
-from models.weight_packing import load_packed, pack, unpack
+from models.weight_packing import load_packed, pack, packed, unpack
+
+APART = (
+    StackConfig(depth=1, block=ExpertsConfig(experts=3, top_k=1, width=4, router_precision="int8")),
+    ProductKeysConfig(sub_keys=3, heads=2, router_precision="float32"),
+)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("config", [DenseConfig(width=9, bias=True), ExpertsConfig(experts=3, top_k=1, width=4)])
+@pytest.mark.parametrize(
+    "config", [DenseConfig(width=9, bias=True), ExpertsConfig(experts=3, top_k=1, width=4), *APART]
+)
 def test_rounded_weights_are_those_that_come_back_from_storage(config, precision):
     ffn = config.build(5, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -22,9 +31,25 @@ def test_rounded_weights_are_those_that_come_back_from_storage(config, precision
             weight.mul_(torch.rand((), generator=torch.Generator().manual_seed(weight.numel())) * 100)
     weights = dict(ffn.named_parameters())
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    stored = unpack(pack(weights, precision), shapes, precision)
+    apart = ffn.stored_apart(precision)
+    stored = unpack(pack(weights, precision, apart), shapes, precision, apart)
     for name, rounded in rounded_weights(ffn, precision).items():
         assert rounded.detach() == pytest.approx(stored[name], rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("router_precision", "name"), [("float16", "w_router_DS"), ("float32", "w_router_DS")])
+def test_a_router_is_kept_at_more_bits_than_its_experts_and_charged(precision, router_precision, name):
+    config = ExpertsConfig(experts=4, top_k=1, width=2, router_precision=router_precision, balancing="none")
+    ffn = config.build(6, 5, generator=torch.Generator().manual_seed(0))
+    before = ffn.state_dict()[name].clone()
+    content = packed(ffn, precision)
+    load_packed(ffn, content, precision)
+    more = max(BITS[router_precision], BITS[precision])
+    kept = before if more == 32 else before.half().float()
+    assert torch.equal(ffn.state_dict()[name], kept)
+    experts = {other: weight for other, weight in ffn.state_dict().items() if other != name}
+    assert len(content) == len(pack(experts, precision)) + 6 * 4 * more // 8
 
 
 def test_gradients_pass_as_if_nothing_had_been_rounded():
@@ -47,6 +72,6 @@ def test_weights_trained_to_be_rounded_store_more_once_they_are():
         ffn = GatedConfig(width=24).build(8, 8, generator=torch.Generator().manual_seed(1))
         budget = TrainingBudget(steps=800, learning_rate=0.02)
         fit(KeyValueModule(ffn, data, codes, budget, generator=generator, rounds_to=rounds_to), accelerator="cpu")
-        load_packed(ffn, pack(ffn.state_dict(), "int4"), "int4")
+        load_packed(ffn, packed(ffn, "int4"), "int4")
         right[rounds_to] = float(((ffn(keys) @ codes.T).argmax(1) == values).float().mean())
     assert right["int4"] > right[None] + 0.02

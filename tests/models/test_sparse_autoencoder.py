@@ -175,3 +175,24 @@ def test_a_diverged_training_says_so():
     h, _ = sparse_sums(num_facts=32)
     with pytest.raises(TrainingDiverged, match=r"after 4 steps at learning_rate 1e\+30: lower it"):
         train(h, SparseAutoencoderConfig(kind="relu_l1", learning_rate=1e30, steps=5))
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("rounding", [0.0, 3e-7])
+def test_activations_that_differ_by_rounding_alone_are_the_same(length, rounding):
+    generator = torch.Generator().manual_seed(0)
+    h = length * torch.randn(1, 6, generator=generator).repeat(64, 1)
+    h = h * (1 + rounding * torch.randn(h.shape, generator=generator))
+    with pytest.raises(ValueError, match="all activations are the same: there is no variance to explain"):
+        train(h, SparseAutoencoderConfig(active=3, steps=2))
+    differing = h + 1e-3 * length * torch.randn(h.shape, generator=generator)
+    autoencoder = train(differing, SparseAutoencoderConfig(active=3, steps=2))
+    with pytest.raises(ValueError, match="all activations are the same"):
+        read(autoencoder, h)
+
+
+def test_activations_that_are_not_finite_are_refused():
+    h = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+    h[2, 3] = torch.inf
+    with pytest.raises(ValueError, match="activations are not finite"):
+        train(h, SparseAutoencoderConfig(active=3, steps=2))

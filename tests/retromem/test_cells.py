@@ -202,7 +202,7 @@ def test_every_ffn_is_made_as_large_as_its_parameters_allow(dial: str) -> None:
 
 
 def test_parameters_that_are_too_few_are_refused_with_the_fewest() -> None:
-    memories = (FFNMemoryConfig(ffn=DenseConfig(kind="relu", width=1), code_dim=1), FFNMemoryConfig(ffn=GatedConfig()))
+    memories = (FFNMemoryConfig(ffn=DenseConfig(kind="relu", width=1), code_dim=2), FFNMemoryConfig(ffn=GatedConfig()))
     block = ArmsConfig(memories=memories, seeds=(0,), num_params=(15,))
     with pytest.raises(UserError) as refusal:
         cells_of(block)

@@ -17,6 +17,7 @@ class Oven:
     kind: Literal["oven"] = "oven"
     degrees: float = 180.0
     shelves: int | None = None
+    rotation_seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Recipe:
     minutes: tuple[int, ...] = ()
     parts: Mapping[str, Oven] = field(default_factory=dict)
     note: str | None = None
+    seeds: tuple[int, ...] = ()
 
 
 def recipe(content: object) -> Recipe:
@@ -57,6 +59,10 @@ def write(folder: Path, content: str | bytes) -> Path:
 
 def test_defaults_stand_where_the_file_says_nothing() -> None:
     assert recipe({"title": "Bread"}) == Recipe(title="Bread")
+
+
+def test_a_seed_may_be_as_large_as_torch_can_take() -> None:
+    assert recipe({"title": "Bread", "seeds": [2**63 - 1]}).seeds == (2**63 - 1,)
 
 
 def test_every_kind_of_field_is_read() -> None:
@@ -87,7 +93,7 @@ def test_a_whole_number_becomes_a_float_where_one_is_wanted() -> None:
     ("content", "message"),
     [
         ({}, "r.yaml: title: is missing"),
-        ([], "r.yaml: the top level: should be a mapping of title, heat, level, minutes, parts, note, not []"),
+        ([], "r.yaml: the top level: should be a mapping of title, heat, level, minutes, parts, note, seeds, not []"),
         ({"title": "x", "levle": "easy"}, "r.yaml: levle: is no such key; the nearest is 'level'"),
         ({"title": 7}, "r.yaml: title: should be text, not a whole number (7)"),
         ({"title": None}, "r.yaml: title: should be text, not nothing (None)"),
@@ -98,6 +104,19 @@ def test_a_whole_number_becomes_a_float_where_one_is_wanted() -> None:
         ({"title": "x", "minutes": [2.5]}, "r.yaml: minutes.0: should be a whole number, not a number (2.5)"),
         ({"title": "x", "minutes": [True]}, "r.yaml: minutes.0: should be a whole number, not true or false (True)"),
         ({"title": "x", "minutes": [-1]}, "r.yaml: minutes.0: should be a whole number, 0 or more, not -1"),
+        (
+            {"title": "x", "seeds": [2**63]},
+            "r.yaml: seeds.0: should be a whole number below 2^63, not 9223372036854775",
+        ),
+        (
+            {"title": "x", "heat": {"kind": "oven", "rotation_seed": 2**64}},
+            "heat.rotation_seed: should be a whole number ",
+        ),
+        ({"title": "x", "minutes": [2**40]}, "minutes.0: should be a whole number below 2^40, not 1099511627776"),
+        (
+            {"title": "x", "parts": {"crust": {"degrees": 1e300}}},
+            "crust.degrees: should be a number below 2^40, not 1e+",
+        ),
         ({"title": "x", "parts": []}, "r.yaml: parts: should be a mapping, not a list ([])"),
         ({"title": "x", "parts": {"crust": 3}}, "r.yaml: parts.crust: should be a mapping of kind, degrees, shelves, "),
         ({"title": "x", "parts": {"crust": {"degrees": "hot"}}}, "parts.crust.degrees: should be a number, not text"),

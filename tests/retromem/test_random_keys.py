@@ -40,3 +40,14 @@ def test_more_facts_than_pairs_are_refused():
         TokenPairsConfig(num_tokens=7, num_facts=50)
     with pytest.raises(ValueError, match="each be 1 or more"):
         TokenPairsConfig(num_tokens=0)
+
+
+@pytest.mark.parametrize("source", [KeysConfig, TokenPairsConfig])
+def test_one_value_is_nothing_to_know(source: type[KeysConfig | TokenPairsConfig]) -> None:
+    with pytest.raises(ValueError, match="where there is but one value, there is nothing to know"):
+        source(num_values=1)
+
+
+def test_pairs_of_too_many_tokens_are_refused_before_they_are_shuffled() -> None:
+    with pytest.raises(ValueError, match="num_tokens should be 10,000 or fewer"):
+        TokenPairsConfig(num_tokens=10_001, num_facts=8)

@@ -35,6 +35,18 @@ def arms(settings: Mapping[str, Any], knowledge: Mapping[str, Any] = KEYS) -> di
     return {"studies": {"mine": {"knowledge": knowledge, "arms": [block]}}}
 
 
+@pytest.mark.parametrize(
+    ("ffn", "least"), [({"kind": "stack"}, 3), ({"kind": "gpt2"}, 3), ({"kind": "bert"}, 3), ({"kind": "llama"}, 2)]
+)
+def test_a_norm_over_too_few_numbers_is_refused(ffn: Mapping[str, Any], least: int) -> None:
+    memories = {"memories": [{"memory": "ffn", "ffn": ffn}]}
+    planned(arms(memories, {**KEYS, "dim": least}))
+    said = refusal(arms(memories, {**KEYS, "dim": least - 1}))
+    assert f"norm over {least - 1} numbers leaves only their signs: the keys need {least} dimensions or more" in said
+    if ffn["kind"] == "stack":
+        planned(arms({"memories": [{"memory": "ffn", "ffn": {**ffn, "norm": "none"}}]}, {**KEYS, "dim": 1}))
+
+
 def test_the_blocks_below_are_planned_without_what_is_refused() -> None:
     planned(arms({}))
     planned(arms({"capacity": {"accuracy": 1.0, "low": 4}}))
@@ -54,9 +66,13 @@ def test_the_blocks_below_are_planned_without_what_is_refused() -> None:
         ({"widths_from_demand": [float("nan")]}, "should be a number, 0 or more, not nan"),
         ({"widths_from_demand": ["1e-9"]}, "memories.0.ffn: widths_from_demand of 1e-09 would give 100 bits more "
          "than 1,000,000,000 parameters, which take 16 GB to train: name 1e-07 or more"),
-        ({"num_params": [10**15]}, "parameters; none may have more than 1,000,000,000"),
+        ({"num_params": [10**12]}, "parameters; none may have more than 1,000,000,000"),
         ({"memories": [{"memory": "ffn", "ffn": {"kind": "relu", "width": 10**12}}]},
          "relu-1000000000000 has 12,000,000,000,000 parameters; none may have more than 1,000,000,000"),
+        ({"seeds": [2**64]}, "arms.0.seeds.0: should be a whole number below 2^63, not 18446744073709551616"),
+        ({"memories": [{"memory": "ffn", "training": {"learning_rate": 1e300}}]}, "a number below 2^40, not 1e+300"),
+        ({"memories": [{"memory": "ffn", "code_dim": 1}]},
+         "memories.0.code_dim: 4 values have two codes between them in one dimension: name 2 or more"),
         ({"num_params": [5]}, "gelu has 12 parameters at least, more than 5"),
         ({"memories": [GELU, {"memory": "signs"}], "num_params": [500]}, "num_params sizes the FFN of ffn and "
          "closed_form memories, not signs"),

@@ -4,6 +4,7 @@ import csv
 import math
 import os
 from functools import partial
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -24,8 +25,10 @@ from retromem.measure.trained_ffn import (
 )
 from retromem.reproduce import run_reproduction
 from retromem.reproduce.claim import Claim, within
+from retromem.reproduce.hopfield import stable_share
 from retromem.reproduce.independent_trial import stored_facts
 from retromem.reproduce.linsefors_bushnaq import pair_table
+from retromem.reproduce.ribbon import space_overhead
 from retromem.reproduce.run_reproduction import claims_of, measured, reproduce
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
@@ -216,3 +219,14 @@ def test_the_better_budget_counts():
     both = stored_facts(config, 1.0, seed=0, budgets=(idle, busy))
     assert both == stored_facts(config, 1.0, seed=0, budgets=(busy,)) > 0
     assert stored_facts(config, 1.0, seed=0, budgets=(idle,)) == 0
+
+
+def test_hebbs_rule_keeps_the_share_of_bits_that_its_noise_leaves():
+    patterns = torch.from_numpy(np.random.default_rng(0).choice(np.array([-1.0, 1.0], dtype=np.float32), (60, 400)))
+    expected = NormalDist().cdf(1 / math.sqrt((60 - 1) / (400 - 1)))
+    assert stable_share(patterns) == pytest.approx(expected, abs=0.002)
+    assert stable_share(patterns[:1]) == 1.0
+
+
+def test_a_ribbon_stays_below_its_published_overhead():
+    assert 0 < space_overhead(4096) < 0.05

@@ -19,7 +19,7 @@ _TOP_K = 2
 def embedding_limits_points(config: "EmbeddingLimitsConfig", seed: int) -> list[Point]:
     """Trained and published numbers of documents by dimension; losses and gaps on the moment curve by documents."""
     points = []
-    trainings = tuple(seed * config.trainings + number for number in range(config.trainings))
+    trainings = tuple((seed * config.trainings + number) % 2**63 for number in range(config.trainings))
     for dim in config.dims:
         most = critical_n(
             dim,

@@ -15,7 +15,7 @@ from scipy.optimize import brentq, linprog
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
-from models.weight_packing import pack
+from models.weight_packing import packed
 from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts_around, rounded, train, unit_rows
 from retromem.panels.theory.perceptron_limits import (
     BINARY,
@@ -127,8 +127,8 @@ def _ffn_points(config: "ClassicalBoundsConfig", dim: int, seed: int) -> list[Po
             zip(CRITERIA, (whole == 1, whole >= 0.99, accuracy(rounded(ffn, "int8"), table) >= 0.99), strict=True)
         )
 
-    weights = ffn_config.build(dim, 1, generator=torch.Generator().manual_seed(0)).state_dict()
-    bits = {"float32": 32.0, "int8": 8 * len(pack(weights, "int8")) / num_params}
+    one = ffn_config.build(dim, 1, generator=torch.Generator().manual_seed(0))
+    bits = {"float32": 32.0, "int8": 8 * len(packed(one, "int8")) / num_params}
     points = []
     for criterion in CRITERIA:
         labels = most_facts_around(

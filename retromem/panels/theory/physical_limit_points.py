@@ -9,7 +9,7 @@ import torch
 from models.any_ffn import AnyFFNConfig, sized
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
-from models.weight_packing import pack
+from models.weight_packing import packed
 from retromem.measure.trained_ffn import accuracy, first_facts, most_facts_around, random_table, rounded, train
 from retromem.panels.theory.physical_limit import BITS_A_PARAM, KINDS, PRECISIONS
 from retromem.points import Point
@@ -57,7 +57,7 @@ def _kind_points(
         ffn = train(ffn_config, table, budget, seed=seed)
         return {precision: accuracy(rounded(ffn, precision), table) for precision in PRECISIONS}
 
-    stored = ffn_config.build(dim, dim, generator=torch.Generator().manual_seed(0)).state_dict()
+    one = ffn_config.build(dim, dim, generator=torch.Generator().manual_seed(0))
     points = []
     for precision in PRECISIONS:
         num_facts = most_facts_around(
@@ -69,7 +69,7 @@ def _kind_points(
         for quantity, y in (
             ("bits", bits),
             ("bits_per_param", bits / num_params),
-            ("share_of_stored", bits / (8 * len(pack(stored, precision)))),
+            ("share_of_stored", bits / (8 * len(packed(one, precision)))),
         ):
             points.append(Point(quantity=quantity, series=series, x=float(dim), y=y, seed=seed))
     return points

@@ -45,18 +45,24 @@ def test_inner_products_deviate_as_said():
 
 def test_decoder_is_the_first_size_at_which_every_code_keeps_its_margin():
     codes = facts_of(1, 16, 16)[2].double()
-    decoder, directions = smallest_decoder(codes, most=21, generator=torch.Generator().manual_seed(0))
+    decoder, directions = smallest_decoder(
+        codes, torch.arange(len(codes)), most=21, generator=torch.Generator().manual_seed(0)
+    )
     expected, margins = margin_optimal_directions(codes @ decoder.T)
     assert float(margins.min()) >= 0.05
     assert torch.equal(directions, expected)
-    fewer = smallest_decoder(codes, most=len(decoder) - 1, generator=torch.Generator().manual_seed(0))[0]
+    fewer = smallest_decoder(
+        codes, torch.arange(len(codes)), most=len(decoder) - 1, generator=torch.Generator().manual_seed(0)
+    )[0]
     assert float(margin_optimal_directions(codes @ fewer.T)[1].min()) < 0.05
 
 
 def test_every_key_hits_its_compressed_direction():
     keys, value_ids, codes = facts_of(40, 16, 16)
     w = gated_jl_memory(keys, value_ids, codes, units=24, generator=torch.Generator().manual_seed(5))
-    decoder, directions = smallest_decoder(codes.double(), most=24, generator=torch.Generator().manual_seed(5))
+    decoder, directions = smallest_decoder(
+        codes.double(), torch.arange(len(codes)), most=24, generator=torch.Generator().manual_seed(5)
+    )
     assert torch.equal(w["w_out_FE"][: len(decoder)], decoder.float())
     expected = directions[value_ids] @ decoder
     assert outputs(w, keys).numpy() == pytest.approx(expected.numpy(), abs=1e-3)
@@ -66,7 +72,9 @@ def test_every_key_hits_its_compressed_direction():
 def test_holds_the_facts_that_its_equations_allow_and_not_twice_as_many():
     units, dim = 21, 16
     codes = facts_of(1, dim, 16)[2].double()
-    rows = len(smallest_decoder(codes, most=units, generator=torch.Generator().manual_seed(5))[0])
+    rows = len(
+        smallest_decoder(codes, torch.arange(len(codes)), most=units, generator=torch.Generator().manual_seed(5))[0]
+    )
     equations = units // rows * dim
     for num_facts, holds in ((equations, True), (2 * equations, False)):
         keys, value_ids, _ = facts_of(num_facts, dim, 16, seed=1)

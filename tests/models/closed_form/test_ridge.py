@@ -22,3 +22,9 @@ def test_normal_equations_hold(facts, features, ridge, scale):
     w = ridge_solution(torch.from_numpy(x), torch.from_numpy(targets), ridge).numpy()
     penalty = ridge * (x**2).sum(axis=0).mean()
     assert (x.T @ x + penalty * np.eye(features)) @ w == pytest.approx(x.T @ targets, rel=1e-6, abs=1e-8 * scale)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1)])
+def test_features_that_are_all_zero_are_answered_by_zeros(shape):
+    w = ridge_solution(torch.zeros(shape).double(), torch.ones(shape[0], 3).double(), 1e-9)
+    assert torch.equal(w, torch.zeros(shape[1], 3).double())

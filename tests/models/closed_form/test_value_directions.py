@@ -77,3 +77,22 @@ def test_decision_targets_have_the_logits_nearest_to_the_centred_one_hot(num_val
     centred_one_hot = np.eye(num_values) - 1 / num_values
     nearest = np.linalg.lstsq(codes - codes.mean(axis=0), centred_one_hot, rcond=1e-6)[0].T
     assert decision_targets(torch.from_numpy(codes)).numpy() == pytest.approx(nearest, abs=1e-9)
+
+
+def test_values_asked_for_are_those_of_the_whole_table_and_cost_no_square_of_it():
+    codes, asked = codes_of(3_000, 5), torch.tensor([7, 2_999])
+    directions, margins = margin_optimal_directions(codes, asked)  # of 3,000 each against all: minutes
+    for row, value in enumerate(asked.tolist()):
+        if float(margins[row]):
+            found = smallest_product(directions[row].numpy(), codes.double().numpy(), value)
+            assert found == pytest.approx(float(margins[row]), abs=1e-5)
+    few = codes[:40]
+    assert torch.equal(margin_optimal_directions(few, torch.arange(3, 9))[1], margin_optimal_directions(few)[1][3:9])
+
+
+def test_a_margin_below_what_is_wanted_ends_the_search():
+    margins = margin_optimal_directions(codes_of(40, 6))[1]
+    wanted = float(margins.median())
+    cut = margin_optimal_directions(codes_of(40, 6), give_up_below=wanted)[1]
+    first = int((margins <= wanted).nonzero()[0])
+    assert torch.equal(cut[: first + 1], margins[: first + 1]) and not cut[first + 1 :].any()

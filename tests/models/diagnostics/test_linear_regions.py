@@ -158,3 +158,26 @@ def test_he_normal_layers_have_the_stated_variances():
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_line_through_the_origin_meets_about_one_region_a_neuron_at_every_depth(depth):
     assert regions_per_neuron(64, depth, num_stacks=20) == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_units_that_change_in_one_point_cut_it_once(scale):
+    """Without biases every unit changes where the segment passes the origin: two regions, whatever rounding says."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        end, start_share = rng.normal(size=5), rng.uniform(0.1, 3)
+        layers = [ReLULayer(w_DF=scale * rng.normal(size=(5, 40)), b_F=np.zeros(40))]
+        assert regions_on_segment(layers, -start_share * end, end) == 2
+        away = ReLULayer(w_DF=layers[0].w_DF, b_F=-layers[0].w_DF.T @ (0.3 * end))  # all change at .3 of the way
+        assert regions_on_segment([away], np.zeros(5), end) == 2
+
+
+def test_a_unit_that_is_zero_but_for_rounding_cuts_nothing():
+    """The second layer subtracts a unit from itself in an order that leaves the last digits."""
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        first = ReLULayer(w_DF=np.tile(rng.normal(size=(4, 1)), 3), b_F=np.full(3, 2.0))
+        second = ReLULayer(w_DF=np.array([[0.1, 1.0], [0.2, 1.0], [-0.3, 1.0]]), b_F=np.zeros(2))
+        start, end = rng.normal(size=(2, 4))
+        alone = [first, ReLULayer(w_DF=second.w_DF[:, 1:], b_F=np.zeros(1))]
+        assert regions_on_segment([first, second], start, end) == regions_on_segment(alone, start, end)

@@ -126,3 +126,10 @@ def test_each_matrix_of_a_stack_is_cut_to_its_own_effective_rank():
     assert torch.allclose(cut[1], torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])), atol=1e-6)
     one_each = truncated(gaussian(3, 5, 5), torch.tensor([4, 2, 0]))
     assert torch.linalg.matrix_rank(one_each, atol=1e-4).tolist() == [4, 2, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_facts_that_do_not_differ_use_no_direction(dtype):
+    h = torch.randn(1, 7, generator=torch.Generator().manual_seed(0), dtype=dtype).repeat(61, 1)
+    ranks = activation_ranks(h.split(20))
+    assert (float(ranks.effective), float(ranks.stable), int(ranks.energy)) == (0.0, 0.0, 0)
