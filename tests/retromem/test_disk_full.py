@@ -49,7 +49,7 @@ def test_a_disk_without_room_is_one_line_and_leaves_what_was_there(tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     store, cache, run = done.stderr.split("---\n")
-    for said, place in ((store, "store"), (cache, ".cache/embeddings"), (run, "plan.json")):
+    for said, place in ((store, "store"), (cache, ".cache/embeddings"), (run, "runs/tiny")):
         assert len(said.splitlines()) == 1
         assert said.startswith("retromem: ")
         assert place in said
