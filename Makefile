@@ -6,6 +6,8 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 VARIABLES := CONFIG TIER LIMIT_SMALL FACTS DOCUMENTS SPLIT PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS ENCODER OUT ONLY PYTHON TORCH_INDEX
 export $(VARIABLES)
+# Terminals keep their width and WSL its machine under these names: they count on the command line alone.
+$(foreach name,COLUMNS NAME,$(if $(filter environment,$(origin $(name))),$(eval override $(name) :=)))
 # Make would expand a `$` in them once more.
 $(foreach name,$(VARIABLES),$(eval override $(name) := $$(value $(name))))
 export PYTHONSAFEPATH := 1
