@@ -11,6 +11,9 @@ $(foreach name,COLUMNS NAME,$(if $(filter environment,$(origin $(name))),$(eval 
 # Make would expand a `$` in them once more.
 $(foreach name,$(VARIABLES),$(eval override $(name) := $$(value $(name))))
 export PYTHONSAFEPATH := 1
+# A mistyped variable would run something else without a word.
+UNKNOWN := $(filter-out $(VARIABLES) SHELL,$(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name))))
+$(if $(UNKNOWN),$(error no target takes $(UNKNOWN); the variables are $(VARIABLES)))
 export TOKENIZERS_PARALLELISM := false
 
 BIN := .venv/bin

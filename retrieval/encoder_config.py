@@ -33,6 +33,10 @@ class Prompts:
         return (self.document if is_document else self.query) + text
 
 
+VERSION = 1
+"""of what makes vectors of texts: part of every content hash, so that no cached vector and no store outlives a raise"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResolvedEncoder:
     """Which files an encoder is, known without loading it."""
@@ -87,7 +91,7 @@ class EncoderConfig:
         files = [] if path is None else encoder_files(path)
         precision, prompts = self._precision(), self._prompts(path)
         digests = {file.relative_to(str(path)).as_posix(): sha256_of(file) for file in files}
-        identity: dict[str, object] = {"files": digests or self.model, "precision": precision}
+        identity: dict[str, object] = {"version": VERSION, "files": digests or self.model, "precision": precision}
         if prompts != Prompts():
             identity["prompts"] = asdict(prompts)
         if self.truncate_dim is not None:

@@ -118,8 +118,9 @@ def sentences(text: str, language: str = "en") -> list[Span]:
 def _tokens(documents: Sequence[str], tokenizer: Path | None) -> list[list[Span]]:
     """The tokens of each document; characters that are in none join the token before them."""
     if tokenizer is None or not tokenizer.is_file():
+        of_whom = tokenizer or "this encoder"
         raise UserError(
-            f"{tokenizer}: there is no tokenizer.json, so windows of tokens cannot be cut; split by sentences"
+            f"{of_whom}: there is no tokenizer.json, so windows of tokens cannot be cut; split by sentences"
         )
     loaded = _tokenizer(str(tokenizer), tokenizer.stat().st_mtime_ns)
     all_encoded = loaded.encode_batch(list(documents), add_special_tokens=False)

@@ -19,6 +19,8 @@ from retromem.rows import TAU, CapacityRow, LawBroken, Row, row_from_json
 from retromem.run_cell import ERROR, read_result
 
 PLAN = "plan.json"
+_UNREADABLE = (KeyError, TypeError, LawBroken)
+"""what a result of another version, or one that was changed, ends in"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,18 @@ def read_plan(run: Path) -> dict[str, Any]:
     return record
 
 
+def is_finished(cell_folder: Path) -> bool:
+    """Whether it holds a result that this version can read."""
+    result = read_result(cell_folder)
+    if result is None or result["status"] == "refused":
+        return result is not None
+    try:
+        RunResults().add("", result)
+    except _UNREADABLE:
+        return False
+    return True
+
+
 def read_results(run: Path, cells: Sequence[str]) -> RunResults:
     results = RunResults()
     for cell in cells:
@@ -75,7 +89,7 @@ def read_results(run: Path, cells: Sequence[str]) -> RunResults:
         else:
             try:
                 results.add(cell, result)
-            except (KeyError, TypeError, LawBroken) as error:
+            except _UNREADABLE as error:
                 reason = f"its result is of another version, or was changed ({error}); run it again"
                 results.problems.append((cell, "not read", reason))
     return results
@@ -103,8 +117,8 @@ def report_run(run: Path, folder: Path) -> Path:
     record = read_plan(run)
     results = read_results(run, record["cells"])
     # What a set is called is no part of a cell's identity: it is called as the plan calls it.
-    names = record["knowledge_names"]
-    rows = [replace(row, knowledge_name=names[row.study]) for row in results.rows]
+    names = record.get("knowledge_names", {})
+    rows = [replace(row, knowledge_name=names.get(row.study, row.knowledge_name)) for row in results.rows]
     capacities, problems = results.capacities, results.problems
     panels = _panels(record, results)
     if not rows and not panels:

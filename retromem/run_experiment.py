@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ from retromem.knowledge.text_keys import NO_PROMPTS, CachedTextKeys, TextCollect
 from retromem.measure.latency import EncoderCost
 from retromem.method import made_by, num_cores
 from retromem.panel_cells import PanelCell, plan_panels
-from retromem.report_run import PLAN, read_results, report_run
-from retromem.run_cell import ERROR, AnyCell, Workplace, cell_knowledge, forget_cell, read_result, texts_of
+from retromem.report_run import PLAN, is_finished, read_plan, read_results, report_run
+from retromem.run_cell import ERROR, AnyCell, Workplace, cell_knowledge, forget_cell, texts_of
 from retromem.run_cells import run_cells
 
 Say = Callable[[str], None]
@@ -41,8 +41,8 @@ Say = Callable[[str], None]
 class FinishedRun:
     """What an experiment has left."""
 
-    report: Path
-    """folder of the report"""
+    report: Path | None
+    """folder of the report; None where no cell has a result"""
     num_failed: int
     """cells that ended in an error; refused ones, which cannot be, are none of them"""
 
@@ -65,7 +65,7 @@ def run_experiment(
     text_dim = _text_dim(config)
     cells = _all_cells(config, text_dim)
     run = runs / name
-    todo = [cell for cell in cells if force or read_result(run / "cells" / cell.folder_name) is None]
+    todo = [cell for cell in cells if force or not is_finished(run / "cells" / cell.folder_name)]
     say(_opening(name, config, cells, todo, num_workers))
     remarks = _remarks_before(config, cells)
     for knowledge in {id(knowledge): knowledge for knowledge in _sets(config)}.values():
@@ -75,17 +75,34 @@ def run_experiment(
         say(f"  {line}")
     for folder in (run, reports / name):
         _check_place(folder)
+    if before := _other_sets(run, config):
+        say(f"  {reports / name} was of {before}: it is replaced (NAME=... keeps both)")
     if todo:
         _check_indexes(todo, text_dim)
     with locked(run, seconds=1.0):
         _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, num_workers=num_workers)
-        folder = report_run(run, reports / name)
-    problems = read_results(run, [cell.folder_name for cell in cells]).problems
-    num_failed = sum(kind != "refused" for _, kind, _ in problems)
+        results = read_results(run, [cell.folder_name for cell in cells])
+        report = report_run(run, reports / name) if results.rows or results.points else None
+    num_failed = sum(kind != "refused" for _, kind, _ in results.problems)
+    num_refused = len(results.problems) - num_failed
     failed = f"; {num_failed} FAILED, see {run / 'cells'}/*/{ERROR}" if num_failed else ""
-    took = f"{time.perf_counter() - start:.0f} s"
-    say(f"{len(todo)} of {len(cells)} cells run in {took}; read {folder / 'index.html'}{failed}")
-    return FinishedRun(report=folder, num_failed=num_failed)
+    ran = f"{len(todo)} of {len(cells)} cells run in {time.perf_counter() - start:.0f} s"
+    ran += f", {num_refused} of all refused" if num_refused else ""
+    if report is None:
+        cell, _, reason = results.problems[0]
+        say(f"{ran}; no cell has a result ({cell}: {reason}){failed}")
+    else:
+        say(f"{ran}; read {report / 'index.html'}{failed}")
+    return FinishedRun(report=report, num_failed=num_failed)
+
+
+def _other_sets(run: Path, config: ExperimentConfig) -> str:
+    """The knowledge sets that the run of this name was about, where they were all others; else empty."""
+    if not (run / PLAN).is_file():
+        return ""
+    before = read_plan(run).get("knowledge_hashes", {})
+    now = {knowledge.content_hash for knowledge in _sets(config)}
+    return "" if now & before.keys() else ", ".join(before.values())
 
 
 def _sets(config: ExperimentConfig) -> list[KnowledgeSet]:
@@ -194,6 +211,9 @@ def _run(
     if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
         # Nothing was run: the report keeps the command of the measurement.
         record["method"]["command"] = json.loads((run / PLAN).read_text())["method"]["command"]
+    if any(cell.encoder_hash for cell in cells):  # what `auto` came to here, for other machines
+        precision = config.encoder.resolve().precision
+        config = replace(config, encoder=replace(config.encoder, precision=precision))
     write_text(run / RESOLVED, resolved_text(config, name))
     write_text(run / PLAN, json.dumps(record, indent=1) + "\n")
     if todo:
@@ -314,6 +334,7 @@ def _plan_record(
         "question": config.question,
         "notes": list(dict.fromkeys(notes)),
         "dropped": dict(dropped),
+        "knowledge_hashes": {knowledge.content_hash: knowledge.name for knowledge in sets.values()},
         "knowledge_names": {study: knowledge.name for study, knowledge in sets.items()},
         "cells": [cell.folder_name for cell in cells],
         "method": {

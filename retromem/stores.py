@@ -179,8 +179,10 @@ def search(store: Path, question: str, *, top: int, engine: Engine = "faiss", mo
     `model`: the encoder that built the store, where it lies elsewhere now. UserError for another one, for an engine
     that cannot search this index, and for a question that says nothing.
     """
+    from retromem.knowledge.names import tidied
     from retromem.store_encoder import encoder_of
 
+    question = tidied(question)  # as the names in facts were
     opened = while_written(store, lambda: _Opened(store, engine))
     encoder = encoder_of(store, opened.chunks.encoder, opened.encoder_hash, model)
     queries_QD = encoder.encode([encoder.prompts.before(question, is_document=False)])

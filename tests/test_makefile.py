@@ -70,6 +70,11 @@ def test_variables_are_no_text_of_recipes() -> None:
         assert name in re.findall(r"\$\$\{?([A-Z_]+)", MAKEFILE), f"no recipe takes {name}"
 
 
+def test_a_mistyped_variable_is_refused(checkout: Path) -> None:
+    done = subprocess.run(["make", "report", "FACT=x"], cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "no target takes FACT; the variables are CONFIG" in done.stderr
+
+
 @pytest.mark.parametrize("way", ["argument", "environment"])
 def test_a_report_takes_odd_names_as_they_are(checkout: Path, way: str) -> None:
     values = {

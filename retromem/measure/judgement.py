@@ -95,9 +95,9 @@ def judge(
     written = _shuffled(knowledge.ask("identical", num=knowledge.max_calibration), setting)
     calibrate: Asked | None = _shuffled(facts.calibration, setting)
     if getattr(config, "exact_keys_only", False):
-        calibrate, only = None, "identical"
-    if knowledge.phrasings() == ("identical",):
-        calibrate = None
+        only = "identical"
+    if only == "identical" or knowledge.phrasings() == ("identical",):
+        calibrate = None  # nothing else will be asked
     asked = {
         phrasing: _shuffled(knowledge.ask(phrasing, num=measures.most(phrasing)), setting)
         for phrasing in knowledge.phrasings()

@@ -1,6 +1,7 @@
 import json
 import shutil
 import socket
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from retrieval.encoder import MOST_TOKENS, Encoder, batches_of_a_length
 from retrieval.encoder_config import EncoderConfig, Prompts, cpu_multiplies_bfloat16
 from retrieval.encoder_files import find_default
 from retrieval.errors import UserError
+from retrieval.hashed_trigrams import hashed_trigrams
 
 TEXTS = [
     "In which country is Paris?",
@@ -208,6 +210,12 @@ def test_a_cut_vector_is_the_beginning_of_the_whole_one(word_model: Path) -> Non
     expected_ND = beginning_ND / np.linalg.norm(beginning_ND, axis=1, keepdims=True)
     np.testing.assert_allclose(cut.encode(["oslo is", "where is is"]), expected_ND, atol=1e-6)
     assert cut.content_hash != whole.resolve().content_hash
+
+
+def test_hashed_trigrams_are_of_letters_and_not_of_their_normal_form() -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Zürich パリ") for form in ("NFC", "NFD"))
+    np.testing.assert_array_equal(hashed_trigrams([composed]), hashed_trigrams([decomposed]))
+    assert hashed_trigrams(["Zurich"]).any() and not np.array_equal(*hashed_trigrams(["Zurich", "Zürich"]))
 
 
 def test_hashed_trigrams_need_no_model() -> None:

@@ -55,7 +55,7 @@ class Place:
         self.report = folder / "reports" / "tiny"
         self.said: list[str] = []
 
-    def go(self, config: ExperimentConfig = CONFIG, *, force: bool = False) -> Path:
+    def go(self, config: ExperimentConfig = CONFIG, *, force: bool = False) -> Path | None:
         self.said.clear()
         self.finished = run_experiment(
             config,
@@ -209,6 +209,32 @@ def test_a_run_with_a_failed_cell_says_so_last(tmp_path: Path) -> None:
     place.go(replace(CONFIG, studies=studies))
     assert place.finished.num_failed == 1
     assert place.said[-1].endswith("; 1 FAILED, see " + str(place.run / "cells/*/error.txt"))
+
+
+def test_a_run_of_failed_cells_alone_has_failed_and_one_of_refused_cells_has_not(tmp_path: Path) -> None:
+    study, place = CONFIG.studies["keys"], Place(tmp_path)
+    training = TrainingBudget(steps=20, learning_rate=1e30, optimizer="sgd")
+    diverging = ArmsConfig(memories=(FFNMemoryConfig(training=training),), num_facts=(16,), seeds=(0,))
+    few = ArmsConfig(memories=(FaissMemoryConfig(factory="PQ4np"),), num_facts=(32,), seeds=(0,))
+    for arms, num_failed, said in ((diverging, 1, "; 1 FAILED, see "), (few, 0, ", 1 of all refused; no cell has")):
+        assert place.go(replace(CONFIG, studies={"keys": replace(study, arms=(arms,))})) is None
+        assert place.finished.num_failed == num_failed and said in place.said[-1]
+    assert not place.report.exists()
+
+
+def test_a_result_that_breaks_a_law_is_measured_again(finished: Place) -> None:
+    rows, broken = finished.rows(), finished.results()[-1]
+    rewrite(broken, lambda record: record["rows"][0].update(accuracy=1.5))
+    finished.go()
+    assert finished.said[-1].startswith("1 of 12 cells run") and finished.rows() == rows
+
+
+def test_other_facts_under_the_same_name_are_named(finished: Place) -> None:
+    other = replace(CONFIG.studies["keys"], knowledge=KeysConfig(num_facts=99, num_values=8), arms=(FLOORS,))
+    finished.go(replace(CONFIG, studies={"keys": other}))
+    assert any("was of keys: it is replaced (NAME=" in line for line in finished.said)
+    finished.go(replace(CONFIG, studies={"keys": other}))
+    assert not any("it is replaced" in line for line in finished.said)
 
 
 def test_refused_cells_alone_are_no_failure(_finished: Place) -> None:
