@@ -3,14 +3,20 @@
 import re
 import unicodedata
 
-# Signs that show nothing and mean nothing in a name: control characters, soft hyphen, grapheme joiner, marks of
-# direction, zero-width space, word joiner, byte-order mark and what stands for objects that are not there.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+import regex
+
+# Signs that show nothing and mean nothing in a name: what Unicode says may be ignored (joiners are looked at apart),
+# control characters and annotations. The flags of England, Scotland and Wales are made of such signs, and stay.
+_INVISIBLE = regex.compile(
+    "\U0001f3f4[\U000e0030-\U000e007a]+\U000e007f(*SKIP)(*FAIL)|"
+    r"[\p{Default_Ignorable_Code_Point}\p{Cc}\ufff9-\ufffb--[\s\x1c-\x1f\u200c\u200d]]",
+    regex.V1,
 )
+# Arabic letters that are set as they look in a word, and hyphens where no line may break.
+_SET = regex.compile("[\u2010\u2011\ufb50-\ufdff\ufe70-\ufefc]")
 # A zero-width joiner or non-joiner means something inside Arabic, Indic and Mongolian words and between emoji alone.
 _IDLE_JOINER = re.compile(
-    "(?<![\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u18af\u2600-\u27bf\ufb50-\ufdff\ufe0f\ufe70-\ufefe\U0001f000-\U0001faff])"
+    "(?<![\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u18af\u2600-\u27bf\U0001f000-\U0001faff])"
     r"[\u200c\u200d]|[\u200c\u200d](?=[\u200c\u200d\s]|$)"
 )
 
@@ -22,10 +28,14 @@ def tidied(text: str) -> str:
     """
     if not text.isascii():
         # Before and after: what is taken out may stand between a letter and its accent.
-        text = unicodedata.normalize("NFC", _without_invisible(text))
+        text = unicodedata.normalize("NFC", _without_invisible(_SET.sub(_as_typed, text)))
     elif not text.isprintable():
         text = _INVISIBLE.sub("", text)
     return " ".join(text.split())
+
+
+def _as_typed(found: regex.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", found.group()).replace("\u2010", "-")
 
 
 def _without_invisible(text: str) -> str:
