@@ -14,7 +14,8 @@ import regex
 # Line breaking class SA is Unicode's for scripts that need a dictionary to find words: Thai, Lao, Khmer, Burmese, ...
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Hangul}\p{Yi}\p{Javanese}\p{Balinese}\p{Line_Break=SA}ー〆"
 _WORD = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|[\w--[{_UNSPACED}]]+", regex.V1)
-_UNIT = regex.compile(rf"[{_UNSPACED}]")
+UNIT = regex.compile(rf"[{_UNSPACED}]\p{{M}}*")
+"""a character that counts as a word, of a script without spaces, with the marks on it"""
 _UNSEEN = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 _CHARACTER = regex.compile(r"\X")  # as people count them: a letter and the marks on it
 
@@ -57,6 +58,6 @@ def search_words(text: str) -> list[str]:
     pairs = [
         one.group() + other.group()
         for one, other in pairwise(found)
-        if one.end() == other.start() and _UNIT.match(one.group()) and _UNIT.match(other.group())
+        if one.end() == other.start() and UNIT.match(one.group()) and UNIT.match(other.group())
     ]
     return [match.group() for match in found] + pairs

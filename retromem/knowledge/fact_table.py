@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from retrieval.errors import UserError
+from retrieval.words import UNIT
 from retromem.knowledge.names import tidied
 
 # Letters with a stroke and ligatures have no decomposition in Unicode, yet people type Lodz for Łódź.
@@ -18,8 +19,6 @@ _STROKES = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th"}
 )
 _ASCII_WORD = re.compile("[a-z0-9]+")
-# Thai to Lao, Myanmar, Khmer, kana, Han: no spaces between words, so every character counts as a word of its own.
-_UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])")
 
 
 def fold(text: str) -> str:
@@ -34,11 +33,22 @@ def fold(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The folded words of a text: runs of letters, marks and digits; punctuation separates and is no word."""
+    """The folded words of a text: runs of letters, marks and digits, and each character of scripts without spaces;
+    punctuation separates and is no word.
+    """
+    return _words_of_folded(_folded(text))
+
+
+def _folded(text: str) -> str:
+    """Folding takes Korean syllables apart; here they are whole again."""
     folded = fold(text)
+    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
+
+
+def _words_of_folded(folded: str) -> list[str]:
     if folded.isascii():
         return _ASCII_WORD.findall(folded)
-    folded = _UNSPACED.sub(r" \1 ", folded)
+    folded = UNIT.sub(r" \g<0> ", folded)
     return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in folded).split()
 
 
@@ -51,9 +61,10 @@ def holds(text: str, part: str) -> bool:
     part_words = words(part)
     if not part_words:
         return part in text
-    if part_words[0] not in fold(text):  # the quick way out of nearly every call
+    folded = _folded(text)
+    if part_words[0] not in folded:  # the quick way out of nearly every call
         return False
-    text_words = words(text)
+    text_words = _words_of_folded(folded)
     num = len(part_words)
     return any(text_words[i : i + num] == part_words for i in range(len(text_words) - num + 1))
 
