@@ -4,6 +4,8 @@ read, and which facts nobody can tell apart.
 Shape legend: N facts, D key dimension.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from retrieval.encoder import Encoder
@@ -62,9 +64,12 @@ def not_read(knowledge: KnowledgeSet, encoder: Encoder, *, statements: bool) -> 
     return lines
 
 
-def one_key(name: str, facts: Facts) -> list[str]:
-    """How many facts share the very key of their question with a fact of another value, and what that leaves."""
-    num_shared, most = shared_keys(facts)
+def one_key(name: str, facts: Facts, subjects: Sequence[str] | None = None) -> list[str]:
+    """How many facts share the very key of their question with a fact of another value, and what that leaves.
+
+    `subjects`: of each fact, where several facts may be of one; any of its values is right then.
+    """
+    num_shared, most = shared_keys(facts, subjects)
     if not num_shared:
         return []
     return [
@@ -73,9 +78,9 @@ def one_key(name: str, facts: Facts) -> list[str]:
     ]
 
 
-def shared_keys(facts: Facts) -> tuple[int, float]:
-    """Facts whose key is that of a fact of the same relation and another value; and the largest accuracy there can be:
-    of all facts of one key the commonest value is right.
+def shared_keys(facts: Facts, subjects: Sequence[str] | None = None) -> tuple[int, float]:
+    """Facts whose key is that of a fact of the same relation, another subject and another value; and the largest
+    accuracy there can be: of all facts of one key the value that is right for most is right.
 
     Keys are compared by four random projections: N log N, not all pairs.
     """
@@ -86,8 +91,12 @@ def shared_keys(facts: Facts) -> tuple[int, float]:
     places_N4 = np.floor(keys_ND.astype(np.float64) @ directions_D4 / _SAME).astype(np.int64)
     keys_N5 = np.column_stack([cue.relation_ids_Q, places_N4])
     key_N = np.unique(keys_N5, axis=0, return_inverse=True)[1].reshape(-1)
-    pairs, counts = np.unique(np.column_stack([key_N, facts.value_ids_N]), axis=0, return_counts=True)
+    subject_N = np.arange(len(key_N)) if subjects is None else np.unique(subjects, return_inverse=True)[1]
+    asked_N = np.unique(np.column_stack([key_N, subject_N]), axis=0, return_inverse=True)[1].reshape(-1)
+    right = np.unique(np.column_stack([key_N, facts.value_ids_N, asked_N]), axis=0)  # a row: this value is right there
+    pairs, pair_of = np.unique(right[:, :2], axis=0, return_inverse=True)
+    num_right = np.bincount(pair_of.reshape(-1), weights=np.bincount(asked_N)[right[:, 2]]).astype(np.int64)
     most_K = np.zeros(key_N.max() + 1, dtype=np.int64)
-    np.maximum.at(most_K, pairs[:, 0], counts)
-    is_shared_K = np.bincount(pairs[:, 0]) > 1
+    np.maximum.at(most_K, pairs[:, 0], num_right)
+    is_shared_K = most_K < np.bincount(key_N)
     return int(is_shared_K[key_N].sum()), float(most_K.sum() / len(key_N))

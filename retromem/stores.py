@@ -65,7 +65,7 @@ def build(
     for remark in (*left_out(knowledge), *several, *knowledge.notes, *not_read(knowledge, encoder, statements=True)):
         say(f"  {remark}")
     facts_of_set = encoded_facts(knowledge, encoder)
-    for remark in [] if several else one_key(knowledge.name, facts_of_set):
+    for remark in one_key(knowledge.name, facts_of_set, knowledge.subjects):
         say(f"  {remark}")
     if request is not None:
         made = plan_for(request, facts_of_set, key_by)

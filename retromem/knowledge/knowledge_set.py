@@ -113,11 +113,17 @@ class KnowledgeSet:
         first, second = np.sort(order_N[:cut]), np.sort(order_N[cut:])
         return replace(self, rows_N=self.rows_N[first]), replace(self, rows_N=self.rows_N[second])
 
+    @property
+    def subjects(self) -> list[str]:
+        """Of each fact, in the order of `facts`; for texts."""
+        assert self.text is not None
+        return [self.text.subjects[row] for row in self.rows_N.tolist()]
+
     def folds(self, number: int, *, seed: int) -> tuple["KnowledgeSet", ...]:
         """Disjoint parts that cover the set, with about as many subjects each: all facts of a subject in one part."""
         subject_N = np.arange(self.num_facts)
         if self.text is not None:
-            subject_N = np.unique([self.text.subjects[row] for row in self.rows_N.tolist()], return_inverse=True)[1]
+            subject_N = np.unique(self.subjects, return_inverse=True)[1]
         order_S = np.random.default_rng([seed, 0xF01D]).permutation(subject_N.max() + 1)
         parts = np.array_split(order_S, number)
         return tuple(replace(self, rows_N=self.rows_N[np.isin(subject_N, part)]) for part in parts)

@@ -113,3 +113,16 @@ def test_a_run_says_it_first_and_its_report_keeps_it(tmp_path: Path) -> None:
         assert line in read_plan(tmp_path / "runs" / "r")["notes"]
         assert line in (tmp_path / "reports" / "r" / "report.md").read_text()
         assert f"  {line}" in go()
+
+
+def test_values_of_one_subject_are_no_conflict_and_those_of_two_are() -> None:
+    """Keys: Oslo and OSLO are one, Bern is another. Of Oslo {0, 1} and OSLO {1, 2}, 1 is right for all, until Oslo has
+    2 alone.
+    """
+    key, other = np.eye(2)
+    subjects = ["Bern", "Bern", "Oslo", "Oslo", "OSLO", "OSLO"]
+    keys, relations = np.array([other, other, key, key, key, key]), np.zeros(6, dtype=np.int64)
+    facts = facts_of(keys, relations, np.array([0, 1, 0, 1, 1, 2]))
+    assert shared_keys(facts, subjects) == (0, 1.0) and one_key("case", facts, subjects) == []
+    facts = facts_of(keys, relations, np.array([0, 1, 0, 3, 1, 2]))
+    assert shared_keys(facts, subjects) == (4, pytest.approx(4 / 6))
