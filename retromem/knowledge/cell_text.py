@@ -16,7 +16,7 @@ def cell_text(value: object, where: str, column: str) -> str:
     """The text of a cell; empty for null and NaN. UserError, naming the place, for what is no text.
 
     Numbers of a Parquet file are written as Python writes them (1990.0 stays that), those of JSON stand as they are
-    spelled. A time of midnight is its date alone.
+    spelled; true and false as JSON has them. A time of midnight is its date alone.
     """
     if value is None or value != value:  # NaN is the one that is not itself
         return ""
@@ -31,11 +31,13 @@ def cell_text(value: object, where: str, column: str) -> str:
         except UnicodeEncodeError:
             raise UserError(f"{where}: '{column}' holds half of a surrogate pair; give whole characters") from None
         return value
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
     if isinstance(value, datetime) and value.tzinfo is None and str(value).endswith(" 00:00:00"):
         return str(value)[: -len(" 00:00:00")]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != float("inf")
+    is_number = isinstance(value, int | float) and abs(value) != float("inf")
     if is_number or isinstance(value, date | time | UUID):
         return str(value)
     shown = short(json.dumps(value, default=str, ensure_ascii=False))

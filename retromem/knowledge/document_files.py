@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.errors import UserError
-from retromem.knowledge.text_files import decoded
+from retromem.knowledge.text_files import decoded, files_below
 
 SUFFIXES = (".txt", ".text", ".md", ".markdown")
 """in capitals too"""
@@ -30,14 +30,13 @@ class Documents:
 
 
 def read_documents(path: Path) -> Documents:
-    """One file, or all text and Markdown files of a folder and its folders, hidden ones left out.
+    """One file, or all text and Markdown files of a folder and its folders, linked ones too, hidden ones left out.
 
     Raises:
         UserError: nothing is there, a file is no UTF-8, or there is no text in any.
     """
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        files = files_below(path)
         names = [file.relative_to(path).as_posix() for file in files]
     else:
         if path.suffix.lower() not in SUFFIXES and path.exists():
@@ -46,6 +45,9 @@ def read_documents(path: Path) -> Documents:
     texts: dict[str, str] = {}
     left_out: Counter[str] = Counter()
     for name, file in zip(names, files, strict=True):
+        if path.is_dir() and not file.is_file():
+            left_out["dead links" if file.is_symlink() else "no files"] += 1
+            continue
         if file.suffix.lower() not in SUFFIXES and file != path:
             left_out[file.suffix.lower() or "without ending"] += 1
             continue

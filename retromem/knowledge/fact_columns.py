@@ -28,17 +28,20 @@ def split_columns(text: str | None) -> tuple[str, ...]:
 
 
 def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
-    """`ours=theirs` each, or places alone, of subject, relation and value in turn: ("1", "2", "3")."""
-    if pairs and all(pair.isdecimal() for pair in pairs) and len(pairs) <= len(REQUIRED):
-        return dict(zip(REQUIRED, pairs, strict=False))
-    columns: dict[str, str] = {}
-    for pair in pairs:
+    """`ours=theirs` each, or places alone, in turn of those of subject, relation and value that no other part names:
+    ("1", "2", "3") or ("1", 'relation="capital of"', "2"), which may have lost its quotes in a shell.
+    """
+    places = [pair for pair in pairs if pair.isdecimal()]
+    named = {pair.partition("=")[0].strip() for pair in pairs}
+    columns = dict(zip([ours for ours in REQUIRED if ours not in named], places, strict=False))
+    for pair in [*places[len(columns) :], *(pair for pair in pairs if not pair.isdecimal())]:
         ours, _, theirs = (part.strip() for part in pair.partition("="))
         if not theirs:
             raise UserError(f"columns: {ours!r} should read ours=theirs, such as subject=name")
         if ours in columns:
             raise UserError(f"columns: {ours!r} is given twice; give it once")
-        columns[ours] = theirs
+        is_text = bool(places) and ours in REQUIRED and not theirs.isdecimal() and theirs[0] not in "\"'"
+        columns[ours] = f'"{theirs}"' if is_text else theirs
     return columns
 
 

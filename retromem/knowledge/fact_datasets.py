@@ -16,6 +16,7 @@ from typing import Any
 from retrieval.errors import UserError
 from retromem.knowledge.arrow_rows import Labels, arrow_rows, named, one_line
 from retromem.knowledge.fact_columns import Columns, Row
+from retromem.knowledge.text_files import files_below
 
 HUB = "hf:"
 _REFERENCE = re.compile(r"(?P<place>[^@]+?)(?::(?P<config>[^@:/]+))?(?:@(?P<split>[^@]+))?")
@@ -149,12 +150,15 @@ def _labels(features: Any) -> Labels:
 
 @contextmanager
 def _plainly_named(place: Path) -> Iterator[str]:
-    """The library reads [ ] * ? in a folder's name as a pattern: then its files are shown to it under another one."""
-    if not place.is_dir() or not re.search(r"[][*?]", str(place.resolve())):
+    """The library reads [ ] * ? in a folder's name as a pattern, and no folders that are linked: then the files are
+    shown to it in another folder.
+    """
+    is_linked = place.is_dir() and any(path.is_symlink() and path.is_dir() for path in place.rglob("*"))
+    if not is_linked and not (place.is_dir() and re.search(r"[][*?]", str(place.resolve()))):
         yield str(place)
         return
     with TemporaryDirectory() as other:
-        for file in place.rglob("*"):
+        for file in files_below(place):
             if file.is_file():
                 link = Path(other) / file.relative_to(place)
                 link.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from retromem.knowledge.fact_table import FactRow, FactTable, clean
 from retromem.knowledge.json_rows import json_rows
 from retromem.knowledge.names import tidied
 from retromem.knowledge.separated_rows import separated_rows
-from retromem.knowledge.text_files import PACKED, decoded, read_bytes, unpacked_name
+from retromem.knowledge.text_files import PACKED, decoded, files_below, read_bytes, unpacked_name
 
 _SIGN_OF = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 _JSON = (".json", ".jsonl", ".ndjson")
@@ -107,21 +107,23 @@ def _records(source: Path | str, columns: Columns) -> tuple[Iterator[Row], list[
         return _file_rows(str(path), columns), []
     if is_saved(path):
         return dataset_rows(parse_reference(f"{HUB}{path}"), columns, _file_rows, _is_table)
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path)))
-    tables = [file for file in files if _is_table(file.name) and _kind_of(file.name) != ".txt"]
+    files = [file for file in files_below(path) if not any(p.startswith("_") for p in file.relative_to(path).parts)]
+    tables = [file for file in files if _is_table(file.name) and file.is_file()]
+    tables = [file for file in tables if _kind_of(file.name) != ".txt"] or tables  # a note, where there are others
     kinds = sorted({_kind_of(file.name) for file in tables})
     if len(kinds) != 1:
         raise UserError(
             f"{path}: is a folder with {' and '.join(kinds) or 'no'} files of facts; give one file, or a folder of "
             f"one kind ({', '.join(_KINDS)})"
         )
-    others = [file.relative_to(path).as_posix() for file in files if file not in tables]
+    others = [_seen(file, path) for file in files if file not in tables]
     remarks = [f"files of the folder that were not read: {listed(others)}"] if others else []
     return (row for file in tables for row in _file_rows(str(file), columns)), remarks
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
+def _seen(file: Path, folder: Path) -> str:
+    dead = "" if file.exists() else " (a dead link)"
+    return f"{file.relative_to(folder).as_posix()}{dead}"
 
 
 def _kind_of(name: str) -> str:
@@ -157,7 +159,9 @@ def _popularity(record: Mapping[str, object], where: str, columns: Columns) -> f
     try:
         popularity = float(text)
     except ValueError:
-        popularity = math.nan
+        popularity = -1.0
+    if math.isnan(popularity):  # as empty as NaN is in a Parquet file
+        return None
     if not (0 <= popularity < math.inf):
         raise UserError(f"{where}: '{column}' is '{short(text)}'; give a number that is 0 or more")
     return popularity

@@ -8,6 +8,7 @@ from typing import Literal
 
 from retrieval.errors import UserError
 from retromem.knowledge.fact_columns import Columns, Row, column_names
+from retromem.knowledge.names import tidied
 
 _SIGNS = (",", "\t", ";", "|")
 _SIGN_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own
@@ -93,7 +94,7 @@ def _rows(file: str, text: str, first: int, sign: str, quoting: Literal[0, 3]) -
                 ) from None
             if cells is None:
                 return
-            if cells:
+            if len(cells) > 1 or any(map(tidied, cells)):  # no line of blanks, nor an old end-of-file sign
                 yield line, cells
     finally:
         csv.field_size_limit(limit)

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,6 +45,30 @@ def read_bytes(file: Path | str) -> bytes:
             except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError):
                 raise UserError(f"{file} is a damaged or truncated {kind} file; make or fetch it again") from None
     return content
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Whatever lies in a folder and its folders and is none itself, by name: links without an aim too, and what lies in
+    folders that are linked, each folder once. What is hidden by a dot is left out.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    waiting, linked = [folder], list[Path]()
+    while waiting or linked:
+        place = waiting.pop() if waiting else linked.pop(0)  # a folder's own place comes before links to it
+        if (real := os.path.realpath(place)) in seen:
+            continue
+        seen.add(real)
+        for path in sorted(place.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if not path.is_dir():
+                found.append(path)
+            elif path.is_symlink():
+                linked.append(path)
+            else:
+                waiting.append(path)
+    return sorted(found)
 
 
 def read_text(file: Path | str) -> str:

@@ -164,3 +164,17 @@ def test_a_mistake_is_one_line_and_leaves_no_store(
     said = capsys.readouterr().err
     assert ending.value.code == 2 and said.count("\n") == 1 and message in said
     assert not (place / "store").exists()
+
+
+def test_linked_folders_are_read_once_and_dead_links_are_counted(tmp_path: Path) -> None:
+    papers, elsewhere = tmp_path / "papers", tmp_path / "elsewhere"
+    (papers / "own").mkdir(parents=True)
+    elsewhere.mkdir()
+    (papers / "own" / "a.txt").write_text("Here.")
+    (elsewhere / "b.txt").write_text("There.")
+    (elsewhere / "back").symlink_to(papers)  # a loop
+    (papers / "linked").symlink_to(elsewhere)
+    (papers / "again").symlink_to(papers / "own")
+    (papers / "c.txt").symlink_to(tmp_path / "nowhere.txt")
+    read = read_documents(papers)
+    assert read.names == ("linked/b.txt", "own/a.txt") and read.num_left_out == {"dead links": 1}

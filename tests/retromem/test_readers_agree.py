@@ -17,6 +17,7 @@ from datasets import Dataset, DatasetDict
 from pyarrow import parquet
 
 from retrieval.errors import UserError
+from retromem.knowledge.fact_columns import parse_columns
 from retromem.knowledge.fact_files import read_facts
 from retromem.knowledge.fact_table import FactTable
 
@@ -170,7 +171,7 @@ def values_or_line(path: Path) -> tuple[str, ...] | str:
         ([7, -1, 2**53 + 1, None, 0], ("7", "-1", "9007199254740993", "", "0")),
         ([1.5, 1990.0, 1e22, float("nan"), None], ("1.5", "1990.0", "1e+22", "", "")),
         (["a", None, "", " ", "NaN"], ("a", "", "", "", "NaN")),
-        ([True, None, True, False, None], "FILE, row 1: 'value' is true; give a text"),
+        ([True, None, True, False, None], ("true", "", "true", "false", "")),
         ([{"a": 1.5}] * 5, """FILE, row 1: 'value' is {"a": 1.5}; give a text"""),
         ([["x", "y"]] * 5, """FILE, row 1: 'value' is ["x", "y"]; give a text"""),
         ([1.0, float("inf"), 1.0, 1.0, 1.0], "FILE, row 2: 'value' is Infinity; give a text"),
@@ -248,3 +249,39 @@ def test_a_damaged_packed_file_is_one_line(ending: str, tmp_path: Path) -> None:
         (tmp_path / f"a.csv{ending}").write_bytes(content)
         with pytest.raises(UserError, match="is a damaged or truncated (bzip2|xz|zstd) file"):
             read_facts(tmp_path / f"a.csv{ending}")
+
+
+def test_linked_folders_of_facts_are_read_and_dead_links_are_said(tmp_path: Path) -> None:
+    separated(tmp_path / "set" / "a.csv", TEXTS[:1], ",")
+    separated(tmp_path / "other" / "b.csv", TEXTS[1:2], ",")
+    (tmp_path / "set" / "more").symlink_to(tmp_path / "other")
+    assert facts(read_facts(tmp_path / "set")) == facts(read_facts(f"hf:{tmp_path}/set")) == TEXTS[:2]
+    (tmp_path / "set" / "c.csv").symlink_to(tmp_path / "nowhere.csv")
+    assert read_facts(tmp_path / "set").notes == ("files of the folder that were not read: c.csv (a dead link)",)
+
+
+def test_text_parts_are_facts_where_there_is_nothing_else(tmp_path: Path) -> None:
+    for number in (0, 1):
+        separated(tmp_path / "set" / f"part-{number}.txt", TEXTS[number : number + 1], "\t")
+    assert facts(read_facts(tmp_path / "set")) == TEXTS[:2]
+
+
+@pytest.mark.parametrize("end", ["   \n", "\x1a", " \r\n\t\r\n"])
+def test_blanks_at_the_end_are_no_row(end: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("subject,relation,value\nOslo,size,large\n" + end, newline="")
+    table = read_facts(tmp_path / "a.csv")
+    assert facts(table) == [("Oslo", "size", "large")] and table.dropped == {}
+
+
+@pytest.mark.parametrize("relation", ['relation="x"', "relation=x"])  # a shell takes the quotes away
+def test_places_and_a_text_for_all_rows_are_told_apart(relation: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Oslo,large\nBern,small\n")
+    columns = parse_columns(["1", relation, "2"])
+    assert facts(read_facts(tmp_path / "a.csv", columns=columns)) == [("Oslo", "x", "large"), ("Bern", "x", "small")]
+
+
+def test_popularity_that_is_no_number_is_empty_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("subject,relation,value,popularity\nOslo,size,large,NaN\n")
+    table = pa.table([["Oslo"], ["size"], ["large"], [float("nan")]], names=[*HEAD, "popularity"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert read_facts(tmp_path / "a.csv").popularity == read_facts(tmp_path / "a.parquet").popularity is None
