@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import UserError
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Labels = Mapping[str, Sequence[str]]
 """column -> the names that its numbers stand for, as data sets keep classes"""
+ReadFile = Callable[[str, Columns, Labels], Iterator[Row]]
+"""every row of one file"""
 
 
 def parquet_rows(file: str, columns: Columns, labels: Labels) -> Iterator[Row]:
@@ -62,6 +64,12 @@ def named(cell: object, names: Sequence[str]) -> object:
     if number is None or not -1 <= number < len(names):
         return cell
     return None if number < 0 else names[number]
+
+
+def with_names(rows: Iterable[Row], labels: Labels) -> Iterator[Row]:
+    """The rows with names in place of the numbers of classes."""
+    for where, record in rows:
+        yield where, {**record, **{name: named(record.get(name), names) for name, names in labels.items()}}
 
 
 def _cells(column: Any, where: str, name: str, names: Sequence[str] | None) -> list[object]:

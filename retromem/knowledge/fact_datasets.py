@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from retrieval.errors import UserError
-from retromem.knowledge.arrow_rows import Labels, arrow_rows, named, one_line
+from retromem.knowledge.arrow_rows import Labels, ReadFile, arrow_rows, named, one_line
+from retromem.knowledge.configured_rows import configured_reader, is_usual
 from retromem.knowledge.fact_columns import Columns, Row
 from retromem.knowledge.text_files import files_below
 
 HUB = "hf:"
 _REFERENCE = re.compile(r"(?P<place>[^@]+?)(?::(?P<config>[^@:/]+))?(?:@(?P<split>[^@]+))?")
-ReadFile = Callable[[str, Columns, Labels], Iterator[Row]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +110,11 @@ def _of_builder(
         files_of = {
             str(split): [_as_it_lies(file) for file in files] for split, files in (config.data_files or {}).items()
         }
-        says_how = any(getattr(config, name, None) for name in ("field", "names", "column_names"))
-        if files_of and not says_how and all(can_read(file) for files in files_of.values() for file in files):
+        own = files_of and all(can_read(file) for files in files_of.values() for file in files)
+        reader = (read_file if is_usual(config) else configured_reader(config)) if own else None
+        if reader is not None:
             split, remarks = _split(reference, list(files_of))
-            return (row for file in files_of[split] for row in read_file(file, columns, labels)), remarks
+            return (row for file in files_of[split] for row in reader(file, columns, labels)), remarks
         all_rows: Any = builder.as_streaming_dataset()
         split, remarks = _split(reference, list(all_rows))
         return _streamed(reference, all_rows[split]), remarks

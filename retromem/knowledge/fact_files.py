@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from retrieval.errors import UserError
-from retromem.knowledge.arrow_rows import Labels, named, parquet_rows
+from retromem.knowledge.arrow_rows import Labels, parquet_rows, with_names
 from retromem.knowledge.cell_text import cell_text, short
 from retromem.knowledge.fact_columns import REQUIRED, Columns, Row, columns_of, listed
 from retromem.knowledge.fact_datasets import HUB, dataset_rows, is_saved, parse_reference
@@ -147,8 +147,7 @@ def _file_rows(file: str, columns: Columns, labels: Labels | None = None) -> Ite
         )
     text = decoded(read_bytes(file), file)
     rows = json_rows(file, text, columns) if kind in _JSON else separated_rows(file, text, columns, sign=_SIGN_OF[kind])
-    for where, record in rows:
-        yield where, {**record, **{name: named(record.get(name), names) for name, names in (labels or {}).items()}}
+    yield from with_names(rows, labels or {})
 
 
 def _popularity(record: Mapping[str, object], where: str, columns: Columns) -> float | None:

@@ -9,11 +9,15 @@ from retromem.knowledge.cell_text import short
 from retromem.knowledge.fact_columns import Columns, Row, column_names
 
 
-def json_rows(file: str, text: str, columns: Columns) -> Iterator[Row]:
-    """Every row: of the list that the file is, else of its lines. Where columns are given by their places, a row is a
-    list of cells. UserError for what is no JSON, for another thing, and for a name that comes twice in one object.
+def json_rows(file: str, text: str, columns: Columns, *, field: str | None = None) -> Iterator[Row]:
+    """Every row: of the list that the file is or has as its `field`, else of its lines. Where columns are given by their
+    places, a row is a list of cells. UserError for what is no JSON, for another thing, and for a name that comes twice
+    in one object.
     """
-    as_list = _list(file, text) if text.lstrip()[:1] == "[" else None
+    if field is not None:
+        as_list: list[object] | None = _list_of_field(file, text, field)
+    else:
+        as_list = _list(file, text) if text.lstrip()[:1] == "[" else None
     rows = _lines(file, text) if as_list is None else ((f"{file}, row {n}", row) for n, row in enumerate(as_list, 1))
     last: list[str] = []  # names of the row before, and what they are tidied
     names: list[str] = []
@@ -40,6 +44,22 @@ def _list(file: str, text: str) -> list[object] | None:
         raise UserError(f"{file}, line 1: not JSON ({short(text)})") from None
     assert isinstance(found, list), "it begins with a bracket"
     return found
+
+
+def _list_of_field(file: str, text: str, field: str) -> list[object]:
+    """Rows, from a list of them or of an object of columns."""
+    try:
+        found = _loads(text, file)
+    except (ValueError, RecursionError):
+        raise UserError(f"{file}, line 1: not JSON ({short(text)}); give one object with '{field}' in it") from None
+    rows = found.get(field) if isinstance(found, dict) else None
+    if isinstance(rows, dict) and all(isinstance(cells, list) for cells in rows.values()):
+        if len({len(cells) for cells in rows.values()}) > 1:
+            raise UserError(f"{file}: the columns of '{field}' are not of one length")
+        return [dict(zip(rows, cells, strict=True)) for cells in zip(*rows.values(), strict=True)]
+    if not isinstance(rows, list):
+        raise UserError(f"{file}: has no list '{field}', which the data set names; give one object with it")
+    return rows
 
 
 def _lines(file: str, text: str) -> Iterator[tuple[str, object]]:

@@ -285,3 +285,70 @@ def test_popularity_that_is_no_number_is_empty_everywhere(tmp_path: Path) -> Non
     table = pa.table([["Oslo"], ["size"], ["large"], [float("nan")]], names=[*HEAD, "popularity"])
     parquet.write_table(table, tmp_path / "a.parquet")
     assert read_facts(tmp_path / "a.csv").popularity == read_facts(tmp_path / "a.parquet").popularity is None
+
+
+def configured(folder: Path, settings: str, name: str, content: bytes) -> str:
+    """A data set whose card says how its only file is to be read."""
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    card = f"---\nconfigs:\n- config_name: default\n  data_files: {name}\n  {settings}\n---\n"
+    (folder / "README.md").write_text(card)
+    return f"hf:{folder}"
+
+
+HEADED = "subject,relation,value\nKöln,zip,01069\nWindhoek,zip,NA\nBern,zip,1.50\nNull,zip,\n"
+BARE = HEADED.partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "content"),
+    [
+        ("encoding: latin-1", "a.csv", HEADED.encode("latin-1")),
+        ("skiprows: 1", "a.csv", b"Downloaded today\n" + HEADED.encode()),
+        ('sep: "~"', "a.csv", HEADED.replace(",", "~").encode()),
+        ('delimiter: "::"', "a.csv", HEADED.replace(",", "::").encode()),
+        ('sep: "\\t"', "a.csv", HEADED.replace(",", "\t").encode()),
+        ('sep: "\\t"', "a.tsv", HEADED.replace(",", "\t").encode()),
+        ("column_names: [subject, relation, value]", "a.csv", BARE.encode()),
+        ("names: [subject, relation, value]", "a.csv.gz", gzip.compress(BARE.encode(), mtime=0)),
+        ('comment: "#"', "a.csv", HEADED.replace("\nBern", "\n# here\nBern").encode()),
+        ("na_values: [none]", "a.csv", (HEADED + "Oslo,zip,none\n").replace("Null,zip,\n", "").encode()),
+        ("field: data", "a.json", b'{"version": 1.0, "data": %s}'),
+        ("field: data", "a.json", b'{"data": {"subject": ["K\xc3\xb6ln", "Windhoek", "Bern", "Null"], "relation": '
+         b'["zip", "zip", "zip", "zip"], "value": ["01069", "NA", 1.50, null]}}'),
+        ("encoding: utf-16", "a.json", b""),
+    ],
+)  # fmt: skip
+def test_what_the_card_of_a_data_set_says_holds_and_cells_are_text(
+    settings: str, name: str, content: bytes, tmp_path: Path
+) -> None:
+    rows = [dict(zip(HEAD, line.split(","), strict=True)) for line in BARE.splitlines()]
+    listed = json.dumps(rows, ensure_ascii=False).replace('"1.50"', "1.50").replace('""', "null")
+    content = content.replace(b"%s", listed.encode()) if content else listed.encode("utf-16")
+    table = read_facts(configured(tmp_path / "set", settings, name, content))
+    assert facts(table) == [("Köln", "zip", "01069"), ("Windhoek", "zip", "NA"), ("Bern", "zip", "1.50")]
+    assert table.dropped == {"empty": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "content"),
+    [
+        ("encoding: ascii", "a.csv", HEADED.encode()),
+        ("encoding: nothing", "a.csv", HEADED.encode()),
+        ("column_names: [subject, value]", "a.csv", BARE.encode()),
+        ("skiprows: 99", "a.csv", HEADED.encode()),
+        ("field: facts", "a.json", b'{"data": []}'),
+        ("field: data", "a.json", b"{"),
+    ],
+)
+def test_what_the_card_says_wrongly_is_one_line(settings: str, name: str, content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=name) as error:
+        read_facts(configured(tmp_path / "set", settings, name, content))
+    assert "\n" not in str(error.value)
+
+
+def test_places_of_columns_hold_under_a_card_too(tmp_path: Path) -> None:
+    columns = parse_columns(["1", "2", "3"])
+    for number, settings in enumerate(('sep: "~"', 'names: [a, b, c]\n  sep: "~"')):
+        source = configured(tmp_path / f"set{number}", settings, "a.csv", BARE.replace(",", "~").encode())
+        assert read_facts(source, columns=columns).values == ("01069", "NA", "1.50")
