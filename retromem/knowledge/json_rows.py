@@ -10,9 +10,10 @@ from retromem.knowledge.fact_columns import Columns, Row, column_names
 
 
 def json_rows(file: str, text: str, columns: Columns, *, field: str | None = None) -> Iterator[Row]:
-    """Every row: of the list that the file is or has as its `field`, else of its lines. Where columns are given by
-    their places, a row is a list of cells. UserError for what is no JSON, for another thing, and for a name that comes twice
-    in one object.
+    """Every row: of the list that the file is or has as its `field`, else of its lines.
+
+    Where columns are given by their places, a row is a list of cells. UserError for what is no JSON, for another thing,
+    and for a name that comes twice in one object.
     """
     if field is not None:
         as_list: list[object] | None = _list_of_field(file, text, field)
