@@ -107,30 +107,36 @@ def left_overs(names: Iterable[str], manifest: Mapping[str, Any]) -> set[str]:
     }
 
 
-_LITTER = re.compile(
-    r"\.DS_Store|\._.+|\.localized|Icon\r|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.directory|.+~|\..+\.sw\w", re.I
-)
-"""what file managers and editors leave in any folder that is looked at: nobody's work"""
+_FROM_FILE_MANAGER = re.compile(r"\.DS_Store|\.localized|Icon\r|Thumbs\.db|ehthumbs\.db|desktop\.ini", re.I)
+"""what a file manager leaves in any folder that is looked at: nobody's work"""
+_FROM_EDITOR = re.compile(r"\._.+|\.directory|.+~|\..+\.sw\w", re.I)
+"""what editors and others leave beside a file: it may be all that is left of somebody's work"""
 
 
 def strangers(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """What lies in a store and is neither its own, nor left by a killed writer, nor litter; readers ignore it all."""
     names = set(os.listdir(folder))  # once: a writer may add to it at any time
     others = names - {MANIFEST, *manifest["files"], *left_overs(names, manifest)}
-    return sorted(name for name in others if not _LITTER.fullmatch(name))
+    return sorted(name for name in others if not (_FROM_FILE_MANAGER.fullmatch(name) or _FROM_EDITOR.fullmatch(name)))
+
+
+def _is_disposable(path: Path) -> bool:
+    return bool(_FROM_FILE_MANAGER.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
 
 
 def _refuse_to_replace(folder: Path) -> None:
-    """A whole folder is about to be deleted: only one of our own, or an empty one, may be."""
+    """A whole folder is about to be deleted: only what is our own, or a file manager's, may be."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise UserError(f"{folder}: is a file; name a folder that is new or a store")
-    if not any(not _LITTER.fullmatch(name) for name in os.listdir(folder)):
+    names = {name for name in os.listdir(folder) if not _is_disposable(folder / name)}
+    if not names:
         return
     if not (folder / MANIFEST).exists():
         raise UserError(f"{folder}: holds other files than a store's; name a folder that is new or a store")
-    if others := strangers(folder, read_manifest(folder)):
+    manifest = read_manifest(folder)
+    if others := sorted(names - {MANIFEST, *manifest["files"], *left_overs(names, manifest)}):
         raise UserError(
             f"{folder}: holds other files than a store's, such as {others[0]}; move them away or name a new folder"
         )

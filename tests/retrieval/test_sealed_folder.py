@@ -77,15 +77,27 @@ def test_without_hashes_only_sizes_are_compared(folder: Path) -> None:
         verify_sealed(folder)
 
 
-@pytest.mark.parametrize(
-    "litter", [".DS_Store", "Thumbs.db", "desktop.INI", "._b.txt", "b.txt~", ".b.txt.swp", "Icon\r", ".directory"]
-)
-def test_litter_of_file_managers_and_editors_is_in_nobodys_way(folder: Path, litter: str) -> None:
+@pytest.mark.parametrize("litter", [".DS_Store", "Thumbs.db", "desktop.INI", "Icon\r"])
+def test_litter_of_file_managers_is_in_nobodys_way(folder: Path, litter: str) -> None:
     (folder / litter).write_bytes(b"x")
     assert strangers(folder, verify_sealed(folder)) == []
     commit_next(folder)
     write_sealed(folder, FILES, kind="test", meta={})
     assert verify_sealed(folder)["files"].keys() == FILES.keys()
+    (folder.parent / "new").mkdir()
+    (folder.parent / "new" / litter).write_bytes(b"x")
+    write_sealed(folder.parent / "new", FILES, kind="test", meta={})
+
+
+@pytest.mark.parametrize("name", ["thesis.txt~", ".novel.txt.swp", "._b.txt", ".directory", "drafts~/a", ".DS_Store/a"])
+def test_what_may_be_all_that_is_left_of_a_text_hinders_no_reader_and_is_never_deleted(folder: Path, name: str) -> None:
+    for place in (folder, folder.parent / "new"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("the only copy")
+        with pytest.raises(UserError, match="holds other files than a store's"):
+            write_sealed(place, FILES, kind="test", meta={})
+        assert (place / name).read_text() == "the only copy"
+    assert strangers(folder, verify_sealed(folder)) == []
 
 
 def test_a_stranger_is_named_and_hinders_no_reader(folder: Path) -> None:
