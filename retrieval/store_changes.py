@@ -21,6 +21,8 @@ from retrieval.segment import Segment
 from retrieval.vector_index import VectorIndex
 from retrieval.whole_numbers import whole_numbers
 
+_NONE: Int64[ndarray, " 0"] = np.empty(0, dtype=np.int64)
+
 
 def added(store: ChunkStore, chunks: Chunks) -> ChunkStore:
     """The store with more chunks. UserError where an id is taken or chunks do not fit the store.
@@ -53,8 +55,8 @@ def replaced(store: ChunkStore, chunks: Chunks) -> ChunkStore:
     return _with_new(store, chunks, np.union1d(store.dead_P, _positions(store, chunks.ids_N)))
 
 
-def put(store: ChunkStore, chunks: Chunks) -> ChunkStore:
-    """The store with these chunks, in place of those that had their ids where there are any.
+def put(store: ChunkStore, chunks: Chunks, *, without_P: Shaped[ndarray, "*any"] = _NONE) -> ChunkStore:
+    """The store with these chunks, in place of those that had their ids where there are any, and of those `without_P`.
 
     They may bring more labels to a group, and more groups behind those that there are: what a label meant stays.
     """
@@ -62,7 +64,8 @@ def put(store: ChunkStore, chunks: Chunks) -> ChunkStore:
         return store
     chunks = _fitted(store, chunks, more_labels=True)
     there_N = np.isin(chunks.ids_N, store.ids_N[store.is_live_N])
-    return _with_new(store, chunks, np.union1d(store.dead_P, _positions(store, chunks.ids_N[there_N])))
+    gone_P = _positions(store, np.union1d(chunks.ids_N[there_N], whole_numbers(without_P, "chunk ids")))
+    return _with_new(store, chunks, np.union1d(store.dead_P, gone_P))
 
 
 def _with_new(store: ChunkStore, chunks: Chunks, dead_P: Int64[ndarray, " P"]) -> ChunkStore:

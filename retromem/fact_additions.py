@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Int64
+from numpy import ndarray
 
 from retrieval.chunk_store import ChunkStore
 from retrieval.errors import UserError
@@ -18,10 +20,11 @@ from retrieval.generations import while_written
 from retrieval.sealed_folder import read_manifest
 from retrieval.store_changes import put
 from retrieval.store_updates import Changed, update
+from retromem.knowledge.from_table import value_id
 from retromem.knowledge.knowledge_set import value_file
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.memories.saved import VALUES, load_values
-from retromem.memories.store_memory import chunks_of
+from retromem.memories.store_memory import chunks_of, fact_ids_of_chunks
 from retromem.seam import Facts, Queries, ValueTable
 from retromem.store_encoder import encoder_of
 
@@ -29,7 +32,8 @@ from retromem.store_encoder import encoder_of
 def add_facts(store: Path, *, facts: str, phrasings: str | None, columns: Sequence[str], model: str | None) -> str:
     """Encode the facts and add them; says how many, and what was new. UserError for bad facts, or another encoder.
 
-    A fact whose subject and relation are there has the new value from now on; one with several values keeps them all.
+    A subject and relation for which the file has a new value have the file's values from now on, all of them and no
+    others. A fact that is there already is left as it is.
     `model`: the encoder that built the store, where it lies elsewhere now.
     """
     extra = read_manifest(store)["meta"].get("extra", {})
@@ -50,13 +54,19 @@ def add_facts(store: Path, *, facts: str, phrasings: str | None, columns: Sequen
         old = load_values(store, extra)
         values = with_values_of(old, given.values)
         told = under_values(given, values)
+        told = told.rows(np.flatnonzero(~np.isin(told.ids_N, fact_ids_of_chunks(before)[before.is_live_N])))
+        if not len(told):
+            said.append(f"{store}: nothing added, {len(given):,} facts are there already; {before.num_live:,} chunks")
+            return Changed(before)
         assert told.statements is not None, "asked for"
         sources = list(told.cues) if extra["config"]["key_by"] == "question" else [told.statements]
         chunks = chunks_of(told, sources, with_values=True)
-        after = put(before, chunks)
-        corrected = before.num_live + len(chunks.ids_N) - after.num_live
+        gone_P, is_corrected_N = _of_other_values(before, told, given, values)
+        after = put(before, chunks, without_P=gone_P)
+        corrected = int(is_corrected_N.sum())
+        there = f", {len(given) - len(told):,} there already" if len(told) < len(given) else ""
         said.append(
-            f"{store}: {len(chunks.ids_N) - corrected:,} chunks added and {corrected:,} corrected, of "
+            f"{store}: {len(told) - corrected:,} chunks added and {corrected:,} corrected{there}, of "
             f"{len(given):,} facts; {values.num_values - old.num_values:,} new values, {after.num_live:,} chunks now"
         )
         return Changed(
@@ -67,6 +77,22 @@ def add_facts(store: Path, *, facts: str, phrasings: str | None, columns: Sequen
 
     update(store, added)
     return "\n".join(said)
+
+
+def _of_other_values(
+    store: ChunkStore, told: Facts, given: Facts, values: ValueTable
+) -> tuple[Int64[ndarray, " P"], Bool[ndarray, " N"]]:
+    """Ids of the chunks whose values are no more those of their subject and relation; the facts told in their place.
+
+    `told` are those of the facts given that the store does not have; `values` is their table, and the store's.
+    """
+    assert values.strings is not None, "facts of texts have names for their values"
+    value_ids_V = np.array([value_id(string) for string in values.strings], dtype=np.int64)
+    facts_P = fact_ids_of_chunks(store)
+    pairs_P = facts_P ^ value_ids_V[np.asarray(values.starts)[store.groups_N] + store.labels_N]
+    pairs_N = told.ids_N ^ value_ids_V[told.value_ids_N]
+    is_other_P = store.is_live_N & np.isin(pairs_P, pairs_N) & ~np.isin(facts_P, given.ids_N)
+    return store.ids_N[is_other_P], np.isin(pairs_N, pairs_P[is_other_P])
 
 
 def with_values_of(old: ValueTable, new: ValueTable) -> ValueTable:

@@ -115,7 +115,7 @@ class Facts:
     """What a memory may see when it is written: write cues, statements, calibrate cues. Test wordings are not here."""
 
     ids_N: Int64[ndarray, " N"]
-    """hash of (subject, relation), 63 bits, the lowest four 0: a corrected fact keeps its id"""
+    """hash of (subject, relation), and of the value where there may be several; 63 bits, the lowest four 0"""
     value_ids_N: Int64[ndarray, " N"]
     cues: Sequence[Queries]
     """W cues a fact, N queries each, WITHOUT the value: what weights learn to answer and index-q stores"""

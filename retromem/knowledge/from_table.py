@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,22 +14,27 @@ from retromem.knowledge.wordings import Wordings
 from retromem.seam import MAX_WORDINGS, ValueTable
 
 
-def fact_id(subject: str, relation: str, *value: str) -> int:
-    """Hash of (subject, relation), 63 bits, the lowest four 0: a corrected fact keeps its id.
+def fact_id(subject: str, relation: str) -> int:
+    """Hash of (subject, relation), 63 bits, the lowest four 0."""
+    return _hash(f"{subject}\0{relation}")
 
-    `value`: for one of several facts of this subject and relation.
-    """
-    number = int.from_bytes(hashlib.sha256("\0".join((subject, relation, *value)).encode()).digest()[:8], "big") >> 1
+
+def value_id(value: str) -> int:
+    """Hash of a value. Where a subject may have several, an id is `fact_id ^ value_id`: from that and the value anybody
+    has the hash of subject and relation again."""
+    return _hash(value)
+
+
+def _hash(text: str) -> int:
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
     return number - number % MAX_WORDINGS
 
 
-def _fact_ids(table: FactTable) -> list[int]:
-    """In the order of the table, each another one."""
-    pairs = list(zip(table.subjects, table.relations, strict=True))
-    num_values = Counter(pairs)
+def _fact_ids(table: FactTable, several_values: bool) -> list[int]:
+    """In the order of the table, each another one. One rule for all of a table: what else it holds changes no id."""
     return [
-        fact_id(*pair) if num_values[pair] == 1 else fact_id(*pair, value)
-        for pair, value in zip(pairs, table.values, strict=True)
+        fact_id(subject, relation) ^ (value_id(value) if several_values else 0)
+        for subject, relation, value in zip(table.subjects, table.relations, table.values, strict=True)
     ]
 
 
@@ -42,10 +46,12 @@ def text_set(
     pool: int | None = None,
     max_calibration: int = 512,
     seed: int = 0,
+    several_values: bool = False,
 ) -> KnowledgeSet:
     """Facts in wordings, in one seeded order.
 
     `num_written` is W, the wordings a fact is written in; `pool` cuts the wordings that are dealt (all where None).
+    `several_values`: a subject and relation may have more than one, so ids are of the value too.
     UserError where a relation has fewer than W wordings, or W is none that a chunk's id has room for.
     """
     if not 1 <= num_written <= MAX_WORDINGS:
@@ -96,7 +102,7 @@ def text_set(
         ),
         values=ValueTable(strings=tuple(strings), relations=relations, starts=tuple(starts)),
         uniform=False,
-        all_fact_ids=np.array(_fact_ids(table), dtype=np.int64)[order_N],
+        all_fact_ids=np.array(_fact_ids(table, several_values), dtype=np.int64)[order_N],
         all_relation_ids=relation_ids_N,
         all_value_ids=value_ids_N,
         rows_N=np.arange(len(order_N), dtype=np.int64),

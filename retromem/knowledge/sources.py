@@ -93,6 +93,7 @@ def _built(
         pool=config.pool,
         max_calibration=config.max_calibration,
         seed=config.seed,
+        several_values=several_values,
     )
 
 

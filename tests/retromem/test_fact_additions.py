@@ -65,14 +65,50 @@ def check(store: Path, known: Known, key_by: str) -> None:
 def test_whatever_is_added_is_answered(key_by: str, first: Known, additions: list[Known], compact: bool) -> None:
     store, known = build("store", first, key_by), dict(first)
     for more in additions:
-        corrected = len(known.keys() & more.keys())
-        assert f"{len(more) - corrected} chunks added and {corrected} corrected" in add(store, more)
+        there = len(known.items() & more.items())
+        corrected = len(known.keys() & more.keys()) - there
+        said = f"{len(more) - corrected - there} chunks added and {corrected} corrected"
+        if there == len(more):
+            said = f"nothing added, {there} facts are there already"
+        elif there:
+            said += f", {there} there already"
+        assert said in add(store, more)
         known |= more
         check(store, known, key_by)
         if compact:
             store_updates.compact(store)
             check(store, known, key_by)
     assert ChunkStore.open(store).num_live == len(known)
+
+
+@pytest.mark.parametrize("key_by", ["statement", "question"])
+def test_a_subject_of_several_values_is_corrected_as_one_and_what_is_there_is_left(here: Path, key_by: str) -> None:
+    def added(*facts: str) -> str:
+        Path("more.csv").write_text("\n".join(["subject,relation,value", *facts]) + "\n")
+        before = store_of_paris()
+        said = add_facts(store, facts="more.csv", phrasings=None, columns=[], model=None).splitlines()[-1]
+        stores.verify(store)
+        assert before != store_of_paris() or "nothing added" in said
+        return f"{said.split(': ')[1].split(', of')[0].split(';')[0]} -> {store_of_paris()}"
+
+    def store_of_paris() -> str:
+        lines = stores.search(store, "r Paris", top=100).splitlines()
+        return " ".join(sorted(line.split("  ")[1] for line in lines if "Paris" in line))
+
+    store = build("store", {("Paris", "r"): "France", ("Bonn", "r"): "Germany"}, key_by)
+    assert added("Paris,r,France", "Bonn,r,Germany") == "nothing added, 2 facts are there already -> France"
+    assert added("Paris,r,France", "Paris,r,Gallia") == (
+        "1 chunks added and 0 corrected, 1 there already -> France Gallia"
+    )
+    assert added("Paris,r,Gallia") == "nothing added, 1 facts are there already -> France Gallia"
+    assert added("Paris,r,Gallia", "Paris,r,Troy") == "0 chunks added and 1 corrected, 1 there already -> Gallia Troy"
+    assert added("Paris,r,Zed", "Lyon,r,Zed") == "1 chunks added and 1 corrected -> Zed"
+    assert added("Paris,r,Gallia", "Paris,r,Zed", "Paris,r,Troy") == (
+        "2 chunks added and 0 corrected, 1 there already -> Gallia Troy Zed"
+    )
+    assert ChunkStore.open(store).num_live == 5
+    store_updates.compact(store)
+    assert added("Paris,r,France") == "0 chunks added and 1 corrected -> France"
 
 
 def test_a_value_that_fills_its_bits_takes_another(here: Path) -> None:
