@@ -38,7 +38,8 @@ class Chunks:
     """What a store holds, sorted by group.
 
     Ids, labels and groups may come as any whole numbers that int64 holds, and are kept as int64. UserError for others,
-    for ids that are negative or come twice, and for labels that their group does not have.
+    for ids that are negative or come twice, for groups that `label_bits_G` does not name, for labels that their group
+    does not have, and where there are not as many of one as of the other.
     """
 
     ids_N: Shaped[ndarray, "..."]
@@ -61,12 +62,23 @@ class Chunks:
     def __post_init__(self) -> None:
         for name in ("ids_N", "labels_N", "groups_N"):
             object.__setattr__(self, name, whole_numbers(getattr(self, name), f"chunk {name.removesuffix('_N')}"))
+        for name in ("ids_N", "labels_N", "groups_N", "texts", "places"):
+            given, num = getattr(self, name), len(self.vectors_ND)
+            if given is not None and len(given) != num:
+                raise UserError(f"chunk {name.removesuffix('_N')}: {len(given)} for {num} vectors; give one for each")
+        if len(self.num_labels_G) != len(self.label_bits_G):
+            raise UserError(
+                f"chunk groups: named_labels_G has {len(self.num_labels_G)} and label_bits_G {len(self.label_bits_G)}; "
+                "give both for each group"
+            )
         bits_G = [max(0, number - 1).bit_length() for number in self.num_labels_G]
         assert bits_G == list(self.label_bits_G), "bits that hold the labels, and no more"
-        for texts in (self.texts, self.places):
-            assert texts is None or len(texts) == len(self.ids_N), "one text and one place a chunk, or none at all"
+        for row in np.flatnonzero((self.groups_N < 0) | (self.groups_N >= len(self.label_bits_G)))[:1].tolist():
+            raise UserError(
+                f"chunk id {self.ids_N[row]} is of group {self.groups_N[row]}, and label_bits_G names "
+                f"{len(self.label_bits_G)} groups, from 0"
+            )
         assert (np.diff(self.groups_N) >= 0).all(), "chunks lie sorted by group"
-        assert ((self.groups_N >= 0) & (self.groups_N < len(self.label_bits_G))).all(), "label_bits_G names every group"
         if (negative := self.ids_N[self.ids_N < 0]).size:
             raise UserError(f"chunk id {negative[0]} is negative; ids are 0 or more")
         ids, counts = np.unique(self.ids_N, return_counts=True)

@@ -224,13 +224,22 @@ def test_chunks_must_be_consistent() -> None:
     good = make_chunks(3, single_group=True)
     fields = {name: getattr(good, name) for name in good.__dataclass_fields__}
     for changes, message in [
-        ({"groups_N": np.array([0, 0, 1])}, "names every group"),
         ({"groups_N": np.array([0, 1, 0]), "label_bits_G": (3, 3)}, "sorted by group"),
-        ({"texts": ["one"]}, "one text and one place a chunk"),
-        ({"places": ["here"]}, "one text and one place a chunk"),
         ({"named_labels_G": (4,)}, "bits that hold the labels, and no more"),
     ]:
         with pytest.raises(AssertionError, match=message):
+            Chunks(**{**fields, **changes})
+    for changes, message in [
+        ({"ids_N": np.array([1, 2])}, "^chunk ids: 2 for 3 vectors"),
+        ({"labels_N": np.array([1, 2, 3, 4])}, "^chunk labels: 4 for 3 vectors"),
+        ({"groups_N": np.array([0])}, "^chunk groups: 1 for 3 vectors"),
+        ({"texts": ["one"]}, "^chunk texts: 1 for 3 vectors"),
+        ({"places": ["here"]}, "^chunk places: 1 for 3 vectors"),
+        ({"groups_N": np.array([0, 0, 1])}, "is of group 1, and label_bits_G names 1 groups"),
+        ({"groups_N": np.array([-1, 0, 0])}, "is of group -1, and label_bits_G names 1 groups"),
+        ({"named_labels_G": (5, 8)}, "named_labels_G has 2 and label_bits_G 1"),
+    ]:
+        with pytest.raises(UserError, match=message):
             Chunks(**{**fields, **changes})
     for ids, message in [([1, 2, 2], "chunk id 2 comes twice"), ([1, 2, -1], "chunk id -1 is negative")]:
         with pytest.raises(UserError, match=message):
