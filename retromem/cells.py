@@ -7,6 +7,7 @@ workers are left out.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -79,7 +80,8 @@ class Cell:
 def readable_hash(readable: str, identity: Mapping[str, Any]) -> str:
     """The name of a cell's folder: what a reader looks for, and a hash of all that changes the result."""
     canonical = json.dumps(identity, sort_keys=True).encode()
-    return f"{readable.replace('/', '_').replace(',', '_')[:90]}-{hashlib.sha256(canonical).hexdigest()[:8]}"
+    # ASCII alone, or a locale without other letters could not name the folder, and another could not find it.
+    return f"{re.sub(r'[^ -~]|[/,]', '_', readable)[:90]}-{hashlib.sha256(canonical).hexdigest()[:8]}"
 
 
 def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[Cell]:

@@ -78,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> None:
+    for argument in arguments:
+        if not _is_text(argument):
+            raise UserError(
+                f"{argument!r}: is not text in {sys.getfilesystemencoding()}, which this terminal is set to; "
+                "write it in UTF-8, in a UTF-8 locale (LC_ALL=C.UTF-8)"
+            )
     rest, overrides = _split_overrides(arguments)
     parser = _parser()
     known = parser.parse_args(rest)
@@ -107,6 +113,15 @@ def _run(arguments: list[str]) -> None:
             print(describe())
         case _:
             parser.print_help()
+
+
+def _is_text(argument: str) -> bool:
+    """Whether it is what the terminal sent: Python keeps bytes that it cannot read as halves of surrogate pairs."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(arguments: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """A user's own documents: text files, or a folder of them."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,11 @@ class Documents:
         return [f"left out: {listed} (read are {', '.join(SUFFIXES)} files with some text)"] if listed else []
 
 
+def _name(path: Path) -> str:
+    """In UTF-8 whatever the locale; bytes that are none are shown as numbers."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+
+
 def read_documents(path: Path) -> Documents:
     """One file, or all text and Markdown files of a folder and its folders, linked ones too, hidden ones left out.
 
@@ -37,11 +43,11 @@ def read_documents(path: Path) -> Documents:
     """
     if path.is_dir():
         files = files_below(path)
-        names = [file.relative_to(path).as_posix() for file in files]
+        names = [_name(file.relative_to(path)) for file in files]
     else:
         if path.suffix.lower() not in SUFFIXES and path.exists():
             raise UserError(f"{path}: is no {', '.join(SUFFIXES)} file; save it as text, facts are given by --facts")
-        files, names = [path], [path.name]
+        files, names = [path], [_name(Path(path.name))]
     texts: dict[str, str] = {}
     left_out: Counter[str] = Counter()
     for name, file in zip(names, files, strict=True):

@@ -7,7 +7,7 @@ import pytest
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.training_budget import TrainingBudget
 from retrieval.errors import UserError
-from retromem.cells import Cell, plan
+from retromem.cells import Cell, plan, readable_hash
 from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.knowledge.random_keys import KeysConfig
 from retromem.knowledge.sources import KnowledgeConfig, TextConfig, build_knowledge
@@ -260,3 +260,9 @@ def test_ffns_are_sized_for_the_dimensions_of_the_encoder() -> None:
     for dim in (48, 384):
         (cell,) = plan(texts, encoder_hash="an-encoder", text_dim=dim)
         assert 50_000 - 2 * dim < cell.memory.ffn.num_params(dim, dim) <= 50_000
+
+
+def test_a_folder_is_named_in_letters_that_every_locale_can_write() -> None:
+    names = [readable_hash(f"{study}-faiss/a,b", {"study": study}) for study in ("Städte", "都市")]
+    assert [name[:-9] for name in names] == ["St_dte-faiss_a_b", "__-faiss_a_b"]
+    assert readable_hash("quick start", {}).startswith("quick start-")

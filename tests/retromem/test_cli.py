@@ -467,6 +467,22 @@ def test_what_stands_in_the_way_is_one_line(
     assert said in told and told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("index", "search", "s", "--query", "Z\udcfcrich"),
+        ("index", "build", "s\udcff"),
+        ("compare", "--name", "\udcff"),
+    ],
+)
+def test_bytes_that_are_no_text_are_one_line(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        main(command)
+    assert ending.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"retromem: {command[-1]!r}: is not text in utf-8") and told.count("\n") == 1
+
+
 def test_letters_that_a_terminal_cannot_show_are_shown_by_number() -> None:
     program = "from retromem.cli import main; main(['index', 'verify', 'Łódź'])"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "MAKELEVEL": "1"}  # under make the call itself is printed

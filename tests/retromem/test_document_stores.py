@@ -1,5 +1,6 @@
 """A store of documents from files to the passage that answers, with the encoder that users get."""
 
+import os
 import re
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def test_a_split_is_read_as_it_is_written(by: str, sizes: tuple[int, int]) -> No
 def test_what_is_no_split_is_one_line(split: str) -> None:
     with pytest.raises(UserError, match=f"^split {split!r}: "):
         parse_split(split)
+
+
+def test_a_document_whose_name_is_no_utf8_is_found_under_a_name_that_can_be_shown(place: Path) -> None:
+    try:
+        (place / "papers" / os.fsdecode(b"caf\xe9.txt")).write_text("In the cafe they play the trombone.")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    build(model="hashed-trigrams")
+    assert found("Who plays the trombone in the cafe?")[0][0] == r"caf\xe9.txt"
 
 
 @pytest.mark.parametrize("split", ["1 sentence", "24 tokens, 12 shared"])
