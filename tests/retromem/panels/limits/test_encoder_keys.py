@@ -19,7 +19,6 @@ from retromem.panels.limits.encoder_keys import (
     CITIES,
     CONSTRUCTED,
     GAUSSIAN,
-    GELU,
     INDEX,
     KEYS,
     LIMITS,
@@ -158,7 +157,6 @@ def test_what_a_limit_leaves_is_a_share_of_its_own_points(facts: LimitFacts) -> 
     left = _Measured(loaded, facts, RANDOM, 0, add)._overload()
     bits = [found["overload", SWIGLU, load] for load in loaded.loads]
     assert left == bits[-1] / max(bits)
-    assert measured._of_relations() == found["relation_after", GELU, None] / found["relation_alone", GELU, None]
     assert measured._ranks() == found["rank", "hidden", None] / found["rank_gaussian", "hidden", None]
 
 
