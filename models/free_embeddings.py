@@ -9,6 +9,7 @@ Shape legend: S seeds, N documents, Q queries, K documents that answer a query, 
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -88,16 +89,20 @@ def solved(
 def critical_n(
     dim: int, *, top_k: int, seeds: tuple[int, ...], config: FreeEmbeddingsConfig, low: int, high: int
 ) -> int:
-    """The most documents all of whose sets at least half of the seeds can answer, up to `high`.
-
-    `low` is taken to be answered; from there upwards by a third, back by bisection, then one by one, since one size may
-    fail where one of the next two is solved.
-    """
+    """The most documents all of whose sets at least half of the seeds can answer, `low` to `high`."""
 
     def reaches(num_documents: int) -> bool:
         found_S = solved(dim, num_documents, top_k=top_k, seeds=seeds, config=config)
         return 2 * int(found_S.sum()) >= len(seeds)
 
+    return most_reached(reaches, low=low, high=high)
+
+
+def most_reached(reaches: Callable[[int], bool], *, low: int, high: int) -> int:
+    """The largest number up to `high` that `reaches`, one or two failures below it forgiven; `low` is taken to reach.
+
+    Upwards by a third, back by bisection, then one by one, since one size may fail where one of the next two is solved.
+    """
     reached, first_failed = low, low + 1
     while first_failed <= high and reaches(first_failed):
         reached, first_failed = first_failed, math.ceil(1.3 * first_failed)

@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from models.free_embeddings import FreeEmbeddingsConfig, all_sets, answers_all, critical_n, solved
+from models.free_embeddings import FreeEmbeddingsConfig, all_sets, answers_all, critical_n, most_reached, solved
 
 QUICK = FreeEmbeddingsConfig(steps=1000)
 
@@ -50,3 +52,18 @@ def test_seeds_do_not_depend_on_each_other():
 @pytest.mark.parametrize("dim", [4])
 def test_enough_dimensions_solve_every_pair(dim):
     assert solved(dim, 6, top_k=2, seeds=(0, 1), config=QUICK).all()
+
+
+def test_a_seed_is_given_up_after_idle_steps_in_a_row_not_in_all():
+    """At a high rate the loss goes down and up, more than ten steps of it upwards, and still every seed ends solved."""
+    restless = FreeEmbeddingsConfig(steps=600, learning_rate=0.3, patience=10, look_every=10)
+    for seed in range(2):
+        assert solved(4, 6, top_k=2, seeds=(seed,), config=restless).all()
+
+
+@given(st.integers(2, 60), st.sets(st.sampled_from([2, 3])), st.integers(2, 80))
+@example(10, {3}, 80)
+@example(10, {2}, 12)
+def test_the_search_ends_at_the_largest_that_reaches_with_one_or_two_failures_below_it(last, beyond, high):
+    reaching = {*range(2, last + 1), *(last + step for step in beyond)}
+    assert most_reached(reaching.__contains__, low=2, high=high) == max(n for n in reaching if n <= high)

@@ -50,6 +50,8 @@ def test_a_feature_that_is_left_out_has_no_dimension():
     assert feature_dimensionality(w).tolist() == [0.5, 0.0, 0.5]
     assert interference(w).tolist() == [1.0, 0.0, 1.0]
     assert represented(w).tolist() == [True, False, True]
+    assert represented(0.51 * w).tolist() == [True, False, True], "longer than a half"
+    assert not represented(0.49 * w).any()
 
 
 def test_stacked_instances_are_read_one_by_one():
@@ -67,6 +69,12 @@ def test_features_are_present_as_often_as_they_should_be_and_uniform_then():
         present = one[one > 0]
         assert len(present) / one.numel() == pytest.approx(probability, abs=0.01)
         assert [present.mean().item(), present.var().item()] == pytest.approx([1 / 2, 1 / 12], abs=0.006)
+
+
+def test_first_weights_have_xaviers_variance():
+    found = train(ToySuperpositionConfig(steps=1, learning_rate=1e-12, batch_size=1)).w_IMN.double()
+    # Of 32,000 numbers of variance 2 / (20 + 80): one standard error of it is .8 %.
+    assert found.square().mean().item() == pytest.approx(2 / 100, rel=0.03)
 
 
 def test_dense_features_keep_the_most_important_ones_and_superpose_none():

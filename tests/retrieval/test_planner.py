@@ -242,6 +242,15 @@ def test_what_a_rough_trial_flattered_gives_way_to_what_it_had_kept_out() -> Non
     assert chosen.storage_bytes == min(found.storage_bytes for found in thorough if found.recall_at_1 >= 0.9)
 
 
+def test_a_limit_is_kept_by_what_takes_exactly_as_much() -> None:
+    vectors = unit(40)
+    sizes = {bytes_of(spec, DIM, 40) + 9 for specs in families(DIM, 40, in_time=False).values() for spec in specs}
+    made = plan(PlanRequest(max_bytes=float(min(sizes))), vectors, asked(vectors), payload_bytes=9)
+    assert made.chosen.storage_bytes == min(sizes)
+    with pytest.raises(Refused, match=f"no index holds 40 facts in {min(sizes) - 1:,} bytes; the smallest is "):
+        plan(PlanRequest(max_bytes=min(sizes) - 1.0), vectors, asked(vectors), payload_bytes=9)
+
+
 @pytest.mark.parametrize(
     ("request_text", "message"),
     [

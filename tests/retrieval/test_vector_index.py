@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy import ndarray
 
 from retrieval.errors import Refused, UserError
+from retrieval.random_rotation import random_rotation
 from retrieval.self_test import self_test
 from retrieval.vector_index import IndexSpec, VectorIndex
 
@@ -128,6 +129,19 @@ def test_approximate_indexes_find_what_they_stored(approximate: dict[IndexSpec, 
 
 
 @pytest.mark.parametrize("spec", APPROXIMATE, ids=lambda spec: spec.label)
+def test_every_vector_is_an_answer_where_as_many_are_asked_for(
+    approximate: dict[IndexSpec, VectorIndex], spec: IndexSpec
+) -> None:
+    """However few lists or nodes a search looks into: -1 stands where there are no more, and nowhere else."""
+    queries = unit(3, seed=2)
+    positions, similarities = approximate[spec].search(queries, 1030)
+    np.testing.assert_array_equal(np.sort(positions[:, :1024], axis=1), np.tile(np.arange(1024), (3, 1)))
+    assert (positions[:, 1024:] == -1).all() and (similarities[:, 1:] <= similarities[:, :-1]).all()
+    within, _ = approximate[spec].search(queries, 256, group=2)
+    np.testing.assert_array_equal(np.sort(within, axis=1), np.tile(np.arange(512, 768), (3, 1)))
+
+
+@pytest.mark.parametrize("spec", APPROXIMATE, ids=lambda spec: spec.label)
 def test_stored_and_loaded_indexes_answer_alike(approximate: dict[IndexSpec, VectorIndex], spec: IndexSpec) -> None:
     index, queries = approximate[spec], unit(40, seed=1)
     loaded = VectorIndex.from_storage(spec, DIM, index.storage(), np.repeat(np.arange(4), 256))
@@ -162,6 +176,17 @@ def test_a_vector_weighs_what_the_formula_says(spec: IndexSpec, bytes_a_vector: 
         index.add(unit(num))
         sizes.append(len(index.storage()))
     assert (sizes[1] - sizes[0]) / 512 == pytest.approx(bytes_a_vector, abs=2.5 if "HNSW" in spec.factory else 0.02)
+
+
+@pytest.mark.parametrize(("dim", "to"), [(16, 5), (16, 16), (5, 16)])
+def test_a_rotation_is_the_orthonormal_part_of_gaussian_columns_with_positive_lengths(dim: int, to: int) -> None:
+    """By Gram and Schmidt, one column after the other: of the two signs QR may choose, only this one is Haar."""
+    rotation = random_rotation(dim, to, 7)
+    expected: list[ndarray] = []
+    for column in np.random.default_rng(7).standard_normal((max(dim, to), min(dim, to))).T:
+        rest = column - sum(((column @ one) * one for one in expected), start=np.zeros(len(column)))
+        expected.append(rest / np.linalg.norm(rest))
+    np.testing.assert_allclose(rotation if to <= dim else rotation.T, np.transpose(expected), atol=1e-12)
 
 
 def test_rotation_is_orthonormal_seeded_and_free() -> None:

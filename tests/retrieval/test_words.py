@@ -64,6 +64,16 @@ def test_words_stand_where_they_are_said_to(text: str) -> None:
     assert set(search_words(text)) == set(search_words(one_spelling(text))), "one spelling is its own"
 
 
+def test_letters_in_disguise_are_the_plain_ones() -> None:
+    """Signs that stand for capitals have no lower case of their own: they are spelt out first, folded then."""
+    plain = {"ℌ": "h", "™": "tm", "㎒": "mhz", "🄰": "a", "𝔄": "a", "Ⅻ": "xii", "ẞ": "ss"}
+    assert {letter: one_spelling(letter) for letter in plain} == plain
+    blocks = ((0x80, 0x600), (0x1E00, 0x2500), (0x3200, 0x3400), (0x1D400, 0x1D800))
+    spelt = [one_spelling(chr(code)) for block in blocks for code in range(*block)]
+    assert [one for one in spelt if one_spelling(one) != one] == []
+    assert [one for one in spelt if not unicodedata.is_normalized("NFKC", one)] == [], "folding may take letters apart"
+
+
 def test_words_of_plain_text_are_its_runs_of_letters_and_units_of_others_come_in_pairs() -> None:
     assert search_words("Who's at 10 Main_St?") == ["who", "s", "at", "10", "main_st"]
     assert search_words("iPhoneを買う。国") == ["iphone", "を", "買", "う", "国", "を買", "買う"]

@@ -55,6 +55,8 @@ def test_three_facts_by_hand():
 def test_asking_half_of_the_facts_scales_to_all():
     log2_p = np.array([-0.5, -1.5])
     assert bits.bits_ce(10.0, log2_p, 4) == pytest.approx(10 - 2.0 * 2)
+    # Of two values each: half a bit for the first, none for the second.
+    assert bits.bits_ce_clipped(log2_p, np.ones(2), 4) == pytest.approx((0.5 + 0) * 2)
     right = np.array([True, False])
     expected = 40 - bits.log2_binomial(4.0, 2.0) - 2 * math.log2(15) - math.log2(5)
     assert bits.bits_argmax(40.0, right, np.full(2, 16), 4) == pytest.approx(expected)

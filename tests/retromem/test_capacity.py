@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.training_budget import TrainingDiverged
+from models.ffn_kinds import DenseConfig
+from models.training_budget import TrainingBudget, TrainingDiverged
 from retrieval.errors import Refused
 from retromem.cells import Cell, plan
 from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
@@ -16,6 +17,7 @@ from retromem.measure.capacity import Capacity, read_off, search_capacity
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import CapacitySearch, MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
+from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.memory_configs import AnyMemoryConfig
 from retromem.rows import Row
@@ -194,6 +196,13 @@ def search_cell(memory: AnyMemoryConfig, search: CapacitySearch) -> Cell:
 @pytest.fixture
 def workplace(tmp_path: Path) -> Workplace:
     return Workplace(cells_folder=str(tmp_path), cache_folder="", encoder=EncoderCost())
+
+
+def test_a_training_that_was_cut_short_and_sufficed_is_counted(workplace: Workplace) -> None:
+    ffn = FFNMemoryConfig(ffn=DenseConfig(width=64), training=TrainingBudget(max_seconds=1e-9))
+    rows, found = measure_cell(search_cell(ffn, CapacitySearch(low=8, high=16)), workplace)
+    assert found is not None and (found.num_facts, found.censored) == (16, True)
+    assert {(row.num_facts, row.accuracy, row.succeeded) for row in rows} == {(8, 1.0, False), (16, 1.0, False)}
 
 
 def test_a_memory_that_never_fails_has_a_lower_bound_and_is_weighed_where_it_ended(workplace: Workplace) -> None:

@@ -136,6 +136,23 @@ def test_every_combination_is_one_cell_and_repeated_ones_are_run_once(people: Te
     assert {cell.knowledge_hash for cell in cells} == {build_knowledge(people).content_hash}
 
 
+def test_two_memories_of_one_name_are_refused_where_they_would_be_merged() -> None:
+    """Rows are told apart by study, role and name: the settings behind one name must be the same."""
+
+    def block(factory: str, role: str = "arm", name: str = "mine") -> ArmsConfig:
+        memory = FaissMemoryConfig(factory=factory, called=name)
+        return ArmsConfig(memories=(memory,), num_facts=(10,), seeds=(0,), role=role)  # type: ignore[arg-type]
+
+    for fine in (block("LSH", "control"), block("LSH", name="another"), block("Flat")):
+        assert {cell.role for cell in cells_of(block("Flat"), fine)} == {"arm", fine.role}
+    with pytest.raises(UserError, match=r"studies\.keys: two memories are called mine, but differ in their settings"):
+        cells_of(block("Flat"), block("LSH"))
+    knowledge = StudyConfig(knowledge=KEYS, arms=(block("LSH"),))
+    apart = experiment(block("Flat"))
+    apart = replace(apart, studies={**apart.studies, "others": knowledge})
+    assert len(plan(apart, encoder_hash="", text_dim=384)) == 2
+
+
 def test_keys_have_no_twin_and_no_encoder() -> None:
     cells = cells_of(ArmsConfig(memories=(FrequencyConfig(),), num_facts=(10,), seeds=(0, 1), twins=(False, True)))
     assert [(cell.twin, cell.seed, cell.encoder_hash) for cell in cells] == [(False, 0, ""), (False, 1, "")]

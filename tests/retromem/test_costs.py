@@ -20,7 +20,7 @@ from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.text_keys import Template
 from retromem.knowledge.wordings import Wordings
-from retromem.measure.judgement import Setting, judge
+from retromem.measure.judgement import Setting, _costs, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
@@ -271,6 +271,30 @@ def test_memories_that_take_no_step(toys: KnowledgeSet, config: Any, texts: int,
     row = written_alike(judged(config, toys)[1])
     assert texts_charged(row) == pytest.approx(texts)
     assert (row.exposures, row.optimizer_steps) == (exposures, 0)
+
+
+@pytest.mark.parametrize("kind", [FaissMemoryConfig, LexicalMemoryConfig, HybridMemoryConfig])
+@pytest.mark.parametrize("wording", [0, 1])
+def test_a_chunk_in_any_wording_is_of_its_fact(toys: KnowledgeSet, kind: Any, wording: int) -> None:
+    facts, memory = toys.facts(), kind().build(seed=0)
+    memory.write(facts)
+    found = memory.recall(facts.cues[wording], top_k=1)
+    assert found.fact_ids_QK[:, 0].tolist() == facts.ids_N.tolist()
+    assert found.value_ids_QK[:, 0].tolist() == facts.value_ids_N.tolist()
+
+
+def test_what_lessons_and_writing_cost_is_added_up_by_hand() -> None:
+    lessons = WriteCost(seconds=2.0, texts_encoded=3, flops=500.0, exposures=7.0, optimizer_steps=11, succeeded=False)
+    writing = WriteCost(seconds=0.5, texts_encoded=5, flops=40.0, exposures=1.0, optimizer_steps=0)
+    for costs in ([lessons, writing], [writing, lessons]):
+        assert _costs(costs, EncoderCost(seconds_per_text=0.25)) == {
+            "memory_write_seconds": 2.5,
+            "write_seconds": 2.5 + 8 * 0.25,
+            "write_flops": 540.0,
+            "exposures": 7.0,  # of a fact: those of the lessons are others than those that are written
+            "optimizer_steps": 11,
+            "succeeded": False,
+        }
 
 
 def test_a_hybrid_holds_both_halves_in_memory(toys: KnowledgeSet) -> None:

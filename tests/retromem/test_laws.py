@@ -364,6 +364,13 @@ def test_same_seed_same_answers():
         same(one.recall(KEYS.ask("identical").queries), two.recall(KEYS.ask("identical").queries), tolerance=0.0)
 
 
+def test_another_seed_makes_other_guesses_and_weights():
+    asked = KEYS.ask("identical").queries
+    for config in (ON_KEYS[0], FrequencyConfig(guess=True)):
+        one, two = (written(config, KEYS, seed=seed).recall(asked, top_k=1) for seed in (4, 5))
+        assert (one.value_ids_QK != two.value_ids_QK).any() or (one.log_probs_QK != two.log_probs_QK).any()
+
+
 def test_streamed_scores_equal_scores_of_one_large_table():
     memory = written(ON_KEYS[0], KEYS)
     asked = KEYS.ask("identical")
@@ -417,6 +424,28 @@ def test_bits_of_the_payload_flip_too(rate):
     ])  # fmt: skip
     # Six bits a label; what lies beyond the fifty values names one of the first again.
     assert kept == pytest.approx((1 - rate) ** 6, abs=0.02)
+
+
+def test_a_label_all_of_whose_bits_flip_is_counted_round_the_values():
+    store = written(FaissMemoryConfig(), KEYS)
+    flipped_N = store.perturbed(flip_rate=1.0, seed=0)._store.labels_N
+    assert flipped_N.tolist() == [(63 - label) % 50 for label in store._store.labels_N.tolist()]
+
+
+@pytest.mark.parametrize(("neighbours", "chunks"), [("retrieved", 3), ("random", 3), ("oracle", 1)])
+def test_what_a_pair_reads_is_of_the_relation_it_is_asked_for(neighbours, chunks):
+    config = PairedMemoryConfig(
+        ffn=DenseConfig(width=8), neighbours=neighbours, chunks=chunks, training=TrainingBudget(steps=1)
+    )
+    pair = written(config, TEXT)
+    asked = TEXT.split(0.5, seed=0)[1].ask("heldout")
+    if pair.is_told:
+        pair.reveal(dict(zip(asked.queries.texts, asked.fact_ids_Q.tolist(), strict=True)))
+    for relation in (0, 1):
+        queries = asked.queries.rows(np.flatnonzero(asked.queries.relation_ids_Q == relation))
+        read_QK = pair._positions(pair._store, queries, relation)
+        assert len(read_QK) and (pair._store.groups_N[read_QK] == relation).all()
+        assert neighbours != "random" or len(np.unique(read_QK)) > 10, "not the same few for all"
 
 
 def test_a_pair_is_told_how_near_its_neighbours_are():

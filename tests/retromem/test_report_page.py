@@ -15,7 +15,10 @@ import pytest
 
 from retrieval.errors import UserError
 from retromem.report.answer import answer
+from retromem.report.headline import draw_headline
 from retromem.report.page import CapacityRow, RunFacts, write_report
+from retromem.report.sides import main_contest
+from retromem.report.tables import capacity_table
 from retromem.rows import COLUMNS, Row
 
 SIZES = (500, 1000, 2000, 4000)
@@ -263,6 +266,34 @@ def test_floors_and_retrieval_alone_still_make_a_page(rows: list[Row], tmp_path:
     for side in ("floor", "retrieval"):
         write_report([row for row in rows if row.side == side], tmp_path / side, run=run_facts(capacities=[]))
         assert (tmp_path / side / "index.html").is_file()
+
+
+def test_the_densest_memory_of_a_study_stands_first_beside_medians_and_ranges() -> None:
+    """Facts of the seeds are 0, 8 and 16 more; bits a parameter are those that `run_facts` divides."""
+    table = capacity_table(run_facts().capacities, [])
+    assert table.header == ["memory", "values", "goal", "facts held", "storage", "bits per param.", "seeds"]
+    assert [
+        (study, [tuple(f"{cell.text} {cell.detail}".strip() for cell in line) for line in lines])
+        for study, lines in table.blocks
+    ] == [
+        ("cities", [
+            ("ffn-gelu-64-int8", "twin", "99 % as written", "at least 4,008 4,000–4,016", "52 kB", "0.368", "3"),
+            ("ffn-gelu-32-int8", "twin", "99 % as written", "1,008 1,000–1,016", "26.3 kB", "0.184", "3"),
+        ]),
+        ("keys", [
+            ("ffn-swiglu-21", "as given", "99 % as written", "698 690–706", "4.23 kB", "2.64", "3"),
+            ("ffn-relu-32", "as given", "99 % as written", "538 530–546", "4.23 kB", "2.03", "3"),
+        ]),
+    ]  # fmt: skip
+
+
+def test_the_figure_shows_every_memory_at_the_largest_size_that_both_sides_finished(rows: list[Row]) -> None:
+    contest = main_contest(
+        [row for row in rows if row.study == "cities" and (row.side != "parametric" or row.num_facts <= 1000)]
+    )
+    assert contest is not None
+    picture = draw_headline(contest)
+    assert picture is not None and "every memory at 1,000 facts, asked the same questions" in picture.caption
 
 
 def test_the_headline_leaves_out_what_the_rows_cannot_show(rows: list[Row], tmp_path: Path) -> None:

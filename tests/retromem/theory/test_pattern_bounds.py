@@ -99,6 +99,15 @@ def test_montufars_lower_bound_is_zaslavsky_for_one_layer_and_below_the_upper_bo
         log2_montufar_lower([2, 5], 3)
 
 
+@given(widths=st.lists(st.integers(1, 12), min_size=1, max_size=5), dim=st.integers(1, 8))
+def test_the_upper_bound_is_a_product_of_layers_behind_the_narrowest_before_them(widths: list[int], dim: int) -> None:
+    cells_of_layers = [
+        sum(math.comb(width, j) for j in range(min(dim, *widths[:layer], width) + 1))
+        for layer, width in enumerate(widths)
+    ]
+    assert 2 ** log2_layerwise_upper(widths, dim) == pytest.approx(math.prod(cells_of_layers))
+
+
 def test_a_narrow_layer_limits_what_comes_after_it() -> None:
     # One unit leaves a line at most: 2 cells, times 5 units on a line.
     assert 2 ** log2_layerwise_upper([1, 5], 3) == pytest.approx(2 * (1 + 5))

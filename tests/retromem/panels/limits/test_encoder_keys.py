@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from retromem.panels.limits.encoder_keys import (
     WRITERS,
     EncoderKeysConfig,
 )
+from retromem.panels.limits.encoder_keys_points import _Measured
 from retromem.panels.limits.interference_points import nearest_key_accuracy
 from retromem.panels.point_spread import spread_at
 from retromem.points import Point
@@ -138,6 +140,24 @@ def test_texts_are_the_same_for_every_seed_and_values_are_dealt_anew() -> None:
     assert countries.text is not None and zones.text is not None
     named = {countries.text.subjects[row] for row in countries.rows_N[: TINY.num_in_both].tolist()}
     assert {zones.text.subjects[row] for row in zones.rows_N.tolist()} <= named and zones.num_facts > 280
+
+
+def test_what_a_limit_leaves_is_a_share_of_its_own_points(facts: LimitFacts) -> None:
+    small = replace(TINY, num_params=140, exposures=(10, 40), steps=40)
+    loaded = replace(TINY, loads=(0.5, 1.0, 3.0))
+    found: dict[tuple[str, str, float | None], float] = {}
+
+    def add(quantity: str, series: str, y: float, x: float | None = None) -> None:
+        found[quantity.removesuffix("_random"), series, x] = y
+
+    measured = _Measured(small, facts, RANDOM, 0, add)
+    left = measured._optimisation()
+    assert left == found["exposed", SWIGLU, 40.0] / found["constructed", CONSTRUCTED, None]
+    assert found["exposed", SWIGLU, 40.0] > found["exposed", SWIGLU, 10.0] > 0
+    left = _Measured(loaded, facts, RANDOM, 0, add)._overload()
+    bits = [found["overload", SWIGLU, load] for load in loaded.loads]
+    assert left == bits[-1] / max(bits)
+    assert measured._ranks() == found["rank", "hidden", None] / found["rank_gaussian", "hidden", None]
 
 
 @pytest.mark.slow

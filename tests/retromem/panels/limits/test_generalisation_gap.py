@@ -1,12 +1,18 @@
 """Generalisation: every phrasing beside an index, noise in training, and the finding that follows the points."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
+from models.ffn_kinds import GatedConfig
+from models.training_budget import TrainingBudget
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.text_keys import TextCollector
+from retromem.measure.answers import accuracy
+from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN, GeneralisationConfig
+from retromem.panels.limits.generalisation_gap_points import generalisation_points
 from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
@@ -36,6 +42,23 @@ def test_every_phrasing_is_asked_of_the_ffn_and_of_the_index(
     )
     page = TINY.page(points)
     assert draw_panel(Panel(name="g", page=page, points=points)).svg
+
+
+def test_an_ffn_of_people_is_trained_for_half_of_the_steps_on_the_full_batch(
+    encoded_names: Callable[[KnowledgeSet], KnowledgeSet],
+) -> None:
+    config = replace(TINY, wordings=(1,), written_noises=(0.0,), query_noises=(0.0,), num_noisy_facts=4, steps=32)
+    (knowledge,) = (encoded_names(one) for one in config.text_sets(0))
+    points = generalisation_points(config, 0, [knowledge])
+    (found,) = {point.y for point in points if point.series.startswith("FFN") and point.quantity == "accuracy_heldout"}
+
+    def trained(steps: int) -> float:
+        budget = TrainingBudget(steps=steps, full_batch_up_to=10**6)
+        memory = FFNMemoryConfig(ffn=GatedConfig(width=8), code_dim=64, training=budget).build(seed=0)
+        memory.write(knowledge.facts())
+        return accuracy(memory, knowledge.ask("heldout"))
+
+    assert found == trained(16) != trained(32)
 
 
 def test_texts_are_the_same_for_every_seed_and_few_enough() -> None:

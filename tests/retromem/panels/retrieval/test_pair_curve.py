@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retromem.panels.retrieval.pair_curve import COPY, NO_CHUNK, ORACLE, PAIR, RANDOM, SMALL, WEIGHTS, PairCurveConfig
-from retromem.panels.retrieval.pair_curve_points import _asked, smallest_reaching
+from retromem.panels.retrieval.pair_curve_points import _asked, _Result, _smallest, smallest_reaching
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
@@ -19,6 +19,27 @@ def test_the_smallest_width_that_reaches(widths: list[int], needed: int) -> None
     found = smallest_reaching(lambda width: asked.append(width) is None and width >= needed, widths)
     assert found == next((width for width in widths if width >= needed), None)
     assert len(asked) <= 2 + math.log2(len(widths))
+
+
+@pytest.mark.parametrize(("goal", "smallest"), [(0.5, 2), (0.6, 4), (0.9, 8), (0.95, None)])
+def test_sizes_are_those_of_the_smallest_that_reaches_and_the_accuracy_is_that_of_the_largest(
+    goal: float, smallest: int | None
+) -> None:
+    config = PairCurveConfig(num_facts=(20,), num_taught=30, accuracy=goal, widths=(2, 4, 8))
+    (part,), _ = config.parts(0)
+    accuracies = {2: 0.5, 4: 0.6, 8: 0.9}
+    points = _smallest(
+        config,
+        part,
+        PAIR,
+        lambda width: _Result(accuracy=accuracies[width], num_params=10 * width, storage_bytes=7 * width + 100),
+        3,
+    )
+    assert {(point.quantity, point.series, point.x, point.y, point.seed) for point in points} == {
+        ("accuracy", PAIR, 20.0, 0.9, 3),
+        ("min_params", PAIR, 20.0, 10.0 * smallest if smallest else math.inf, 3),
+        ("min_storage_bytes", PAIR, 20.0, 7.0 * smallest + 100 if smallest else math.inf, 3),
+    }
 
 
 def test_arms_order_themselves_as_they_must(as_in_a_run) -> None:

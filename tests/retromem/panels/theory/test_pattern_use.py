@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import hypergeom
 
 from models.ffn import DenseFFN
 from models.ffn_kinds import DenseConfig
@@ -74,6 +75,16 @@ def test_a_gap_that_nearness_makes_is_within_its_null_and_another_is_beyond() ->
     assert by_nearness.null_low <= by_nearness.gap <= by_nearness.null_high
     by_pattern = gap_beside_null(seen_Q, seen_Q, tenths(nearness_Q), seed=0)
     assert by_pattern.gap == 1.0 > by_pattern.null_high
+
+
+def test_the_null_of_questions_that_are_all_alike_is_hypergeometric() -> None:
+    """100 of 400 seen, half of all right: 95 % of the gaps lie within 1.96 deviations, as far as 200 deals can tell."""
+    seen_Q, right_Q = np.arange(400) < 100, np.arange(400) % 2 == 0
+    deviation = hypergeom(400, 200, 100).std() * (1 / 100 + 1 / 300)
+    found = [gap_beside_null(seen_Q, right_Q, np.zeros(400), seed=seed) for seed in range(10)]
+    assert {one.gap for one in found} == {0.0}
+    widths = [(one.null_high - one.null_low) / 2 / deviation for one in found]
+    assert np.mean(widths) == pytest.approx(1.96, abs=0.12)
 
 
 def test_a_gap_that_comes_from_facts_is_within_its_null() -> None:
