@@ -1,6 +1,8 @@
 """What holds for every test, set before torch, FAISS or the hub's client are imported."""
 
+import ast
 import os
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -11,6 +13,43 @@ from importlib.machinery import SourceFileLoader
 
 from hypothesis import settings  # after them: it may import numpy
 from jaxtyping import _import_hook
+
+# Processes that tests start would compile all of ours anew, each for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def _has_shapes(annotations: list[ast.expr | None]) -> bool:
+    """Whether one of them is, or holds, something like `Float32[ndarray, "N D"]`."""
+    parts = (part for annotation in annotations if annotation is not None for part in ast.walk(annotation))
+    return any(
+        isinstance(part, ast.Subscript)
+        and isinstance(part.slice, ast.Tuple)
+        and isinstance(part.slice.elts[-1], ast.Constant)
+        and isinstance(part.slice.elts[-1].value, str)
+        for part in parts
+    )
+
+
+class _ShapeTransformer(_import_hook.JaxtypingTransformer):
+    """Checks functions and fields that annotate shapes; the types of all others are read by mypy, at no cost here."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        given = node.args
+        taken = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+        if _has_shapes([node.returns, *(argument.annotation for argument in taken)]):
+            return super().visit_FunctionDef(node)
+        self.generic_visit(node)
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        if _has_shapes([part.annotation for part in node.body if isinstance(part, ast.AnnAssign)]):
+            return super().visit_ClassDef(node)
+        self.generic_visit(node)
+        return node
+
+
+_import_hook.JaxtypingTransformer = _ShapeTransformer  # type: ignore[misc]
 
 
 class _CheckedLoader(_import_hook._JaxtypingLoader):

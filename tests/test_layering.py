@@ -19,8 +19,13 @@ MODULES = sorted(path for package in PACKAGES for path in (REPO / package).rglob
 NAMES = [str(path.relative_to(REPO)) for path in MODULES]
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> list[str]:
     """Every module that the file names in an import, in functions and under TYPE_CHECKING too."""
+    return list(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

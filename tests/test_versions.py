@@ -83,6 +83,7 @@ def _leave_out_page(tree: ast.Module) -> None:
     tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef) or node.name in kept]
 
 
+@cache
 def imports_of(file: str, within: ast.AST | None = None) -> set[str]:
     """Files of this project that it imports, inside functions too."""
     found = set()
@@ -140,6 +141,7 @@ def components() -> dict[str, tuple[int, frozenset[str]]]:
     return found
 
 
+@cache
 def digest(file: str) -> str:
     return hashlib.sha256(ast.dump(code_of(file)).encode()).hexdigest()[:12]
 

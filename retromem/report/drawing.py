@@ -86,6 +86,8 @@ def new_figure(width: float, height: float) -> "Figure":
 def finish(figure: "Figure", *, name: str, caption: str, alt: str) -> Picture:
     """Write both forms. Dates and versions are left out: the same rows draw the same bytes."""
     svg, png = io.StringIO(), io.BytesIO()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # each form would lay out all of it anew
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     figure.savefig(png, format="png", dpi=144, metadata={"Software": None})
     element = svg.getvalue()[svg.getvalue().index("<svg") :]

@@ -88,6 +88,7 @@ def test_the_share_given_up_is_the_one_asked_for():
     assert (kept_N[order].diff() >= 0).all()
 
 
+@pytest.mark.slow
 def test_damping_serves_patterns_that_resemble_each_other():
     """Waves of a small bandwidth: messages without damping swing ever further."""
     missed = {0.0: 0.0, 0.5: 0.0}

@@ -37,6 +37,7 @@ def test_answers_are_those_of_a_full_ranking():
     assert 5 <= sum(expected) < 40
 
 
+@pytest.mark.slow
 def test_in_two_dimensions_only_neighbours_on_the_circle_can_be_a_pair():
     """Four documents on a circle have pairs that are not next to each other: no vectors solve them."""
     assert solved(2, 3, top_k=2, seeds=(0, 1), config=QUICK).any()  # one of them ends in a local minimum

@@ -94,6 +94,7 @@ def test_dense_features_keep_the_most_important_ones_and_superpose_none():
     assert dimensions_per_feature(dense).item() == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_sparser_features_pair_up_as_opposites():
     config = ToySuperpositionConfig(
         num_features=16, dim=4, num_instances=6, lowest_probability=0.2, steps=1500, batch_size=256, learning_rate=5e-3

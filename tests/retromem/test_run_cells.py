@@ -217,7 +217,7 @@ def test_the_same_seed_gives_the_same_rows_and_another_seed_other_labels(
     assert of_seed_0["knowledge"] == of_seed_1["knowledge"]
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("num_workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_killed_worker_fails_its_cell_and_the_others_go_on(tmp_path: Path, num_workers: int) -> None:
     cells = cells_of(UNRULY["killed"](), UNRULY["unloadable"](), FrequencyConfig(), FrequencyConfig(guess=True))
     for cell in cells:  # what an interrupted run left says nothing of this one

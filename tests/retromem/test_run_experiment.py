@@ -201,6 +201,7 @@ def test_a_result_of_another_version_is_a_problem_and_no_traceback(finished: Pla
     assert {cell for cell, kind, _ in problems if kind == "not read"} == {old.parent.name, broken.parent.name}
 
 
+@pytest.mark.slow
 def test_a_run_with_a_failed_cell_says_so_last(tmp_path: Path) -> None:
     place = Place(tmp_path)
     training = TrainingBudget(steps=20, learning_rate=1e30, optimizer="sgd")

@@ -65,7 +65,7 @@ def test_floors_lie_in_their_order_however_many_values_exist(num_facts, num_valu
     # Huffman's words: a bit a fact above the entropy at most, and no longer than plain binary; 128 spare slots.
     words = min(num_facts * (log2_ways / num_facts + 1), num_facts * math.ceil(bits) + 0.0)
     spare = 0 if words <= 128 else 128
-    assert storage <= (1.05 * words + spare + 8) / 8 + 6 + table_bytes
+    assert storage <= (1.05 * words + spare + 48) / 8 + 6 + table_bytes
     assert mode.footprint().storage_bytes <= (kinds * (math.log2(num_values / kinds) + 3 + 9) + 40) / 8
     folder = tmp_path_factory.mktemp("static")
     memory.save(folder / "m")

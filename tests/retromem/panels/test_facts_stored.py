@@ -31,6 +31,7 @@ def test_of_fifty_facts_not_one_may_be_wrong():
     assert found > 20 and reaches(relu, found, 1.5)
 
 
+@pytest.mark.slow
 def test_a_layer_that_stores_less_than_an_eighth_of_what_is_expected_is_found_by_halves():
     one_winner = TopKConfig(width=16, active_share=0.06)
     found = stored(one_winner, 24.0)

@@ -42,6 +42,7 @@ def test_parallel_presets_are_the_serial_ones_with_a_matrix_beside() -> None:
     assert all(isinstance(stack, StackConfig) for stack in stacks.values())
 
 
+@pytest.mark.slow
 def test_a_tiny_measurement_has_all_that_the_page_needs(points: list[Point]) -> None:
     for series in (*STACKS, one_layer("gelu"), one_layer("swiglu"), GUIDE_LINE):
         assert list(curve(points, "bits_per_param", series)) == [1.0, 2.0]
@@ -63,6 +64,7 @@ def with_bits(points: list[Point], bits: Mapping[tuple[str, float | None], float
     ]
 
 
+@pytest.mark.slow
 def test_the_finding_follows_the_points(points: list[Point]) -> None:
     bits: dict[tuple[str, float | None], float] = {
         (one_layer("gelu"), None): 2.0,

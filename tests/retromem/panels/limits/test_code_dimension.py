@@ -29,6 +29,7 @@ def test_keys_move_by_a_tenth_of_their_length():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning")
+@pytest.mark.slow
 def test_every_dimension_has_a_capacity_and_the_long_training_an_accuracy():
     points = code_dimension_points(TINY, 0)
     density = {p.x: p.y for p in points if p.quantity == "bits_per_param" and p.seed == 0}

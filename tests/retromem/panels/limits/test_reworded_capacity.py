@@ -20,6 +20,7 @@ TINY = RewordedCapacityConfig(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_words_that_the_keys_do_not_show_cost_nothing_and_names_they_do_not_know_everything(
     encoded_names: Callable[[KnowledgeSet], KnowledgeSet],
 ) -> None:

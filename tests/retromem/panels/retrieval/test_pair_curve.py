@@ -42,6 +42,7 @@ def test_sizes_are_those_of_the_smallest_that_reaches_and_the_accuracy_is_that_o
     }
 
 
+@pytest.mark.slow
 def test_arms_order_themselves_as_they_must(as_in_a_run) -> None:
     config = PairCurveConfig(num_facts=(20, 60), num_taught=100, dim=48, accuracy=0.6, widths=(2, 8, 64), steps=300)
     points = as_in_a_run(config)

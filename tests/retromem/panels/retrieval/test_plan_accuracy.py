@@ -24,6 +24,7 @@ CONFIG = PlanAccuracyConfig(
 )
 
 
+@pytest.mark.slow
 def test_what_a_plan_says_stands_beside_what_is_measured(as_in_a_run) -> None:
     points = as_in_a_run(CONFIG)
     found = {(point.quantity, point.series, point.x): point.y for point in points}

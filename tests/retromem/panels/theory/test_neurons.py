@@ -1,5 +1,6 @@
 """Keys in groups, units against rotations by hand, and what the page says of either outcome."""
 
+import pytest
 import torch
 
 from retromem.panels.theory.neurons import NeuronsConfig, grouped_name, series_name
@@ -24,6 +25,7 @@ def test_keys_of_a_group_have_a_cosine_of_a_half_and_others_of_none():
     assert joint == 64
 
 
+@pytest.mark.slow
 def test_every_kind_is_read_on_random_keys_and_on_groups():
     points = TINY.measure(0, lambda texts: texts)
     series = {point.series for point in points}

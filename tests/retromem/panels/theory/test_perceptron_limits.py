@@ -59,6 +59,7 @@ TINY = ClassicalBoundsConfig(
 )
 
 
+@pytest.mark.slow
 def test_perceptrons_and_ffns_are_measured_beside_their_bounds() -> None:
     points = TINY.measure(0, lambda knowledge: knowledge)
     for n in TINY.inputs:

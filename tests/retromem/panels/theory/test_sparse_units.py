@@ -42,6 +42,7 @@ def points():
     return sparse_units_points(TINY, 0)
 
 
+@pytest.mark.slow
 def test_all_units_active_are_the_relu_ffn(points):
     facts = facts_stored(
         DenseConfig(kind="relu", width=8),
