@@ -8,7 +8,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/log.md"])
+DOCUMENTS = [
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))),
+]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere_and_no_placeholder_is_left(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)\)", text)
@@ -16,7 +22,7 @@ def test_links_lead_somewhere_and_no_placeholder_is_left(name):
     assert not re.findall(r"\b[A-Z]+_(?:TABLE|TEXT)\b", text)
 
 
-def test_the_readme_names_every_config():
-    mentioned = (ROOT / "README.md").read_text(encoding="utf-8") + (ROOT / "docs/log.md").read_text(encoding="utf-8")
+def test_the_documents_name_every_config():
+    mentioned = "".join((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
     for config in (ROOT / "configs").glob("*.yaml"):
         assert config.name in mentioned or config.stem == "own_facts"
