@@ -35,7 +35,7 @@ def reached() -> list[type]:
     def visit(config: type) -> None:
         found.append(config)
         hints = get_type_hints(config)
-        for field in fields(config):  # type: ignore[arg-type]
+        for field in fields(config):
             for part in dataclasses_in(hints[field.name]):
                 if part not in found:
                     visit(part)
@@ -105,7 +105,7 @@ def page() -> str:
         lines += [f"In [{where}](../{where}).", ""]
         lines += ["| setting | default | what it is |", "|---|---|---|"]
         told = docstrings(config)
-        for field in fields(config):  # type: ignore[arg-type]
+        for field in fields(config):
             if field.name in TAGS and len(get_args(get_type_hints(config)[field.name])) == 1:
                 continue
             what = told.get(field.name, "").replace("|", "\\|")
