@@ -6,6 +6,8 @@ import io
 import re
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -347,3 +349,48 @@ def test_importing_the_report_is_light() -> None:
     code = "import retromem.report.page, sys; print(sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not re.search(r"'(torch|faiss|matplotlib|datasets|lightning|sentence_transformers)'", loaded)
+
+
+RECORDED = Path(__file__).parent / "recorded_report.txt"
+
+
+def drawn(svg: str) -> list[str]:
+    """The words of a picture in their order, and how many strokes of each colour have how many corners."""
+    words = [html.unescape(word) for word in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+    strokes: Counter[str] = Counter()
+    for path, style in re.findall(r'<path d="([^"]*)"[^>]*style="([^"]*)"', svg):
+        strokes[
+            f"{len(re.findall('[ML]', path))} corners {'; '.join(sorted(re.findall('(?:fill|stroke): [^;]*', style)))}"
+        ] += 1
+    marks = Counter(
+        "; ".join(sorted(re.findall('(?:fill|stroke): [^;"]*', use))) for use in re.findall("<use[^>]*>", svg)
+    )
+    return [" / ".join(words), *(f"{number} x {what}" for what, number in sorted((strokes + marks).items()))]
+
+
+def recorded_text(folder: Path) -> str:
+    """Every form of a report: its tables, its sentences, and what its pictures hold."""
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    rest = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", page, flags=re.DOTALL)
+    lines = [
+        *re.sub(
+            r"(?=<(?:tr|p|h\d|figure|figcaption|div|section|table|details|summary|td|th|li|dt|dd)\b)", "\n", rest
+        ).split("\n")
+    ]
+    for number, picture in enumerate(pictures):
+        lines += [f"picture {number}:", *drawn(picture)]
+    for name in ("report.md", "capacity.csv"):
+        lines += [f"{name}:", *(folder / name).read_text(encoding="utf-8").split("\n")]
+    return "\n".join(line.rstrip() for line in lines if line.strip()) + "\n"
+
+
+def test_the_report_is_the_one_that_was_read_when_it_was_recorded(folder: Path) -> None:
+    """`python tests/retromem/test_report_page.py` records it anew: read the difference."""
+    assert recorded_text(folder) == RECORDED.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        write_report(synthetic_rows(), Path(place) / "quickstart", run=run_facts())
+        RECORDED.write_text(recorded_text(Path(place) / "quickstart"), encoding="utf-8")

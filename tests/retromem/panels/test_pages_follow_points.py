@@ -226,3 +226,42 @@ def test_a_seed_may_be_missing_and_one_seed_is_no_range(name: str) -> None:
                 cell.detail for table in page.tables for _, block in table.blocks for line in block for cell in line
             ]
             assert not [detail for detail in details if RANGE.match(detail.strip())]
+
+
+RECORDED = HERE / "recorded_pages.md"
+
+
+def text_of(page: PanelPage) -> Iterator[str]:
+    """All that a page says and would draw."""
+    yield from (page.answer, page.finding, *page.explained)
+    for chart in page.charts:
+        yield f"chart: {chart.title} | {chart.x_label} {chart.x_scale} | {chart.y_label} {chart.y_scale}"
+        yield f"  of {', '.join(chart.quantities)}: {', '.join(chart.series)} {dict(chart.names or {})} {chart.percent}"
+    for table in page.tables:
+        yield f"table: {table.caption} {table.long_names}"
+        yield "  " + " | ".join(table.header)
+        for heading, block in table.blocks:
+            yield f"  {heading}:"
+            yield from ("  " + " | ".join(f"{cell.text} {cell.detail}".strip() for cell in line) for line in block)
+
+
+def recorded_text(name: str) -> str:
+    """Of what was measured, and the sentences of the same turned round and of one seed."""
+    lines = [f"# {name}: {page_of(name, POINTS[name]).title}", "", *text_of(page_of(name, POINTS[name]))]
+    for said, points in (
+        ("turned round", turned_round(POINTS[name])),
+        ("one seed", [point for point in POINTS[name] if point.seed in (0, None)]),
+    ):
+        page = page_of(name, points)
+        lines += ["", f"{said}: {page.answer}", page.finding]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def test_pages_are_those_that_were_read_when_they_were_recorded(name: str) -> None:
+    """`python tests/retromem/panels/test_pages_follow_points.py` records them anew: read the difference."""
+    of_panels = re.split(r"^(?=# )", RECORDED.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert dict(zip(sorted(PANELS), of_panels, strict=True))[name].rstrip() + "\n" == recorded_text(name)
+
+
+if __name__ == "__main__":
+    RECORDED.write_text("\n".join(recorded_text(name) for name in sorted(PANELS)), encoding="utf-8")
