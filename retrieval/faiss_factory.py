@@ -14,7 +14,24 @@ from retrieval.errors import UserError
 _MIN_ALLOCATION_LIMIT_BYTES = 1 << 26
 _LSH = re.compile(r"(^|,)LSH\d*r?t?$")
 _ABORTS = re.compile(r"(HNSW1|[A-Za-z]0+)(?!\d)")  # these end the process, without an exception
-_EXAMPLES = "Flat, SQ8, RaBitQ, LSH, PQ48np, HNSW32 or IVF64,Flat"
+
+
+def _right_ones(factory: str, dim: int) -> str:
+    """Examples for vectors of this dimension: a product code has as many parts, about, as the one asked for."""
+    asked = re.search(r"PQ(\d+)", factory)
+    wanted = int(asked[1]) if asked else dim / 8
+    parts = min((part for part in range(1, dim + 1) if dim % part == 0), key=lambda part: abs(part - wanted))
+    return f"right ones are Flat, SQ8, RaBitQ, LSH, PQ{parts}np, HNSW32 or IVF64,Flat"
+
+
+def what_would_do(error: Exception, num_vectors: int) -> str:
+    """Advice after `reason`, where too few vectors were given to learn a codebook or lists from; else nothing."""
+    if num_vectors < 2 or "Number of training points" not in str(error):
+        return ""
+    bits = num_vectors.bit_length() - 1
+    return (
+        f"; these do for IVF{num_vectors} or codes of {bits} bits (PQ48x{bits}np), any number for Flat, SQ8 or RaBitQ"
+    )
 
 
 def reason(error: Exception) -> str:
@@ -49,14 +66,14 @@ def empty_index(factory: str, dim: int) -> Any:
     if "_direct" in factory:  # SQ8_direct_signed: recall .002 on unit vectors
         raise UserError(f"index {factory!r} rounds to integers, which makes unit vectors 0; write SQ8")
     if found := _ABORTS.search(factory):
-        raise UserError(f"index {factory!r}: {found[0]} is too small a number; right ones are {_EXAMPLES}")
+        raise UserError(f"index {factory!r}: {found[0]} is too small a number; {_right_ones(factory, dim)}")
     # LSH exists for L2 alone, and then heeds no metric: Hamming distance orders like the angle.
     metric = faiss.METRIC_L2 if _LSH.search(factory) else faiss.METRIC_INNER_PRODUCT
     try:
         index = faiss.index_factory(dim, factory, metric)
     except Exception as error:  # not RuntimeError alone: absurd numbers raise what C++ throws for them
         raise UserError(
-            f"index {factory!r} over {dim} dimensions: {reason(error)}; right ones are {_EXAMPLES}"
+            f"index {factory!r} over {dim} dimensions: {reason(error)}; {_right_ones(factory, dim)}"
         ) from error
     if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
         raise UserError(f"index {factory!r}: the store keeps the ids itself; leave IDMap out")

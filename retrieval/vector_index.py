@@ -27,6 +27,7 @@ from retrieval.faiss_factory import (
     read_index,
     reason,
     set_search_parameters,
+    what_would_do,
 )
 from retrieval.random_rotation import random_rotation
 from retrieval.ranked_search import ranked
@@ -225,6 +226,7 @@ class VectorIndex:
             except (RuntimeError, MemoryError) as error:
                 raise Refused(
                     f"index {self.spec.label} cannot be built from {num_vectors} vectors: {reason(error)}"
+                    f"{what_would_do(error, num_vectors)}"
                 ) from error
 
     def search(

@@ -25,9 +25,18 @@ class LimitSmall:
     relevant: tuple[frozenset[int], ...]
 
     def under_other_names(self) -> tuple["LimitSmall", "LimitSmall"]:
-        """The questions about things that have another name: as they are, and by that name."""
+        """The questions about things that have another name: as they are, and by that name.
+
+        Raises:
+            UserError: there is none.
+        """
         named = {_ASKED[0] + name + _ASKED[1]: _ASKED[0] + other + _ASKED[1] for name, other in OTHER_NAMES.items()}
         kept = [row for row, question in enumerate(self.questions) if question in named]
+        if not kept:
+            raise UserError(
+                f"{FILES[1]}: no question is about a thing with another name here (`Who likes Accountants?`): name the "
+                "folder of LIMIT-small"
+            )
         written = tuple(self.questions[row] for row in kept)
         relevant = tuple(self.relevant[row] for row in kept)
         return (

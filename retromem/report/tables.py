@@ -174,11 +174,14 @@ def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Ta
         assert facts is not None
         spread = _spread_cell(facts, count_text)
         lower_bound = any(row.censored for row in group)
+        text = f"at least {spread.text}" if lower_bound else spread.text
+        if not all(row.monotone for row in group):
+            text += ", not all smaller"
         return [
             Cell(text=first.memory),
             Cell(text="twin" if first.twin else "as given"),
             Cell(text=f"{percent_text(first.tau)} {PHRASINGS.get(first.phrasing, first.phrasing)}"),
-            Cell(text=f"at least {spread.text}" if lower_bound else spread.text, detail=spread.detail),
+            Cell(text=text, detail=spread.detail),
             Cell(text="–" if size is None else bytes_text(size.median)),
             _spread_cell(density(group), significant_text),
             *(_beside_cell(found(group), read, text) for _, read, text in beside),
@@ -186,10 +189,12 @@ def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Ta
         ]
 
     header = ["memory", "values", "goal", "facts held", "storage", "bits per param.", *(name for name, _, _ in beside)]
+    unsteady = any(not row.monotone for row in capacities)
     return Table(
         caption=(
             "The most facts each memory answered to the accuracy given; the range over seeds, where there are several, "
             "beside the median. At least: a lower bound only, since no larger number that was tried failed."
+            + (" Not all smaller: of a smaller number that was tried, too few were answered." if unsteady else "")
         ),
         header=[*header, "seeds"],
         blocks=[(study, [cells(group) for group in of_study]) for study, of_study in groups.items()],

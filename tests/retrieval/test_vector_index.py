@@ -260,12 +260,29 @@ def test_settings_without_sense_are_refused(fields: dict[str, object], message: 
         VectorIndex(IndexSpec(**fields), DIM)  # type: ignore[arg-type]
 
 
+def test_what_is_advised_can_be_built() -> None:
+    for num_vectors in (2, 31, 255):
+        for factory in (f"IVF{num_vectors},Flat", f"PQ48x{num_vectors.bit_length() - 1}np"):
+            assert built(factory, unit(num_vectors)).num_vectors == num_vectors
+    for dim, asked, advised in (
+        (16, "PQ7", "PQ8np"),
+        (384, "PQ7", "PQ6np"),
+        (384, "Nothing", "PQ48np"),
+        (7, "PQ3", "PQ1np"),
+    ):
+        with pytest.raises(UserError, match=f"LSH, {advised}, HNSW32"):
+            VectorIndex(IndexSpec(factory=asked), dim)
+        VectorIndex(IndexSpec(factory=advised), dim)
+
+
 @pytest.mark.parametrize(
     ("factory", "num", "message"),
     [
         ("PQ48np", 255, r"index PQ48np cannot be built from 255 vectors: Number of training points \(255\)"),
         ("IVF64,Flat", 20, "cannot be built from 20 vectors: Number of training points"),
-        ("PCA64,SQ8", 20, "PCA matrix cannot output 64 dimensions"),
+        ("PQ48np", 255, r"; these do for IVF255 or codes of 7 bits \(PQ48x7np\), any number for Flat, SQ8 or RaBitQ$"),
+        ("PQ48np", 1, r"Number of training points \(1\) should be at least as large as number of clusters \(256\)$"),
+        ("PCA64,SQ8", 20, "PCA matrix cannot output 64 dimensions from [0-9]+$"),
     ],
 )
 def test_too_few_vectors_to_train_on_are_refused_with_the_reason(factory: str, num: int, message: str) -> None:

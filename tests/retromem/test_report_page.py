@@ -289,6 +289,15 @@ def test_the_densest_memory_of_a_study_stands_first_beside_medians_and_ranges() 
     ]  # fmt: skip
 
 
+def test_a_capacity_below_which_a_smaller_number_failed_says_so(rows: list[Row]) -> None:
+    found = run_facts().capacities
+    assert "Not all smaller" not in capacity_table(found, rows).caption
+    table = capacity_table([replace(row, monotone=row.memory != "ffn-relu-32" or row.seed != 1) for row in found], rows)
+    held = {line[0].text: line[3].text for _, block in table.blocks for line in block}
+    assert held["ffn-relu-32"] == "538, not all smaller" and held["ffn-swiglu-21"] == "698"
+    assert table.caption.endswith("Not all smaller: of a smaller number that was tried, too few were answered.")
+
+
 def test_the_figure_shows_every_memory_at_the_largest_size_that_both_sides_finished(rows: list[Row]) -> None:
     contest = main_contest(
         [row for row in rows if row.study == "cities" and (row.side != "parametric" or row.num_facts <= 1000)]

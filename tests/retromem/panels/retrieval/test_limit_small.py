@@ -72,6 +72,12 @@ def test_words_find_a_thing_by_its_name_alone(tmp_path: Path, as_in_a_run: Calla
     assert "bm25" in config.page(points).finding
 
 
+def test_things_without_another_name_are_no_limit_small(tmp_path: Path) -> None:
+    write(tmp_path, 46)
+    with pytest.raises(UserError, match="queries.jsonl: no question is about a thing with another name"):
+        limit_small(tmp_path).under_other_names()
+
+
 def test_the_row_is_there_where_the_data_is(tmp_path: Path) -> None:
     write(tmp_path, 46)
     without = [claim.setting for claim in claims_of("quick")]
