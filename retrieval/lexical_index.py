@@ -59,7 +59,9 @@ class LexicalIndex:
                 f"none of the {len(words):,} texts has a word (the first is {texts[0][:40]!r}); BM25 needs some"
             )
         bm25 = _empty(spec)
-        bm25.index(words, show_progress=False)
+        # Numbered in their order: bm25s would number them as this process happens to hash them.
+        numbers = {word: number for number, word in enumerate(sorted({word for of_text in words for word in of_text}))}
+        bm25.index(([[numbers[word] for word in of_text] for of_text in words], numbers), show_progress=False)
         return cls(spec, bm25, len(texts))
 
     def search(

@@ -28,7 +28,7 @@ _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts
 class LexicalMemoryConfig:
     """BM25 over the questions (as index-q) or the statements (as index-s)."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     memory: Literal["bm25"] = "bm25"
     key_by: Literal["question", "statement"] = "question"
     """whose texts are stored"""

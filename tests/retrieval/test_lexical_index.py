@@ -1,7 +1,11 @@
 """BM25 against its formula, written out."""
 
+import hashlib
 import math
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -91,3 +95,27 @@ def test_what_is_no_lexical_index_is_one_line(damage: bytes) -> None:
     whole = LexicalIndex.build(["one text"], LexicalSpec()).storage()
     with pytest.raises(UserError, match="the stored lexical index cannot be read"):
         LexicalIndex.from_storage(whole[:-20])
+
+
+PRINT_HASH = """
+import hashlib
+from retrieval.lexical_index import LexicalIndex, LexicalSpec
+texts = ["ada bor cid", "dom eva", "cid cid eva fay", "gus"]
+print(hashlib.sha256(LexicalIndex.build(texts, LexicalSpec()).storage()).hexdigest())
+"""
+
+
+def test_the_same_texts_make_the_same_bytes_in_every_process() -> None:
+    """Python hashes words with another seed in each, and what is numbered by a set of them differs."""
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", PRINT_HASH],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    here = LexicalIndex.build(["ada bor cid", "dom eva", "cid cid eva fay", "gus"], LexicalSpec()).storage()
+    assert hashes == {hashlib.sha256(here).hexdigest()}
