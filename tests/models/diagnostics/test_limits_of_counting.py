@@ -199,7 +199,7 @@ def test_triggers_of_blocks_of_any_size_are_those_of_the_whole(seed, sizes, kept
 
 def test_patterns_of_a_few_facts_counted_by_hand():
     h = torch.tensor([[1.0, 0.0, -1.0], [2.0, -3.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 5.0], [1.0, 2.0, 3.0]])
-    patterns = read_patterns(h.split(2))
+    patterns = read_patterns(iter([h[:2], h[2:]]))
     assert isinstance(patterns, ActivationPatterns)
     assert (patterns.num_distinct, patterns.num_alone) == (3, 1)
     assert patterns.active_facts_F.tolist() == [4, 2, 3]
