@@ -16,6 +16,7 @@ from models.sparse_autoencoder import (
     step,
     train,
 )
+from models.training_budget import TrainingDiverged
 
 
 def activations(num_facts=40, units=5):
@@ -175,3 +176,10 @@ def test_all_latents_may_be_active_and_no_more():
     assert SparseAutoencoderConfig(expansion=3, active=15).latents(5) == 15
     with pytest.raises(ValueError, match="active must be at most 15, the latents over 5 units, not 16"):
         SparseAutoencoderConfig(expansion=3, active=16).latents(5)
+
+
+@pytest.mark.parametrize(("steps", "seen"), [(150, 100), (101, 100), (100, 99), (30, 29)])
+def test_a_loss_that_is_no_number_is_seen_at_every_hundredth_step_and_at_the_last(steps, seen):
+    config = SparseAutoencoderConfig(kind="relu_l1", active=3, steps=steps, batch_size=4, learning_rate=1e30)
+    with pytest.raises(TrainingDiverged, match=f"the loss is .* after {seen} steps at learning_rate 1e.30: lower it"):
+        train(activations().float(), config)

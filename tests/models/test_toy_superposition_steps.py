@@ -17,6 +17,7 @@ from models.toy_superposition import (
     sparse_features,
     train,
 )
+from models.training_budget import TrainingDiverged
 
 
 def trained_by_hand(config):
@@ -150,3 +151,13 @@ def test_settings_at_their_limits_are_taken():
     least = {"num_features": 2, "dim": 1, "num_instances": 2, "steps": 1, "batch_size": 1, "importance_decay": 1.0}
     assert ToySuperpositionConfig(**least, lowest_probability=0.999, learning_rate=1e-9).dim == 1
     assert ToySuperpositionConfig(num_features=5, dim=4).dim == 4
+
+
+@pytest.mark.parametrize(("steps", "rate", "seen"), [(250, 1e39, 1), (2, 1e18, 2), (120, 1e18, 101)])
+def test_a_training_that_blows_up_is_seen_at_every_hundredth_step_and_at_the_last(steps, rate, seen):
+    """At 1e39 the first step leaves the weights infinite, at 1e18 a later one."""
+    config = ToySuperpositionConfig(
+        num_features=3, dim=1, num_instances=2, steps=steps, batch_size=4, learning_rate=rate
+    )
+    with pytest.raises(TrainingDiverged, match=f"not finite after {seen} steps at learning_rate"):
+        train(config)
