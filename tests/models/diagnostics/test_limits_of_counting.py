@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.diagnostics.activation_patterns import ActivationPatterns, read_patterns
+from models.diagnostics.activation_patterns import ActivationPatterns, mean_positive_activations, read_patterns
 from models.diagnostics.active_purity import ActivePurity, active_purity
 from models.diagnostics.key_value_neurons import NullComparison, Triggers, top_triggers
 from models.diagnostics.linear_regions import (
@@ -205,3 +205,9 @@ def test_patterns_of_a_few_facts_counted_by_hand():
     assert patterns.active_facts_F.tolist() == [4, 2, 3]
     assert patterns.active_share == pytest.approx(9 / 15)
     assert patterns.seen(read_patterns([torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]])])).tolist() == [True, False]
+
+
+def test_positive_means_of_units_that_are_active_for_none_one_and_three_facts():
+    h = torch.tensor([[-1.0, 0.0, 2.0], [-3.0, 7.0, 3.0], [0.0, -4.0, 7.0], [-2.0, -6.0, -9.0]])
+    for blocks in ([h], [h[:1], h[1:]]):
+        assert mean_positive_activations(iter(blocks)).tolist() == [0.0, 7.0, 4.0]
