@@ -54,6 +54,15 @@ def test_a_region_that_is_thinner_than_the_tolerance_is_not_counted(layer, regio
     assert regions_in_polygon([layer], SQUARE[::-1].copy()) == regions
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_corner_at_the_tolerance_itself_lies_on_the_boundary(sign):
+    """Beside a unit that is -1 everywhere the tolerance is 1e-11 exactly."""
+    for end, regions in ((1e-11, 1), (1.01e-11, 2)):
+        layer = ReLULayer(w_DF=np.array([[-0.5 * sign, 0.0], [0.0, 0.0]]), b_F=np.array([sign * end, -1.0]))
+        assert regions_on_segment([layer], np.zeros(2), np.array([1.0, 0.0])) == regions
+        assert regions_in_polygon([layer], SQUARE) == regions
+
+
 def test_units_that_change_in_almost_one_point_part_two_pieces_or_three():
     for apart, regions in ((0.5e-11, 2), (2e-11, 3)):
         assert regions_on_segment([changing_at(0.4, 0.4 + apart)], np.zeros(2), np.array([1.0, 0.0])) == regions
