@@ -180,6 +180,8 @@ def test_purity_and_its_null_are_those_of_the_permutations_drawn(weighted):
         return pytest.approx(of_units)
 
     assert found.active_facts_L.tolist() == [4, 2, 3]
+    unasked = active_purity(activations, labels, permutations=4, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(unasked.null_PL, found.null_PL) == (not weighted)  # each fact once
     assert found.purity_L.tolist() == shares(labels.tolist())
     draw = torch.Generator().manual_seed(2)
     for row in found.null_PL.tolist():
