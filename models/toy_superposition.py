@@ -160,7 +160,8 @@ def plateau(models: ToyModels) -> Plateau:
             window = d_I[first : last + 1]
             if window.max() > FLAT_WITHIN * window.min():
                 break
-            stretches.append((float(log_p_I[first] - log_p_I[last]), -first, last))
+            # Rounded, so that the last digits of float32 do not choose between equally long ones.
+            stretches.append((round(float(log_p_I[first] - log_p_I[last]), 4), -first, last))
             last += 1
     _, minus_first, last = max(stretches)
     chosen = slice(-minus_first, last + 1)

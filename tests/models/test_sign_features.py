@@ -55,3 +55,28 @@ def test_length_and_grouping_change_no_feature():
 
 def test_bytes_are_those_of_the_waves():
     assert SignFeatures(16, 101, bandwidth=3.0, seed=1).num_bytes == 8 * 17 * 101
+
+
+def test_features_are_the_signs_of_waves_drawn_from_a_stream_of_their_own():
+    keys = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
+    keys[4] = 0.0
+    rng = np.random.default_rng([7, 20846])
+    waves, phases = 2.5 * rng.standard_normal((3, 40)), 2 * np.pi * rng.random(40)
+    lengths = np.linalg.norm(keys, axis=1)
+    expected = [
+        [1.0 if np.cos(key @ waves[:, f] / max(length, 1e-12) + phases[f]) > 0 else -1.0 for f in range(40)]
+        for key, length in zip(keys, lengths, strict=True)
+    ]
+    found = SignFeatures(3, 40, bandwidth=2.5, seed=7)(keys)
+    assert found.tolist() == expected and found.dtype == torch.float32
+
+
+def test_a_key_as_short_as_rounding_is_taken_as_it_is():
+    """Longer than 1e-12 it counts by its direction alone, shorter by its length in that unit too."""
+    features = SignFeatures(2, 300, bandwidth=1.0, seed=0)
+    key = np.array([[0.6, -0.8]], dtype=np.float32)
+    nothing, whole = features(0 * key), features(key)
+    assert torch.equal(features(np.float32(2e-12) * key), whole)
+    assert torch.equal(features(np.float32(1e-19) * key), nothing)
+    half = features(np.float32(5e-13) * key)
+    assert not torch.equal(half, whole) and not torch.equal(half, nothing)
