@@ -90,6 +90,20 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted(float32: Encoder
     assert Encoder(EncoderConfig(model="hashed-trigrams")).num_cut(texts) == 0
 
 
+def test_tokens_stand_where_the_text_has_them_and_their_mean_is_its_vector(float32: Encoder) -> None:
+    texts = ["unbelievably small", "Oslo", "", "deep " * 300, "a b c d"]
+    found = float32.tokens(texts)
+    assert [len(tokens.ids) for tokens in found] == [6, 1, 0, 254, 4]
+    assert [texts[0][start:end] for start, end in found[0].spans] == ["un", "bel", "ie", "va", "bly", "small"]
+    assert found[1].spans == ((0, 4),) and found[4].spans == ((0, 1), (2, 3), (4, 5), (6, 7))
+    assert [tokens.vectors_TD.shape for tokens in found] == [(6, 384), (1, 384), (0, 384), (254, 384), (4, 384)]
+    assert len(set(found[3].ids)) == 1 and found[0].vectors_TD.dtype == np.float32
+    # The encoder's own vector is the mean over its tokens and two marks: near, in direction, to that of the tokens.
+    mean_D = found[4].vectors_TD.mean(axis=0)
+    assert float32.encode(["a b c d"])[0] @ mean_D / np.linalg.norm(mean_D) > 0.9
+    assert float32.are_cut(texts).tolist() == [False, False, False, True, False]
+
+
 def test_bytes_and_hash_are_those_of_the_files_that_are_read(
     float32: Encoder, word_model: Path, tmp_path: Path
 ) -> None:

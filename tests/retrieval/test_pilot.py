@@ -167,8 +167,9 @@ def test_a_family_is_halved_until_the_smallest_that_finds_enough_is_known(
         good = [found for found in trials.found.values() if found.recall_at_1 >= least]
         assert min(found.storage_bytes for found in good) == FAMILY[smallest][1]
         assert {found.spec: found.recall_at_1 for found in good} == {
-            FAMILY[at][0]: recalls[at] for at in range(len(FAMILY)) if FAMILY[at][0] in trials.found
-            and recalls[at] >= least
+            FAMILY[at][0]: recalls[at]
+            for at in range(len(FAMILY))
+            if FAMILY[at][0] in trials.found and recalls[at] >= least
         }
         assert trials.thorough == []
 
@@ -279,9 +280,7 @@ def test_limits_are_kept_by_what_just_meets_them() -> None:
     assert str(slow.value) == f"no index answers within 2.5 ms here; the fastest is {one.described(100)}"
     with pytest.raises(Refused) as poor:
         _check(one, PlanRequest(max_ms=3.0, min_recall=0.81), 100)
-    assert str(poor.value) == (
-        f"no index within these limits reaches recall 0.81; the nearest is {one.described(100)}"
-    )
+    assert str(poor.value) == (f"no index within these limits reaches recall 0.81; the nearest is {one.described(100)}")
 
 
 def test_a_plan_of_a_part_says_what_it_saw_and_keeps_payload_and_order_by_bytes() -> None:
