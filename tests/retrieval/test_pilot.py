@@ -271,10 +271,17 @@ def test_an_expected_index_is_described_in_one_line() -> None:
     assert expected().name == "Flat"
 
 
-def test_limits_are_kept_by_what_just_meets_them() -> None:
+def test_limits_are_kept_by_what_just_meets_them(pilot: Pilot) -> None:
     one = expected(recall_at_1=0.8, query_ms=3.0)
     for request in (PlanRequest(min_recall=0.8, max_ms=3.0), PlanRequest(max_bytes=1.0)):
         _check(one, request, 10)
+    for request, is_good in (
+        (PlanRequest(min_recall=0.8, max_ms=3.0), True),
+        (PlanRequest(min_recall=0.81, max_ms=3.0), False),
+        (PlanRequest(min_recall=0.8, max_ms=2.99), False),
+        (PlanRequest(max_bytes=1.0), True),
+    ):
+        assert _Trials(pilot, request)._is_good(one) is is_good
     with pytest.raises(Refused) as slow:
         _check(one, PlanRequest(max_ms=2.5, min_recall=0.9), 100)
     assert str(slow.value) == f"no index answers within 2.5 ms here; the fastest is {one.described(100)}"
