@@ -202,6 +202,19 @@ def test_the_notes_of_a_store_are_written_out() -> None:
     assert [changed.place(position) for position in (0, 1, 8)] == ["a.txt 31", "", "a.txt 88"]
 
 
+def test_a_self_test_is_noted_to_four_places() -> None:
+    given = chunks(range(70), [0] * 70, [0] * 70)
+    store = ChunkStore.build(given, IndexSpec(factory="LSH"))
+    own = store.search(given.vectors_ND, 1)[0][:, 0]
+    found = int((own == np.arange(70)).sum())
+    assert 0 < found < 70
+    note = store.segments[0].note(None)
+    assert note["self_test"] == {"sampled": 70, "found": found, "recall_at_1": round(found / 70, 4)}
+    assert note["fingerprint"] == fingerprint_by_hand(given, IndexSpec(factory="LSH"), None)
+    note["num_chunks"] = 0
+    assert store.segments[0].note(None)["num_chunks"] == 70, "what was handed out may be changed"
+
+
 def test_a_rotation_is_in_memory_alone() -> None:
     store = ChunkStore.build(seven(), IndexSpec(factory="Flat", rotate_to=4, rotation_seed=1))
     assert store.seeded_bytes == 8 * DIM * 4
@@ -218,6 +231,8 @@ def test_disturbed_segments_get_their_own_labels_and_flipped_codes() -> None:
         assert [segment.chunks.labels_N.tolist() for segment in other.segments] == [[0, 1, 2, 0, 9, 8, 7], [3, 5]]
         assert [segment.generation for segment in other.segments] == [0, 1]
         assert (other.dead_P.tolist(), other.dead_generation, other.encoder) == ([1, 2], 2, None)
+        of_group = other.search(unit(4, seed=9), 9, group=2)[0]
+        assert all(set(row) - {-1} == {4, 5, 6, 8} for row in of_group.tolist()), "groups stay"
         positions_QK, similarities_QK = other.search(unit(4, seed=9), 9)
         expected_QK, right_QK = store.search(unit(4, seed=9), 9)
         assert set(positions_QK[0].tolist()) == set(expected_QK[0].tolist()) == {0, 3, 4, 5, 6, 7, 8, -1}

@@ -313,3 +313,18 @@ def test_a_plan_of_a_part_says_what_it_saw_and_keeps_payload_and_order_by_bytes(
     good = [one for one in made.tried if one.recall_at_1 >= 0.5]
     assert made.chosen.storage_bytes == min(one.storage_bytes for one in good)
     assert not any("HNSW" in one.spec.factory or "IVF" in one.spec.factory for one in made.tried), "time is not limited"
+
+
+def test_a_limit_that_nothing_keeps_names_the_smallest_with_its_payload() -> None:
+    vectors_ND = unit(50, seed=9)
+    # Sixteen signs a vector and 93 bytes before them are the least; 33 of payload come on top.
+    least = 93 + 2 * 50 + 33
+    with pytest.raises(Refused) as caught:
+        plan(PlanRequest(max_bytes=least - 1.0), vectors_ND, vectors_ND, payload_bytes=33)
+    assert str(caught.value) == (
+        f"no index holds 50 facts in {least - 1} bytes; the smallest is rot16-LSH with {least} "
+        f"({least / 50:.2f} a fact)"
+    )
+    made = plan(PlanRequest(max_bytes=float(least)), vectors_ND, vectors_ND, payload_bytes=33)
+    assert [(one.spec, one.storage_bytes) for one in made.tried] == [(IndexSpec(factory="LSH", rotate_to=16), least)]
+    assert made.chosen == made.tried[0] and (made.sampled, made.asked) == (50, 50)

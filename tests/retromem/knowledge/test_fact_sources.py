@@ -158,3 +158,18 @@ def test_numbers_of_popularity_are_read_and_others_refused(tmp_path: Path) -> No
             f"{tmp_path / 'a.jsonl'}, line 2: 'popularity' is given in some lines only; give it in all lines or in none"
         )
     assert np.isfinite(list(read(3))).all()
+
+
+def test_data_sets_of_odd_names_and_single_files_are_read_as_they_lie(tmp_path: Path) -> None:
+    for name in ("a[1]", "b*", "plain"):
+        folder = tmp_path / name
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub" / "train.csv").write_text(f"{HEAD}s,r,v\n")
+        table = read_facts(f"hf:{folder}")
+        assert (table.subjects, table.name, table.notes) == (("s",), name, ())
+        assert read_facts(f"hf:{folder}/sub/train.csv").subjects == ("s",)
+    wrong = tmp_path / "a[1]" / "sub" / "train.csv"
+    wrong.write_text(f"{HEAD}s,r\n")
+    assert refused(lambda: read_facts(f"hf:{tmp_path}/a[1]")).startswith(f"{wrong}, line 2: 2 cells"), "its own place"
+    (tmp_path / "empty").mkdir()
+    assert refused(lambda: read_facts(f"hf:{tmp_path}/empty")).startswith(f"hf:{tmp_path}/empty cannot be read: ")
