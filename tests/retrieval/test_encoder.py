@@ -255,3 +255,27 @@ def test_two_processes_encode_what_one_does(word_model: Path) -> None:
     for (one_ND, _), (two_ND, seconds) in zip(alone, both, strict=True):
         np.testing.assert_allclose(two_ND, one_ND, atol=1e-6)
         assert seconds > 0
+
+
+def test_a_model_whose_weights_make_no_number_is_named_with_the_text(word_model: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = shutil.copytree(word_model, tmp_path / "nan")
+    (weights,) = folder.rglob("model.safetensors")
+    tensors = load_file(weights)
+    for tensor in tensors.values():
+        tensor[3] = np.inf  # of "oslo"
+    save_file(tensors, weights)
+    encoder = Encoder(EncoderConfig(model=str(folder), precision="float32", device="cpu"))
+    np.testing.assert_allclose(encoder.encode(["where"])[0], [0, 1, 0, 0, 0], atol=1e-6)
+    with pytest.raises(UserError) as caught:
+        encoder.encode(["where", "is", f"oslo {'is ' * 40}", "oslo"])
+    assert str(caught.value) == (
+        f"encoder {folder}: makes NaN or infinity of {('oslo ' + 'is ' * 40)[:60]!r}; its weights are damaged, or "
+        "float32 is too coarse for them"
+    )
+    with pytest.raises(UserError, match=r"nan: truncate_dim is 6, and its vectors have 5$"):
+        Encoder(replace(encoder.config, truncate_dim=6)).load()
+    assert Encoder(replace(encoder.config, truncate_dim=5)).dim == 5
+    with pytest.raises(UserError, match="has no tokens whose place in the text is known"):
+        encoder.tokens(["where"])
