@@ -307,7 +307,6 @@ def test_writers_that_run_keep_their_own_and_the_dead_are_swept(tmp_path: Path) 
     kept = [
         f".tmp-{os.getppid()}-a",
         f".tmp-old-{os.getppid()}-a",
-        ".tmp-1-a",
         f".tmp-{DEAD}-b-a",
         f".tmp-{DEAD}-aa",
         ".tmp-x-a",

@@ -355,3 +355,17 @@ def test_a_study_of_a_file_is_built_of_its_settings(tmp_path: Path) -> None:
         build_knowledge(TextConfig(source="file"))
     plain = build_knowledge(TextConfig(source="file", file=str(tmp_path / "f.csv"), columns=config.columns))
     assert plain.name == "f" and plain.text is not None and plain.text.wordings == (generic_wordings("likes"),)
+
+
+def test_repeated_wordings_of_all_relations_of_the_facts_are_counted_together(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("subject,relation,value\na,likes,x\nb,owns,y\n")
+    wordings = {
+        "likes": ["{subject} likes {value}", "{subject}, likes {value}", "{subject} has {value}"],
+        "owns": [f"{{subject}} {sign} {{value}}" for sign in ("owns", "OWNS", "owns,", "keeps", "holds", "is at")],
+        "unused": ["{subject} is {value}"] * 9,
+    }
+    (tmp_path / "p.json").write_text(json.dumps(wordings))
+    config = TextConfig(source="file", file=str(tmp_path / "f.csv"), phrasings=str(tmp_path / "p.json"))
+    knowledge = build_knowledge(config)
+    assert knowledge.notes == ("3 question wordings repeat others and were left out",)
+    assert (knowledge.name, knowledge.values.relations) == ("f", ("likes", "owns"))
