@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -233,3 +234,12 @@ def test_limit_is_read_with_the_texts_that_answer_each_question(tmp_path: Path) 
     )
     assert whole.recall(np.array([[3, 45], [7, 3], [-1, 6]])) == 2 / 4
     assert whole.recall(np.array([[3, 45, 11], [-1, -1, -1], [1, 7, 7]])) == 1.0
+
+
+def test_names_that_are_no_utf8_are_shown_by_their_numbers(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9 \xc3\xa9.txt")
+    try:
+        odd.write_text("text")
+    except OSError:
+        pytest.skip("this file system keeps no such name")
+    assert read_documents(tmp_path).names == read_documents(odd).names == ("caf\\xe9 é.txt",)
