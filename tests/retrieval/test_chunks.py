@@ -136,6 +136,15 @@ def test_labels_are_as_many_as_the_bits_name_where_nothing_else_is_said() -> Non
         replace(seven(), labels_N=np.array([4, 0, 3, 1, 99, 7, 8]))
 
 
+def test_a_vector_that_cannot_be_stored_is_named_by_its_text() -> None:
+    vectors_ND = seven().vectors_ND.copy()
+    vectors_ND[4] = 0
+    for num_shards in (1, 3):
+        with pytest.raises(UserError) as caught:
+            ChunkStore.build(replace(seven(), vectors_ND=vectors_ND), IndexSpec(factory="HNSW4"), num_shards=num_shards)
+        assert str(caught.value) == "vector 4 (of 'text 75') is zero: its encoder finds nothing in it; leave it out"
+
+
 # ---- what a store says of itself ----------------------------------------------------------------------------------
 
 

@@ -52,6 +52,17 @@ def test_windows_of_tokens_are_those_of_the_encoder(tokenizer: Path) -> None:
     assert [passage.text for passage in passages] == ["The unbel", "ievably", "small cat"]
 
 
+def test_windows_of_tokens_go_on_where_the_encoder_would_stop_reading(tokenizer: Path) -> None:
+    documents = ["deep " * 700 + "cellar", "cat"]
+    passages = split_documents(documents, SplitConfig(by="tokens", size=300, overlap=40), tokenizer=tokenizer)
+    assert [(one.document, one.start, one.end) for one in passages] == [
+        (0, 0, 1499),
+        (0, 1300, 2799),
+        (0, 2600, 3506),
+        (1, 0, 3),
+    ]
+
+
 @cache
 def _tokenizer_file() -> Path:
     return find_default()[0] / "tokenizer.json"  # looking for it reads 90 MB
