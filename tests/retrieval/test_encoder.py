@@ -90,6 +90,31 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted(float32: Encoder
     assert Encoder(EncoderConfig(model="hashed-trigrams")).num_cut(texts) == 0
 
 
+def test_a_sign_may_be_a_token_and_encoding_is_quiet(float32: Encoder, capfd: pytest.CaptureFixture[str]) -> None:
+    float32.load()
+    capfd.readouterr()
+    assert float32.are_cut(["!" * 254, "!" * 255, "!" * 400, "! " * 127]).tolist() == [False, True, True, False]
+    float32.encode(TEXTS)
+    float32.tokens(TEXTS)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_loading_leaves_progress_bars_as_they_were(
+    word_model: Path, wanted: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    try:
+        (logging.enable_progress_bar if wanted else logging.disable_progress_bar)()
+        Encoder(EncoderConfig(model=str(word_model), device="cpu")).load()
+        assert logging.is_progress_bar_enabled() is wanted
+        assert capfd.readouterr() == ("", "")
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+
+
 def test_tokens_stand_where_the_text_has_them_and_their_mean_is_its_vector(float32: Encoder) -> None:
     texts = ["unbelievably small", "Oslo", "", "deep " * 300, "a b c d"]
     found = float32.tokens(texts)

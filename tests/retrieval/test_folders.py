@@ -354,7 +354,7 @@ def test_a_lock_lies_beside_the_folder_and_goes_with_its_holder(
     lock = tmp_path / "deep" / "store.lock"
     now = [0.0]
     with locked(tmp_path / "deep" / "store", 1.0):
-        assert lock.exists()
+        assert lock.exists() and lock.stat().st_mode & 0o777 & ~0o644 == 0, "nobody runs it, and one writes it"
         monkeypatch.setattr(time, "monotonic", lambda: now[0])
         monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
         message = refused(lambda: locked(tmp_path / "deep" / "store", 3.0).__enter__())
