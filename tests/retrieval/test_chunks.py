@@ -289,7 +289,9 @@ def test_what_comes_melts_with_segments_that_are_no_larger() -> None:
     assert after.groups_N.tolist()[7:] == [0, 0, 0, 0, 0, 1, 2]
     assert after.labels_N.tolist()[7:] == [2, 3, 0, 1, 1, 0, 2]
     assert [after.text(position) for position in range(7, 14)] == [f"text {i}" for i in after.ids_N[7:]]
-    assert after.replaced and all("-" in name for name in after.replaced)
+    names = ("chunks{}.arrow", "ids{}.npy", "index{}.faiss", "payload{}.bin", "vectors{}.npy")
+    gone = [name.format(f"-0000000{generation}") for generation in (4, 6) for name in names]
+    assert list(after.replaced) == sorted([*gone, "tombstones-00000007.bin"])
     np.testing.assert_array_equal(after.segments[1].chunks.vectors_ND[4], unit(1, seed=7)[0])
     again = store_changes.compacted(after)
     assert (sizes_of(again), again.dead_P.tolist(), again.generation) == ([13], [], after.generation + 1)
@@ -386,6 +388,31 @@ def test_a_saved_change_names_its_extra_files_by_generation(tmp_path: Path) -> N
     assert found.column_names == ["id", "text", "group", "label", "place"]
     assert found[1] == {"id": 24, "text": "text 24", "group": 1, "label": 0, "place": "a.txt 24"}
     assert found["id"][:] == [53, 24, 75, 46, 97]
+
+
+def test_a_change_checks_what_it_reads_unless_it_is_told_not_to(tmp_path: Path) -> None:
+    store = ChunkStore.build(seven(), IndexSpec())
+    changes = {
+        "add": lambda folder, **options: store_updates.add(folder, chunks([88], [2], [11]), **options),
+        "delete": lambda folder, **options: store_updates.delete(folder, np.array([12]), **options),
+        "replace": lambda folder, **options: store_updates.replace(folder, chunks([12], [0], [2]), **options),
+    }
+    for name, change in changes.items():
+        folder = tmp_path / name
+        store.save(folder, extra_files={"beside.bin": b"abc"}, meta={})
+        (folder / "beside.bin").write_bytes(b"abd")
+        with pytest.raises(UserError, match="beside.bin: its sha256 is not the manifest's"):
+            change(folder)
+        with pytest.raises(UserError, match="beside.bin: its sha256 is not the manifest's"):
+            store_updates.compact(folder)
+        with pytest.raises(UserError, match="beside.bin: its sha256 is not the manifest's"):
+            store_updates.update(folder, lambda before, extra: store_updates.Changed(before))
+        assert change(folder, verify=False).generation == 1
+        assert store_updates.compact(folder, verify=False).generation == 2
+        assert not (folder.parent / f"{name}.lock").exists()
+    with pytest.raises(UserError, match="is no retromem store"):
+        store_updates.compact(tmp_path / "none")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(changes)
 
 
 def test_an_opened_store_is_searched_by_the_engine_that_was_asked_for(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -340,6 +341,24 @@ def test_a_lexical_index_is_written_out() -> None:
     with pytest.raises(Refused) as caught:
         LexicalIndex.build([f"{'?' * 50}", "!"], spec)
     assert str(caught.value) == f"none of the 2 texts has a word (the first is {'?' * 40!r}); BM25 needs some"
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_stored_lexical_index_is_never_unpickled(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    np.savez(file, spec=np.array([Touch(tmp_path / "here")], dtype=object))
+    with pytest.raises(UserError, match="the stored lexical index cannot be read"):
+        LexicalIndex.from_storage(file.getvalue())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_dials_of_words_have_bounds_and_a_label() -> None:
