@@ -265,6 +265,9 @@ def test_an_error_of_a_generation_that_stood_is_told_and_one_of_another_is_read_
     with pytest.raises(KeyError):
         while_written(folder, breaks)
     assert len(reads) == 3
+    open_files = len(os.listdir("/proc/self/fd"))
+    assert [while_written(folder, lambda number=number: number) for number in range(5)] == list(range(5))
+    assert len(os.listdir("/proc/self/fd")) == open_files
     with pytest.raises(FileNotFoundError):
         while_written(tmp_path / "none", lambda: (tmp_path / "none" / "a").read_bytes())
 

@@ -79,6 +79,13 @@ def test_people_are_drawn_attribute_by_attribute() -> None:
         448 + int(seats_E[int(twin.all_value_ids[row + 1]) - 192]) for row in range(0, 120, 3)
     ]
     assert not twin.is_twin
+    # The very first fact may be the cause of the second.
+    pairs = biographies_set(replace(config, attributes=("employer", "work_city")))
+    assert pairs.following is not None
+    assert pairs.following.cause_A.tolist() == [cause for person in range(40) for cause in (-1, 2 * person)]
+    for dealt in (pairs, *(pairs.twin(seed=seed) for seed in range(3))):
+        assert dealt.all_value_ids[1::2].tolist() == [256 + int(seats_E[value]) for value in dealt.all_value_ids[::2]]
+    assert pairs.prefix(3).demand_bits() == pytest.approx(16)
     for left_out in (("work_city",), ("employer",), ("birth_date", "major")):
         assert biographies_set(replace(config, attributes=left_out)).following is None
 
