@@ -376,6 +376,57 @@ def test_a_lock_lies_beside_the_folder_and_goes_with_its_holder(
     assert len(os.listdir("/proc/self/fd")) == open_files, "every try closes what it opened"
 
 
+# ---- on the disk before it has a name ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Name, and size where it is a file, of whatever was handed to the disk, in order."""
+    found: list[tuple[str, int]] = []
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        found.append((path.name, path.stat().st_size if path.is_file() else -1))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    return found
+
+
+def test_a_file_is_on_the_disk_whole_before_it_takes_its_place(synced: list[tuple[str, int]], tmp_path: Path) -> None:
+    open_files = len(os.listdir("/proc/self/fd"))
+    write_bytes(tmp_path / "folder" / "a", b"abc")
+    assert synced == [(f".tmp-{os.getpid()}-a", 3), ("folder", -1)]
+    synced.clear()
+    with new_folder(tmp_path / "store") as new:
+        (new / "a").write_bytes(b"abcd")
+        (new / "sub").mkdir()
+        (new / "sub" / "b").write_bytes(b"x")
+    own = f".tmp-{os.getpid()}-store"
+    assert sorted(synced[:3]) == [("a", 4), ("b", 1), ("sub", -1)] and synced[3:] == [(own, -1), (tmp_path.name, -1)]
+    synced.clear()
+    (tmp_path / f".tmp-old-{DEAD}-gone").mkdir()
+    restore_folder(tmp_path / "gone")
+    assert synced == [(tmp_path.name, -1)]
+    assert len(os.listdir("/proc/self/fd")) == open_files
+
+
+def test_a_change_is_on_the_disk_before_the_manifest_names_it(synced: list[tuple[str, int]], tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    write_sealed(folder, {"a.bin": b"abc"}, kind="test", meta={})
+    synced.clear()
+    manifests: list[bytes] = []
+
+    def note(phase: str) -> None:
+        manifests.append((folder / "manifest.json").read_bytes())
+
+    commit(folder, added={"b-00000001.bin": b"x" * 7}, removed=set(), meta={}, generation=1, on_phase=note)
+    size = (folder / "manifest.json").stat().st_size
+    assert synced == [("b-00000001.bin", 7), ("manifest.json", size), ("store", -1), ("store", -1)]
+    assert [content == manifests[-1] for content in manifests] == [False] * 5 + [True] * 2
+
+
 # ---- texts ---------------------------------------------------------------------------------------------------------
 
 
