@@ -61,7 +61,7 @@ def _csv_rows(config: Any, file: str, columns: Columns) -> Iterator[Row]:
         table = pandas.read_csv(content, **settings)
     except Exception as error:  # settings that cannot be have errors of many kinds
         raise UserError(f"{file} cannot be read as the data set says: {one_line(error)}") from None
-    if config.index_col not in (None, False):
+    if config.index_col is not None and config.index_col is not False:  # 0 is the first column
         table = table.reset_index()
     elif not isinstance(table.index, pandas.RangeIndex):
         raise UserError(f"{file}: rows have more cells than there are names of columns; name them all")

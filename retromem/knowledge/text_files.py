@@ -1,6 +1,7 @@
 """A user's file as bytes or as text: packed or not, on this machine or wherever a data set has it."""
 
 import bz2
+import codecs
 import gzip
 import lzma
 import os
@@ -78,8 +79,9 @@ def read_text(file: Path | str) -> str:
 
 def decoded(content: bytes, file: Path | str) -> str:
     """UTF-8 as text, without a byte-order mark; UserError with the line of what is none."""
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode()
     except UnicodeDecodeError as error:
         before = content[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         line = before.count(b"\n") + 1

@@ -90,6 +90,45 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted(float32: Encoder
     assert Encoder(EncoderConfig(model="hashed-trigrams")).num_cut(texts) == 0
 
 
+def test_a_sign_may_be_a_token_and_encoding_is_quiet(float32: Encoder, capfd: pytest.CaptureFixture[str]) -> None:
+    float32.load()
+    capfd.readouterr()
+    assert float32.are_cut(["!" * 254, "!" * 255, "!" * 400, "! " * 127]).tolist() == [False, True, True, False]
+    float32.encode(TEXTS)
+    float32.tokens(TEXTS)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_loading_leaves_progress_bars_as_they_were(
+    word_model: Path, wanted: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    try:
+        (logging.enable_progress_bar if wanted else logging.disable_progress_bar)()
+        Encoder(EncoderConfig(model=str(word_model), device="cpu")).load()
+        assert logging.is_progress_bar_enabled() is wanted
+        assert capfd.readouterr() == ("", "")
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+
+
+def test_tokens_stand_where_the_text_has_them_and_their_mean_is_its_vector(float32: Encoder) -> None:
+    texts = ["unbelievably small", "Oslo", "", "deep " * 300, "a b c d"]
+    found = float32.tokens(texts)
+    assert [len(tokens.ids) for tokens in found] == [6, 1, 0, 254, 4]
+    assert [texts[0][start:end] for start, end in found[0].spans] == ["un", "bel", "ie", "va", "bly", "small"]
+    assert found[1].spans == ((0, 4),) and found[4].spans == ((0, 1), (2, 3), (4, 5), (6, 7))
+    assert [tokens.vectors_TD.shape for tokens in found] == [(6, 384), (1, 384), (0, 384), (254, 384), (4, 384)]
+    assert len(set(found[3].ids)) == 1 and found[0].vectors_TD.dtype == np.float32
+    # The encoder's own vector is the mean over its tokens and two marks: near, in direction, to that of the tokens.
+    mean_D = found[4].vectors_TD.mean(axis=0)
+    assert float32.encode(["a b c d"])[0] @ mean_D / np.linalg.norm(mean_D) > 0.9
+    assert float32.are_cut(texts).tolist() == [False, False, False, True, False]
+
+
 def test_bytes_and_hash_are_those_of_the_files_that_are_read(
     float32: Encoder, word_model: Path, tmp_path: Path
 ) -> None:
@@ -241,3 +280,27 @@ def test_two_processes_encode_what_one_does(word_model: Path) -> None:
     for (one_ND, _), (two_ND, seconds) in zip(alone, both, strict=True):
         np.testing.assert_allclose(two_ND, one_ND, atol=1e-6)
         assert seconds > 0
+
+
+def test_a_model_whose_weights_make_no_number_is_named_with_the_text(word_model: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = shutil.copytree(word_model, tmp_path / "nan")
+    (weights,) = folder.rglob("model.safetensors")
+    tensors = load_file(weights)
+    for tensor in tensors.values():
+        tensor[3] = np.inf  # of "oslo"
+    save_file(tensors, weights)
+    encoder = Encoder(EncoderConfig(model=str(folder), precision="float32", device="cpu"))
+    np.testing.assert_allclose(encoder.encode(["where"])[0], [0, 1, 0, 0, 0], atol=1e-6)
+    with pytest.raises(UserError) as caught:
+        encoder.encode(["where", "is", f"oslo {'is ' * 40}", "oslo"])
+    assert str(caught.value) == (
+        f"encoder {folder}: makes NaN or infinity of {('oslo ' + 'is ' * 40)[:60]!r}; its weights are damaged, or "
+        "float32 is too coarse for them"
+    )
+    with pytest.raises(UserError, match=r"nan: truncate_dim is 6, and its vectors have 5$"):
+        Encoder(replace(encoder.config, truncate_dim=6)).load()
+    assert Encoder(replace(encoder.config, truncate_dim=5)).dim == 5
+    with pytest.raises(UserError, match="has no tokens whose place in the text is known"):
+        encoder.tokens(["where"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retrieval.candidate_matching import CandidateMatcher
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
-from retrieval.words import one_spelling, search_words, words_in_place
+from retrieval.words import Word, one_spelling, search_words, words_in_place
 
 # A name, a sentence that has it, and one like it that has another.
 SCRIPTS = {
@@ -78,3 +78,13 @@ def test_words_of_plain_text_are_its_runs_of_letters_and_units_of_others_come_in
     assert search_words("Who's at 10 Main_St?") == ["who", "s", "at", "10", "main_st"]
     assert search_words("iPhoneを買う。国") == ["iphone", "を", "買", "う", "国", "を買", "買う"]
     assert search_words("?!  🎉") == []
+
+
+def test_words_are_spelt_alike_and_stand_where_they_stood() -> None:
+    assert words_in_place("A Big_Dog, 2!") == [Word("a", 0, 1), Word("big_dog", 2, 9), Word("2", 11, 12)]
+    text = "Straße ﬁn İ が"
+    assert words_in_place(text) == [
+        Word("strasse", 0, 6), Word("fin", 7, 9), Word("i̇", 10, 11), Word("が", 12, 13),
+    ]  # fmt: skip
+    assert words_in_place("é\u200bt e\u0301") == [Word("ét", 0, 3), Word("é", 4, 6)]
+    assert search_words("東京 都 tower東") == ["東", "京", "都", "tower", "東", "東京"]

