@@ -1,0 +1,122 @@
+"""The parts of a static function and of a packed table: codes, equations over GF(2), bits, each by brute force."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
+from retromem.memories.static_function import _equation, canonical_code, huffman_lengths, solve_bands
+
+
+def lengths_of_all_codes(num_symbols: int) -> list[tuple[int, ...]]:
+    """Every assignment of lengths below 7 that a complete prefix code of so many symbols can have (Kraft)."""
+    every = itertools.product(range(1, 7), repeat=num_symbols)
+    return [lengths for lengths in every if sum(2.0**-length for length in lengths) == 1]
+
+
+CODES_OF_5 = lengths_of_all_codes(5)
+
+
+@given(st.lists(st.integers(1, 60), min_size=5, max_size=5))
+def test_no_prefix_code_is_shorter_than_huffmans(counts: list[int]) -> None:
+    lengths = huffman_lengths([counts[0], 0, *counts[1:]])
+    assert list(lengths) == [0, 2, 3, 4, 5]
+    shortest = min(sum(c * n for c, n in zip(counts, code, strict=True)) for code in CODES_OF_5)
+    assert sum(c * n for c, n in zip(counts, lengths.values(), strict=True)) == shortest
+
+
+def test_code_words_by_hand() -> None:
+    assert huffman_lengths([0, 7, 0]) == {1: 0} and huffman_lengths([0, 0]) == {}
+    assert huffman_lengths([9, 1, 4, 2]) == {0: 1, 1: 3, 2: 2, 3: 3}
+    # By length, then by symbol, each word one more than the last: 0, 10, 110, 1110, 1111.
+    assert canonical_code({4: 4, 0: 3, 7: 1, 2: 2, 3: 4}) == {
+        (1, 0b0): 7,
+        (2, 0b10): 2,
+        (3, 0b110): 0,
+        (4, 0b1110): 3,
+        (4, 0b1111): 4,
+    }
+    assert canonical_code({5: 0}) == {(0, 0): 5} and canonical_code({}) == {}
+
+
+def solvable(equations: list[tuple[int, int, int]], num_slots: int) -> set[int]:
+    """All slots that satisfy the equations, by trying every one."""
+    return {
+        slots
+        for slots in range(1 << num_slots)
+        if all((slots >> first & band).bit_count() % 2 == parity for first, band, parity in equations)
+    }
+
+
+@given(st.data(), st.integers(1, 9))
+def test_slots_satisfy_every_equation_wherever_any_do(data: st.DataObject, num_slots: int) -> None:
+    equation = st.integers(0, num_slots - 1).flatmap(
+        lambda first: st.tuples(
+            st.just(first), st.integers(0, 2 ** (num_slots - first - 1) - 1).map(lambda n: 2 * n + 1), st.integers(0, 1)
+        )
+    )
+    equations = data.draw(st.lists(equation, max_size=12))
+    found, every = solve_bands(equations, num_slots), solvable(equations, num_slots)
+    assert (found in every) if every else (found is None)
+
+
+def test_long_bands_reach_over_many_slots() -> None:
+    rng = np.random.default_rng(3)
+    equations = [
+        (int(rng.integers(0, 400 - 127)), int.from_bytes(rng.bytes(16), "little") | 1, int(rng.integers(2)))
+        for _ in range(270)
+    ]
+    slots = solve_bands(equations, 400)
+    assert slots is not None and 0 <= slots < 2**400
+    assert [(slots >> first & band).bit_count() % 2 for first, band, _ in equations] == [p for *_, p in equations]
+
+
+@pytest.mark.parametrize("num_slots", [1, 2, 100, 128, 129, 1000])
+def test_an_equation_lies_inside_the_slots_and_is_another_for_each_bit_and_salt(num_slots: int) -> None:
+    width = min(128, num_slots)
+    made = {
+        (key, bit, salt): _equation(bytes([key]), bit, salt, num_slots)
+        for key in range(40)
+        for bit in range(2)
+        for salt in range(2)
+    }
+    for first, band in made.values():
+        assert 0 <= first <= num_slots - width
+        assert band % 2 == 1 and band.bit_length() <= width
+    firsts, bands = {first for first, _ in made.values()}, {band for _, band in made.values()}
+    # 160 draws: every place of two, most places of many; half of the coefficients are set.
+    assert len(firsts) >= min(num_slots - width + 1, 120)
+    if width >= 100:
+        assert len(bands) == 160
+        share = sum(band.bit_count() - 1 for band in bands) / 160 / (width - 1)
+        assert share == pytest.approx(0.5, abs=5 * 0.5 / (160 * width) ** 0.5)
+        assert max(band.bit_length() for band in bands) == width
+
+
+# ---- packed tables ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("numbers", "bits"),
+    [
+        # None of three: gamma of 1; widths 1 and 0 (three places for at most one number).
+        ([0, 0, 0], "1 00001 000000"),
+        # Two of twelve: gamma of 3; a rest of 2 bits for gaps, 4 bits for numbers up to 11.
+        # Gaps of 4 and 3: 4 is one step of four and no rest, 3 is a rest alone. Numbers less one: 10 and 0.
+        ([0, 0, 0, 0, 11, 0, 0, 0, 1, 0, 0, 0], "011 00010 000100 10 00 1010 0 11 0000"),
+        # All there: no rest at all; two bits for numbers up to 4 (less one).
+        ([4, 1, 3], "00100 00000 000010 0 11 0 00 0 10"),
+        # Only ones: the place says it all.
+        ([0, 1, 0, 0, 0, 1], "011 00001 000000 0 1 10 1"),
+    ],
+)
+def test_tables_bit_by_bit(numbers: list[int], bits: str) -> None:
+    text = bits.replace(" ", "")
+    wanted = np.packbits(np.array([int(bit) for bit in text], dtype=np.uint8)).tobytes()
+    content = pack_sparse(np.array(numbers, dtype=np.int64))
+    assert content == wanted
+    back, num_bytes = unpack_sparse(content + b"\xff\x00", len(numbers))
+    assert (back.tolist(), num_bytes) == (numbers, len(wanted))
