@@ -69,9 +69,7 @@ def test_chunks_of_two_wordings_are_sorted_by_relation_and_know_their_facts(with
     assert list(chunks.named_labels_G) == ([2, 5] if with_values else [])
     assert chunks.texts is not None
     assert list(chunks.texts) == [(CUES[wording].texts or ())[fact] for wording, fact in ORDER]
-    np.testing.assert_array_equal(
-        chunks.vectors_ND, [CUES[wording].key_vectors()[fact] for wording, fact in ORDER]
-    )
+    np.testing.assert_array_equal(chunks.vectors_ND, [CUES[wording].key_vectors()[fact] for wording, fact in ORDER])
     assert chunks.vectors_ND.flags.c_contiguous
 
 
