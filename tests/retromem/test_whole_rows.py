@@ -140,7 +140,7 @@ def judged(config: FFNMemoryConfig | FaissMemoryConfig, **measures: object) -> J
         THINGS,
         setting=setting,
         measures=replace(MEASURES, **measures),
-        encoder=ENCODER,  # type: ignore[arg-type]
+        encoder=ENCODER,
     )
 
 
@@ -165,7 +165,7 @@ def rows_are_whole(found: Judged, wanted: dict[str, object], identical: dict[str
     assert len(set(weighed.values())) >= 5
     for row in found.rows:
         num = 45 if row.phrasing == "identical" else 33
-        asked = THINGS.ask(row.phrasing, num=num)  # type: ignore[arg-type]
+        asked = THINGS.ask(row.phrasing, num=num)
         scored = answered_by(memory, asked, as_written if row.phrasing == "identical" else otherwise, 60)
         worth = float(scored["bits_ce"] or 0)
         compared(
