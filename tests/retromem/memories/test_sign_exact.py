@@ -12,7 +12,7 @@ from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.memories.sign_memory import SignMemory, SignMemoryConfig, bit_codes
 from retromem.seam import Facts, Holding, Part, ValueTable
 
-CONFIG = SignMemoryConfig(features=65, sweeps=60, bandwidth=2.5)
+CONFIG = SignMemoryConfig(features=301, sweeps=60, bandwidth=2.5)
 # Three colours on outputs 0 and 1 (one bit for the first, two for the others), five sizes from output 2 on.
 CODES_VO = [
     [-1, 0, 0],
@@ -40,11 +40,11 @@ def test_answers_and_ledger_are_those_of_the_stored_bits(toys: Facts, tmp_path: 
     memory.save(tmp_path / "signs")
     content = {file.name: file.read_bytes() for file in (tmp_path / "signs").iterdir()}
     bits = np.unpackbits(np.frombuffer(content["weights.bin"], np.uint8))
-    assert len(bits) == 200 and not bits[195:].any()  # three outputs of 65 weights
-    weights_OF = bits[:195].reshape(3, 65) * 2.0 - 1
+    assert len(bits) == 904 and not bits[903:].any()  # three outputs of 301 weights
+    weights_OF = bits[:903].reshape(3, 301) * 2.0 - 1
     for cue in toys.cues:
         features_QF = memory._features(cue.key_vectors()).numpy()
-        margins_QO = features_QF @ weights_OF.T / (0.1 * np.sqrt(65))
+        margins_QO = features_QF @ weights_OF.T / (0.1 * np.sqrt(301))
         codes_VO = np.array(CODES_VO)
         log_p_QV = np.where(codes_VO != 0, log_ndtr(margins_QO[:, None] * codes_VO), 0).sum(axis=2)
         recall = memory.recall(cue, top_k=2, score=np.tile(np.arange(8), (11, 1)))
@@ -57,7 +57,7 @@ def test_answers_and_ledger_are_those_of_the_stored_bits(toys: Facts, tmp_path: 
         assert recall.value_ids_QK[:, 0].tolist() == toys.value_ids_N.tolist()
     assert cost.seconds > 0 and cost.succeeded and cost.texts_encoded == 22
     assert 0 < cost.optimizer_steps <= 60 and cost.exposures == 2 * cost.optimizer_steps
-    assert cost.flops == pytest.approx(2 * 65 * (2.2 * cost.optimizer_steps * 3 * 22 + 22 * 6))
+    assert cost.flops == pytest.approx(2 * 301 * (2.2 * cost.optimizer_steps * 3 * 22 + 22 * 6))
     parts = {
         "values.json.zlib": Part.VALUE,
         "calibration.bin": Part.STORAGE,
@@ -66,8 +66,8 @@ def test_answers_and_ledger_are_those_of_the_stored_bits(toys: Facts, tmp_path: 
         "training_values.npy": Part.MAINTAIN,
         "manifest.json": Part.MAINTAIN,
     }
-    params = {"weights.bin": 195}
-    seeded = 8 * (6 * 65 + 65) + 4 * 8 * 3  # waves and phases in float64; the codes
+    params = {"weights.bin": 903}
+    seeded = 8 * (6 * 301 + 301) + 4 * 8 * 3  # waves and phases in float64; the codes
     footprint = memory.footprint()
     assert footprint.holdings == (
         *(
@@ -82,7 +82,7 @@ def test_answers_and_ledger_are_those_of_the_stored_bits(toys: Facts, tmp_path: 
         ),
         Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded),
     )
-    assert footprint.resident_bytes == seeded + 4 * 195
+    assert footprint.resident_bytes == seeded + 4 * 903
     loaded = SignMemory.load(tmp_path / "signs")
     assert (loaded.config, loaded.seed, loaded.calibration, loaded.side) == (CONFIG, 6, b"TETE", "parametric")
     assert loaded.footprint() == footprint
@@ -91,7 +91,7 @@ def test_answers_and_ledger_are_those_of_the_stored_bits(toys: Facts, tmp_path: 
     share = np.unpackbits(
         np.frombuffer(flipped._packed or b"", np.uint8) ^ np.frombuffer(content["weights.bin"], np.uint8)
     )
-    assert share.mean() == pytest.approx(0.2, abs=5 * 0.4 / 200**0.5)
+    assert share.mean() == pytest.approx(0.2, abs=5 * 0.4 / 904**0.5)
     assert memory.perturbed(flip_rate=0.2, seed=4)._packed == flipped._packed
     assert np.array_equal(
         memory.perturbed(seed=1).recall(toys.cues[0]).log_probs_QK, memory.recall(toys.cues[0]).log_probs_QK
