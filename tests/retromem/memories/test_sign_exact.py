@@ -50,10 +50,10 @@ def test_answers_and_ledger_are_those_of_the_stored_bits(toys: Facts, tmp_path: 
         recall = memory.recall(cue, top_k=2, score=np.tile(np.arange(8), (11, 1)))
         for row, relation in enumerate(cue.relation_ids_Q.tolist()):
             own = toys.values.candidates(relation)
-            np.testing.assert_allclose(recall.scored_QC[row, own], log_p_QV[row, own], atol=1e-4)
+            np.testing.assert_allclose(recall.scored_QC[row, own], log_p_QV[row, own], rtol=1e-5, atol=1e-4)
             assert np.isneginf(np.delete(recall.scored_QC[row], own)).all()
             best_two = np.sort(log_p_QV[row, own])[::-1][:2]
-            np.testing.assert_allclose(recall.log_probs_QK[row], best_two, atol=1e-4)
+            np.testing.assert_allclose(recall.log_probs_QK[row], best_two, rtol=1e-5, atol=1e-4)
         assert recall.value_ids_QK[:, 0].tolist() == toys.value_ids_N.tolist()
     assert cost.seconds > 0 and cost.succeeded and cost.texts_encoded == 22
     assert 0 < cost.optimizer_steps <= 60 and cost.exposures == 2 * cost.optimizer_steps
