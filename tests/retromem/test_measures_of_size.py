@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from models.ffn_kinds import LinearConfig
-from retromem.measure.capacity import read_off
+from retromem.measure.capacity import Capacity, read_off, search_capacity
+from retromem.measure.settings import CapacitySearch
 from retromem.measure.trained_ffn import (
     KeyTable,
     accuracy,
@@ -41,6 +42,40 @@ def test_the_most_facts_lie_within_the_resolution_of_the_step() -> None:
     with pytest.raises(RuntimeError, match="even 60 facts were stored: the search must start from a wider range"):
         most_facts(noted(60, []), low=10, high=60, resolution=0.05)
     assert most_facts(noted(59, []), low=10, high=60, resolution=0.05) in (57, 58, 59)
+
+
+def test_sizes_are_asked_in_their_order_and_no_more_of_them_than_the_resolution_wants() -> None:
+    """By hand, for a memory of 17 facts: doubled, halved until a quarter of 16 is left, and a look beyond."""
+
+    def searched(capacity: int, **settings: Any) -> tuple[list[int], Capacity]:
+        asked: list[int] = []
+        search = CapacitySearch(**{"low": 16, "high": 64, "resolution": 0.25, **settings})
+        return asked, search_capacity(noted(capacity, asked), search, num_available=60)
+
+    assert searched(17) == ([16, 32, 24, 20, 22], Capacity(num_facts=16, censored=False))
+    # A little finer, and the gap of four is halved once more; a tenth beyond 18 is 20, which is known.
+    assert searched(17, resolution=0.24) == ([16, 32, 24, 20, 18], Capacity(num_facts=16, censored=False))
+    assert searched(60) == ([16, 32, 60], Capacity(num_facts=60, censored=True))  # all that there are
+    assert searched(60, high=40) == ([16, 32, 40], Capacity(num_facts=40, censored=True))
+    assert searched(3) == ([16, 32], Capacity(num_facts=0, censored=False))
+    assert searched(99, low=70, high=80) == ([60], Capacity(num_facts=60, censored=True))
+    # Up to ten facts a gap of one is the end.
+    assert searched(5, low=1, high=9) == ([1, 2, 4, 8, 6, 5, 7], Capacity(num_facts=5, censored=False))
+
+
+def test_a_lucky_size_beyond_a_failure_sends_the_search_on() -> None:
+    """All sizes up to 40 are held but 32: it fails, 24, 28 and 30 hold, and so does a tenth beyond it."""
+    asked: list[int] = []
+
+    def reaches(num_facts: int) -> bool:
+        asked.append(num_facts)
+        return num_facts <= 40 and num_facts != 32
+
+    search = CapacitySearch(low=16, high=1000, resolution=0.0625)
+    found = search_capacity(reaches, search, num_available=1000)
+    assert asked[:6] == [16, 32, 24, 28, 30, 31]
+    assert asked[6:8] == [36, 72]  # and on from there by doubling
+    assert 38 <= found.num_facts <= 40 and not found.monotone and not found.censored
 
 
 @pytest.mark.parametrize("expected", [1, 2, 9, 100])
