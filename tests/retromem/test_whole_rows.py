@@ -74,6 +74,13 @@ def things() -> KnowledgeSet:
 THINGS = things()
 
 
+@pytest.fixture(autouse=True)
+def quick_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are not looked at here: few answers are timed."""
+    monkeypatch.setattr("retromem.measure.latency._REPEATS", 2)
+    monkeypatch.setattr("retromem.measure.latency._WARM_UP", 1)
+
+
 def fitted(memory: Memory, asked: Asked, num_facts: int) -> bits.Calibration:
     fit = bits.CalibrationFit(num_facts=num_facts)
     for _ in range(fit.num_passes):
