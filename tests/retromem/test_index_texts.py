@@ -17,7 +17,7 @@ from retrieval.sealed_folder import read_manifest
 from retromem import stores
 from retromem.cli import _count, _point_at, _settings, _shown, _split_overrides, main
 from retromem.fact_additions import add_facts, under_values, with_values_of
-from retromem.fact_remarks import left_out, not_read, several_values
+from retromem.fact_remarks import left_out, several_values
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.memories.store_memory import build_store
 from retromem.planning import plan_for, recall_in
@@ -127,10 +127,11 @@ def test_a_store_of_facts_from_its_first_line_to_its_search() -> None:
     assert [float(similarity) for similarity, _ in found] == sorted((float(s) for s, _ in found), reverse=True)
 
 
-def test_additions_are_counted_and_found() -> None:
+@pytest.mark.parametrize("key_by", ["question", "statement"])
+def test_additions_are_counted_and_found(key_by: Any) -> None:
     write("f.csv", FACTS)
     write("m.csv", MORE)
-    stores.build(Path("s"), facts="f.csv", factory="Flat", rotate_to=None, key_by="question", **HASHED)
+    stores.build(Path("s"), facts="f.csv", factory="Flat", rotate_to=None, key_by=key_by, **HASHED)
     given: dict[str, Any] = {"facts": "m.csv", "phrasings": None, "columns": [], "model": None}
     assert add_facts(Path("s"), **given) == (
         "s: 2 chunks added and 1 corrected, 1 there already, of 4 facts; 2 new values, 9 chunks now"
@@ -141,6 +142,9 @@ def test_additions_are_counted_and_found() -> None:
     assert re.search(r"recall@1 \d\.\d{3} \((\d+) of 10 stored vectors", tested)
     found = stores.search(Path("s"), "What is the river of Oslo?", top=99).splitlines()
     assert len(found) == 9  # no more than there are
+    first = r"1\.000  Akerselva  \(What is the river of Oslo\?\)" if key_by == "question" else r"0\.\d+  .*"
+    assert re.fullmatch(first, found[0])
+    assert all(("Akerselva" in line.split("(", 1)[1]) == (key_by == "statement") for line in found if "  Aker" in line)
     assert sorted(line.split("  ")[1] for line in found) == [
         "Africa", "Akerselva", "Asia", "Asia", "Cusco", "Europe", "Lima", "Ndjamena", "Oslo",
     ]  # fmt: skip
@@ -289,25 +293,6 @@ def test_a_plan_counts_the_payload_of_every_relation_and_asks_the_other_text(key
     best_Q = similarity_QN.max(axis=1)
     right = (similarity_QN[np.arange(90), found_Q] >= best_Q - 1e-6).mean()
     assert 0 < cheap.chosen.recall_at_1 < 1 and cheap.chosen.recall_at_1 == pytest.approx(right, abs=0.2)
-
-
-def test_texts_that_are_longer_than_the_encoder_reads_are_counted_by_fact() -> None:
-    from retrieval.encoder import Encoder
-    from retrieval.encoder_config import EncoderConfig
-
-    many, names = "again " * 300, "abcdefg"
-    facts = [(f"Town {name}{many if name in 'ce' else ''}", "capital", f"v{name}") for name in names]
-    facts += [(f"Town {name}", "river", f"r{name} {many if name in 'abfg' else ''}") for name in names]
-    write("f.csv", facts)
-    write("short.csv", FACTS)
-    encoder = Encoder(EncoderConfig())
-    told = "of 14 facts are longer than the encoder reads; what stands behind is in no vector"
-    knowledge = build_knowledge(TextConfig(source="file", file="f.csv"))
-    questions, statements = f"f: the questions of 2 {told}", f"f: the statements of 6 {told}"
-    assert not_read(knowledge, encoder, statements=True) == [questions, statements]
-    assert not_read(knowledge, encoder, statements=False) == [questions]
-    short = build_knowledge(TextConfig(source="file", file="short.csv"))
-    assert not_read(short, encoder, statements=True) == []
 
 
 # ---- by the command line -------------------------------------------------------------------------------------------

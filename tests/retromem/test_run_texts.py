@@ -1,0 +1,181 @@
+"""A run of texts and panels before its workers start: what is encoded, charged, remarked and kept."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.ffn_kinds import DenseConfig
+from models.training_budget import TrainingBudget
+from retrieval.embedding_cache import EmbeddingCache
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig, Prompts
+from retrieval.errors import UserError
+from retromem.cells import Cell
+from retromem.configuration import build, read_config
+from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
+from retromem.knowledge.random_keys import KeysConfig
+from retromem.knowledge.sources import TextConfig, build_knowledge
+from retromem.measure.latency import EncoderCost
+from retromem.memories.faiss_memory import FaissMemoryConfig
+from retromem.memories.ffn_memory import FFNMemoryConfig
+from retromem.memories.floors import FrequencyConfig
+from retromem.memories.static_function import StaticFunctionConfig
+from retromem.panel_cells import PanelCell
+from retromem.panels.retrieval.passages import PassagesConfig
+from retromem.panels.theory.physical_limit import PhysicalCapacityConfig
+from retromem.run_cell import texts_of
+from retromem.run_experiment import (
+    _all_cells,
+    _describe_encoder,
+    _encode,
+    _remarks_on_keys,
+    _run,
+    _text_dim,
+)
+
+HASHED = EncoderConfig(model="hashed-trigrams", query_prompt="ask: ", document_prompt="tell: ")
+# Of Peru and PERU, and of Chad and chad, the encoder makes one key; of the ten facts six have one of their own.
+ROWS = [
+    ("Peru", "America"), ("PERU", "Asia"), ("Norway", "Europe"), ("Chad", "Africa"), ("chad", "Europe"),
+    ("Fiji", "Oceania"), ("Oman", "Asia"), ("Cuba", "America"), ("Iran", "Asia"), ("Italy", "Europe"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> TextConfig:
+    path = tmp_path / "world.csv"
+    path.write_text("subject,relation,value\n" + "".join(f"{name},continent,{value}\n" for name, value in ROWS))
+    return TextConfig(source="file", file=str(path), pool=1, num_written=1)
+
+
+def experiment(*studies: tuple[Any, tuple[ArmsConfig, ...]], **other: Any) -> ExperimentConfig:
+    named = {f"study{number}": StudyConfig(knowledge=of, arms=arms) for number, (of, arms) in enumerate(studies)}
+    return ExperimentConfig(**{"title": "t", "question": "q", "studies": named, "encoder": HASHED, **other})
+
+
+def arms(*memories: Any, **other: Any) -> ArmsConfig:
+    return ArmsConfig(**{"memories": memories, "num_facts": (10,), "seeds": (0,), **other})
+
+
+PASSAGES = PassagesConfig(num_facts=20, num_asked=5, distractors=(1,), seeds=(4, 2))
+BOUND = PhysicalCapacityConfig(seeds=(7,))
+
+
+def test_passages_are_encoded_as_documents_and_questions_as_questions() -> None:
+    prompts = Prompts(query="ask: ", document="tell: ")
+    plain = PASSAGES.plain_texts(4)
+    assert len(plain.queries) == 5 and plain.documents
+    found = texts_of([PanelCell(name="p", panel=PASSAGES, seed=4, encoder_hash="e")], prompts)
+    assert set(found) == {f"ask: {text}" for text in plain.queries} | {f"tell: {text}" for text in plain.documents}
+    assert len(found) == len(set(found))
+    assert texts_of([PanelCell(name="b", panel=BOUND, seed=7, encoder_hash="")], prompts) == []
+
+
+def test_cells_are_those_of_studies_and_then_of_panels(world: TextConfig) -> None:
+    config = experiment((world, (arms(FrequencyConfig()),)), panels={"cut": PASSAGES, "bound": BOUND})
+    encoder = Encoder(HASHED)
+    assert _text_dim(config) == encoder.dim
+    cells = _all_cells(config, encoder.dim)
+    assert isinstance(cells[0], Cell) and cells[0].encoder_hash == encoder.content_hash
+    assert cells[1:] == [
+        PanelCell(name="cut", panel=PASSAGES, seed=4, encoder_hash=encoder.content_hash),
+        PanelCell(name="cut", panel=PASSAGES, seed=2, encoder_hash=encoder.content_hash),
+        PanelCell(name="bound", panel=BOUND, seed=7, encoder_hash=""),
+    ]
+    assert _describe_encoder(config, cells) == HASHED.resolve().description
+    keys = experiment((KeysConfig(num_facts=20), (arms(FrequencyConfig()),)), panels={"bound": BOUND})
+    assert _text_dim(keys) == 0
+    of_keys = _all_cells(keys, 0)
+    assert {cell.encoder_hash for cell in of_keys} == {""} and _describe_encoder(keys, of_keys) == "none"
+    # A panel that is not run reads nothing, and nothing at all is a mistake.
+    assert _text_dim(replace(keys, panels={"cut": replace(PASSAGES, seeds=(1,))})) == encoder.dim
+    with pytest.raises(UserError, match="studies, panels: there is no cell to run"):
+        _all_cells(experiment(), 0)
+
+
+def test_what_is_encoded_is_charged_at_what_it_took_first(world: TextConfig, tmp_path: Path) -> None:
+    config = experiment((world, (arms(FrequencyConfig(), FaissMemoryConfig(key_by="statement")),)))
+    cells, said, folder = _all_cells(config, 384), list[str](), tmp_path / "cache"
+    cost = _encode(config, cells, folder, said.append)
+    encoder = Encoder(HASHED)
+    texts = texts_of(cells, encoder.prompts)
+    assert {text[:5] for text in texts} == {"ask: ", "tell:"}
+    assert said[0] == f"encoding {len(texts):,} texts with {encoder.description}"
+    cache = EmbeddingCache(folder)
+    assert cache.missing(encoder.content_hash, texts) == []
+    kept = json.loads((folder / encoder.content_hash / "single_text.json").read_text())
+    assert cost == EncoderCost(
+        seconds_per_text=cache.seconds_per_text(encoder.content_hash),
+        single_text_ms=kept["single_text_ms"],
+        file_bytes=encoder.file_bytes,
+    )
+    assert cost.seconds_per_text > 0 and cost.single_text_ms > 0
+    said.clear()
+    assert _encode(config, cells, folder, said.append) == cost and said == []
+
+
+def test_facts_of_one_key_are_remarked_for_the_largest_size_of_each_study(world: TextConfig, tmp_path: Path) -> None:
+    sizes = arms(FrequencyConfig(), num_facts=(4, 10, 7), twins=(False, True), seeds=(0, 1))
+    config = experiment((world, (sizes,)), (KeysConfig(num_facts=20), (sizes,)))
+    cells = _all_cells(config, 384)
+    assert _remarks_on_keys(config, cells, tmp_path / "cache") == []  # nothing is encoded yet
+    _encode(config, cells, tmp_path / "cache", lambda line: None)
+    whole = build_knowledge(world)
+    lines = []
+    for name, knowledge in (("study0", whole), ("study0 (values permuted)", whole.twin(seed=0))):
+        value_of = dict(zip(knowledge.subjects, knowledge.value_ids_N.tolist(), strict=True))
+        shared = [pair for pair in (("Peru", "PERU"), ("Chad", "chad")) if value_of[pair[0]] != value_of[pair[1]]]
+        if shared:
+            lines.append(
+                f"{name}: {2 * len(shared)} of 10 facts share their very key with a fact of another value (the encoder "
+                f"reads their questions alike), so at most {100 - 10 * len(shared)}.0 % can be right as written"
+            )
+    assert lines[0].startswith("study0: 4 of 10 facts")
+    assert _remarks_on_keys(config, cells, tmp_path / "cache") == lines
+
+
+def test_a_run_keeps_its_settings_its_plan_and_the_command_that_measured(world: TextConfig, tmp_path: Path) -> None:
+    trained = FFNMemoryConfig(ffn=DenseConfig(width=4), training=TrainingBudget(steps=3))
+    config = experiment(
+        (world, (arms(FrequencyConfig(), StaticFunctionConfig(), trained),)), panels={"bound": BOUND, "cut": PASSAGES}
+    )
+    cells, said, run, cache = _all_cells(config, 384), list[str](), tmp_path / "run", tmp_path / "cache"
+    _encode(config, cells[:1], cache, said.append)
+    said.clear()
+
+    def go(command: str, cells: list[Any], *, force: bool = False) -> Any:
+        _run(config, cells, [], "mine", command, run, cache, said.append, ["told before"], force=force, num_workers=1)
+        return json.loads((run / "plan.json").read_text())
+
+    record = go("make first", cells)
+    (alike,) = [line.strip() for line in said]
+    assert alike.startswith("study0: 4 of 10 facts share their very key") and said == [f"  {alike}"]
+    assert record["notes"] == ["told before", alike]
+    assert record["cells"] == [cell.folder_name for cell in cells]
+    assert record["method"]["command"] == "make first"
+    assert record["method"]["encoder"] == HASHED.resolve().description
+    assert record["method"]["seeds"] == "0, 2, 4, 7"
+    assert record["panels"] == {
+        "bound": {"config": json.loads(json.dumps(asdict(BOUND))), "cells": [cells[-3].folder_name]},
+        "cut": {
+            "config": json.loads(json.dumps(asdict(PASSAGES))),
+            "cells": [cells[-2].folder_name, cells[-1].folder_name],
+        },
+    }
+    # What is read back is what was resolved: the precision that `auto` came to.
+    kept = build(ExperimentConfig, read_config(run / "config.yaml"), source="kept")
+    precision = HASHED.resolve().precision
+    assert kept == replace(config, encoder=replace(HASHED, precision=precision))
+    # Nothing was run: the command of the measurement stays. Of other cells it is another's.
+    assert go("make again", cells)["method"]["command"] == "make first"
+    assert go("make fewer", cells[:2])["method"]["command"] == "make fewer"
+    left = run / "cells" / cells[0].folder_name
+    left.mkdir(parents=True)
+    (left / "result.json").write_text("{}")
+    go("make fewer", cells[:2])
+    assert left.exists()
+    go("make fewer", cells[:2], force=True)
+    assert not left.exists()
