@@ -22,7 +22,7 @@ TINY: dict[str, Any] = {
     "studies": {
         "keys": {
             "knowledge": {"source": "keys", "dim": 6, "num_values": 4, "num_facts": 64},
-            "arms": [{"memories": [{"memory": "frequency"}, {"memory": "static"}], "seeds": [0]}],
+            "arms": [{"memories": [{"memory": "static"}], "seeds": [0]}],
         }
     },
 }
@@ -63,7 +63,7 @@ def test_every_option_of_compare_arrives(capsys: pytest.CaptureFixture[str], mon
     shown = lines[0].removeprefix("+ ")
     assert shown.startswith("python -m retromem compare tiny.yaml --name mine --max-facts 16 --workers 3 --set ")
     # Sizes that nobody chose: 2, 4, 8 and 16 of weights, and all 20 of memories that are not trained.
-    assert len(cells) == 2 * 2 * 5
+    assert len(cells) == 2 * 5
     assert lines[1] == f"mine: all {len(cells)} cells are done; writing the report"
     assert re.fullmatch(rf"0 of {len(cells)} cells run in \d+ s; read reports/mine/index\.html", lines[-1])
     record = read_plan(Path("runs/mine"))
@@ -82,7 +82,7 @@ def test_every_option_of_compare_arrives(capsys: pytest.CaptureFixture[str], mon
 def test_a_run_is_called_by_its_config_or_by_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
     finished("tiny.yaml", "tiny", studies__keys__arms__0__num_facts="[8]")
     main(["compare", "tiny.yaml", "--studies.keys.arms.0.num_facts=[8]"])
-    assert capsys.readouterr().out.startswith("tiny: all 2 cells are done; writing the report\n")
+    assert capsys.readouterr().out.startswith("tiny: all 1 cells are done; writing the report\n")
     Path("mine.csv").write_text("subject,relation,value\n")
     for command, said in (
         (["compare", "--facts", "mine.csv"], "configs/own_facts.yaml: there is no such config file"),

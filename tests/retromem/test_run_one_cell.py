@@ -309,12 +309,12 @@ def test_a_comparison_is_the_judgement_of_each_of_its_memories(people: TextConfi
         ]
     )
     stored = FaissMemoryConfig(key_by="statement")
-    rows = compare(whole, [FrequencyConfig(), stored], num_facts=[20, 12], seeds=[3], halves=True, **given)
+    rows = compare(whole, [FrequencyConfig(), stored], num_facts=[8, 12], seeds=[3], halves=True, **given)
     keys = keys_of_cache()
     assert without_times(rows) == without_times(
         [
             row
-            for size in (20, 12)
+            for size in (8, 12)
             for memory in (FrequencyConfig(), stored)
             for row in wanted(keys, memory, whole.prefix(size), 3, halves=True)
         ]
@@ -322,3 +322,16 @@ def test_a_comparison_is_the_judgement_of_each_of_its_memories(people: TextConfi
     # Half of the twelve facts are written; their statements are charged at what encoding has cost.
     seconds = EmbeddingCache(cache).seconds_per_text(encoder.content_hash)
     assert rows[-1].write_seconds == pytest.approx((rows[-1].memory_write_seconds or 0) + 6 * seconds)
+
+
+def test_what_a_comparison_asks_where_nobody_says_more() -> None:
+    """One seed, and of values that were dealt no twin; the questions of a measurement at its defaults."""
+    knowledge = keys_set(KEYS)
+    plain = compare(knowledge, [StaticFunctionConfig()], num_facts=[9])
+    said = compare(
+        knowledge, [StaticFunctionConfig()], num_facts=[9], seeds=(0,), twins=(False,), halves=False,
+        measures=MeasureConfig(),
+    )  # fmt: skip
+    assert without_times(plain) == without_times(said)
+    (row,) = plain
+    assert (row.seed, row.twin, row.halves, row.num_asked, row.study) == (0, False, False, 9, knowledge.name)

@@ -24,6 +24,7 @@ from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.panel_cells import PanelCell
+from retromem.panels.retrieval.limit_small_recall import LimitSmallConfig
 from retromem.panels.retrieval.passages import PassagesConfig
 from retromem.panels.theory.physical_limit import PhysicalCapacityConfig
 from retromem.run_cell import texts_of
@@ -64,13 +65,23 @@ PASSAGES = PassagesConfig(num_facts=20, num_asked=5, distractors=(1,), seeds=(4,
 BOUND = PhysicalCapacityConfig(seeds=(7,))
 
 
-def test_passages_are_encoded_as_documents_and_questions_as_questions() -> None:
-    prompts = Prompts(query="ask: ", document="tell: ")
-    plain = PASSAGES.plain_texts(4)
-    assert len(plain.queries) == 5 and plain.documents
-    found = texts_of([PanelCell(name="p", panel=PASSAGES, seed=4, encoder_hash="e")], prompts)
-    assert set(found) == {f"ask: {text}" for text in plain.queries} | {f"tell: {text}" for text in plain.documents}
-    assert len(found) == len(set(found))
+def test_texts_of_a_panel_are_encoded_as_documents_and_its_questions_as_questions(tmp_path: Path) -> None:
+    corpus = [
+        {"_id": f"p{row}", "text": f"Person likes {liked}"} for row, liked in enumerate(["tea", "ham", "tea, ham"])
+    ]
+    asked = [{"_id": "q0", "text": "Who likes tea?"}, {"_id": "q1", "text": "Who likes ham?"}]
+    right = [
+        {"query-id": query, "corpus-id": text, "score": 1} for query, text in
+        (("q0", "p0"), ("q0", "p2"), ("q1", "p1"), ("q1", "p2"))
+    ]  # fmt: skip
+    for name, records in (("corpus", corpus), ("queries", asked), ("qrels", right)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    panel, prompts = LimitSmallConfig(folder=str(tmp_path)), Prompts(query="ask: ", document="tell: ")
+    found = texts_of([PanelCell(name="p", panel=panel, seed=4, encoder_hash="e")], prompts)
+    wanted = {f"tell: {record['text']}" for record in corpus} | {
+        f"ask: {text}" for text in panel.plain_texts(4).queries
+    }
+    assert set(found) == wanted and len(found) == len(wanted) and "ask: Who likes ham?" in found
     assert texts_of([PanelCell(name="b", panel=BOUND, seed=7, encoder_hash="")], prompts) == []
 
 

@@ -12,8 +12,8 @@ from retromem.memories.static_function import _equation, canonical_code, huffman
 
 
 def lengths_of_all_codes(num_symbols: int) -> list[tuple[int, ...]]:
-    """Every assignment of lengths below 7 that a complete prefix code of so many symbols can have (Kraft)."""
-    every = itertools.product(range(1, 7), repeat=num_symbols)
+    """Every assignment of lengths that a complete prefix code of so many symbols can have (Kraft)."""
+    every = itertools.product(range(1, num_symbols), repeat=num_symbols)
     return [lengths for lengths in every if sum(2.0**-length for length in lengths) == 1]
 
 
