@@ -66,22 +66,17 @@ BOUND = PhysicalCapacityConfig(seeds=(7,))
 
 
 def test_texts_of_a_panel_are_encoded_as_documents_and_its_questions_as_questions(tmp_path: Path) -> None:
-    corpus = [
-        {"_id": f"p{row}", "text": f"Person likes {liked}"} for row, liked in enumerate(["tea", "ham", "tea, ham"])
-    ]
-    asked = [{"_id": "q0", "text": "Who likes tea?"}, {"_id": "q1", "text": "Who likes ham?"}]
+    corpus = [{"_id": f"p{row}", "text": f"Person likes Thing{row}, Thing{row + 1}."} for row in range(46)]
+    asked = [{"_id": f"q{row}", "text": f"Who likes Thing{row}?"} for row in range(1, 46)]
     right = [
-        {"query-id": query, "corpus-id": text, "score": 1} for query, text in
-        (("q0", "p0"), ("q0", "p2"), ("q1", "p1"), ("q1", "p2"))
-    ]  # fmt: skip
+        {"query-id": f"q{row}", "corpus-id": f"p{who}", "score": 1} for row in range(1, 46) for who in (row - 1, row)
+    ]
     for name, records in (("corpus", corpus), ("queries", asked), ("qrels", right)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     panel, prompts = LimitSmallConfig(folder=str(tmp_path)), Prompts(query="ask: ", document="tell: ")
     found = texts_of([PanelCell(name="p", panel=panel, seed=4, encoder_hash="e")], prompts)
-    wanted = {f"tell: {record['text']}" for record in corpus} | {
-        f"ask: {text}" for text in panel.plain_texts(4).queries
-    }
-    assert set(found) == wanted and len(found) == len(wanted) and "ask: Who likes ham?" in found
+    wanted = {f"tell: {text['text']}" for text in corpus} | {f"ask: {question['text']}" for question in asked}
+    assert set(found) == wanted and len(found) == 91
     assert texts_of([PanelCell(name="b", panel=BOUND, seed=7, encoder_hash="")], prompts) == []
 
 
