@@ -1,14 +1,26 @@
 """The parts of a static function and of a packed table: codes, equations over GF(2), bits, each by brute force."""
 
 import itertools
+import struct
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
-from retromem.memories.static_function import _equation, canonical_code, huffman_lengths, solve_bands
+from retromem.memories.static_function import (
+    StaticFunction,
+    StaticFunctionConfig,
+    _equation,
+    canonical_code,
+    huffman_lengths,
+    solve_bands,
+)
+from retromem.seam import Facts
 
 
 def lengths_of_all_codes(num_symbols: int) -> list[tuple[int, ...]]:
@@ -120,3 +132,74 @@ def test_tables_bit_by_bit(numbers: list[int], bits: str) -> None:
     assert content == wanted
     back, num_bytes = unpack_sparse(content + b"\xff\x00", len(numbers))
     assert (back.tolist(), num_bytes) == (numbers, len(wanted))
+
+
+# ---- the memory ------------------------------------------------------------------------------------------------------
+
+
+def test_a_static_function_slot_by_slot(toys: Facts, tmp_path: Path) -> None:
+    """Words of the toys' values by Huffman, an equation for each of their bits in either wording; few are one band."""
+    memory = StaticFunctionConfig().build(seed=9)
+    cost = memory.write(toys)
+    assert cost.seconds > 0 and np.isnan(cost.flops)
+    assert (cost.texts_encoded, cost.exposures, cost.optimizer_steps, cost.succeeded) == (22, 2.0, 0, True)
+    # Colours: red three times, tan twice, blue twice; of sizes huge twice, tiny and small once.
+    lengths = {0: 1, 1: 2, 2: 2, 7: 1, 3: 2, 4: 2}
+    words = {0: 0b0, 1: 0b10, 2: 0b11, 7: 0b0, 3: 0b10, 4: 0b11}
+    memory.calibration = b"TETE"
+    memory.save(tmp_path / "static")
+    content = (tmp_path / "static" / "slots.bin").read_bytes()
+    salt, num_slots = struct.unpack_from("<HI", content)
+    num_bits = 2 * sum(lengths[value] for value in toys.value_ids_N.tolist())
+    assert num_slots == int(num_bits * (1 + 0.005 * salt)) <= 128
+    table = [lengths[value] + 1 if value in lengths else 0 for value in range(8)]  # 0 for what does not occur
+    packed = pack_sparse(np.array(table, dtype=np.int64))
+    assert content[6 : 6 + len(packed)] == packed
+    slots = int.from_bytes(content[6 + len(packed) :], "little")
+    assert len(content) == 6 + len(packed) + (num_slots + 7) // 8 and slots < 2**num_slots
+    for cue in toys.cues:
+        for key_D, relation, value in zip(
+            cue.key_vectors(), cue.relation_ids_Q.tolist(), toys.value_ids_N.tolist(), strict=True
+        ):
+            for bit in range(lengths[value]):
+                key = key_D.tobytes() + struct.pack("<I", relation)
+                first, band = _equation(key, bit, salt, num_slots)
+                wanted = words[value] >> (lengths[value] - 1 - bit) & 1
+                assert (slots >> first & band).bit_count() % 2 == wanted
+    loaded = StaticFunction.load(tmp_path / "static")
+    assert (loaded.seed, loaded.calibration, loaded.side, loaded.name) == (9, b"TETE", "floor", "floor-static")
+    assert loaded.footprint() == memory.footprint()
+    every_value_QC = np.tile(np.arange(8), (11, 1))
+    for of in (memory, loaded):
+        for cue in toys.cues:
+            recall = of.recall(cue, top_k=2, score=every_value_QC)
+            assert recall.value_ids_QK.tolist() == [[value, -1] for value in toys.value_ids_N.tolist()]
+            surely = np.where(every_value_QC == toys.value_ids_N[:, None], 0, -np.inf)
+            assert recall.scored_QC.tolist() == surely.tolist()
+    # A key of another relation is another key: it is answered with values of that relation, or with none.
+    turned = replace(toys.cues[0], relation_ids_Q=1 - toys.cues[0].relation_ids_Q)
+    one, two = memory.recall(turned, top_k=1).value_ids_QK[:, 0], loaded.recall(turned, top_k=1).value_ids_QK[:, 0]
+    assert one.tolist() == two.tolist()
+    outside = [value not in ((3, 4, 7) if turned.relation_ids_Q[row] else (0, 1, 2)) for row, value in enumerate(one)]
+    assert not any(outside)
+
+
+def test_more_bits_than_a_band_have_spare_slots() -> None:
+    knowledge = keys_set(KeysConfig(dim=6, num_values=4, num_facts=300))
+    memory = StaticFunctionConfig().build(seed=0)
+    memory.write(knowledge.facts())
+    lengths = huffman_lengths(np.bincount(knowledge.value_ids_N, minlength=4).tolist())
+    num_bits = sum(lengths[value] for value in knowledge.value_ids_N.tolist())
+    assert memory._num_slots == 128 + int(num_bits * (1 + 0.005 * memory._salt))
+
+
+def test_a_key_of_two_values_keeps_the_first(toys: Facts) -> None:
+    keys_ND = toys.cues[0].key_vectors().copy()
+    keys_ND[6], keys_ND[9] = keys_ND[1], keys_ND[0]  # facts 1 and 6 are colours, 0 and 9 sizes
+    cue = replace(toys.cues[0], keys_QD=keys_ND)
+    memory = StaticFunctionConfig().build(seed=0)
+    memory.write(replace(toys, cues=[cue]))
+    wanted = toys.value_ids_N.copy()
+    wanted[6], wanted[9] = wanted[1], wanted[0]
+    assert (wanted != toys.value_ids_N).sum() == 2
+    assert memory.recall(cue, top_k=1).value_ids_QK[:, 0].tolist() == wanted.tolist()
