@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 from retromem.measure import bits
 from retromem.measure.answers import (
@@ -230,3 +232,49 @@ def test_bits_of_corrections_count_the_lists_that_there_are() -> None:
     assert bits.demand_uniform([3, 0, 5], [2, 0, 8]) == 3 + 15
     assert bits.demand_given(np.array([0, 0, 0, 1]), np.array([4, 5, 5, 4])) == pytest.approx(math.log2(3))
     assert bits.bits_ce(4.0, np.array([-3.0, -1.5]), 2) == 0.0
+
+
+def best_by_scipy(
+    log_probs_QC: np.ndarray, true_Q: np.ndarray, prior_Q: np.ndarray, floor: float
+) -> tuple[float, float]:
+    """Temperature and floor: the best of 46 that rise from .001 to 100, then of 21 between its neighbours."""
+
+    def best_of(temperatures_G: np.ndarray) -> tuple[int, float]:
+        found = []
+        for temperature in temperatures_G:
+            tempered_QC = log_softmax(log_probs_QC / temperature, axis=1)
+            p_Q = np.exp(np.take_along_axis(tempered_QC, true_Q[:, None], axis=1)[:, 0])
+
+            def loss(e: float, p_Q: np.ndarray = p_Q) -> float:
+                return -float(np.log2((1 - e) * p_Q + e * prior_Q).mean())
+
+            inside = minimize_scalar(loss, bounds=(floor, 1), method="bounded", options={"xatol": 1e-10})
+            found.append(min((loss(e), e) for e in (floor, 1.0, float(inside.x))))
+        least = int(np.argmin([value for value, _ in found]))
+        return least, found[least][1]
+
+    grid_G = np.geomspace(1e-3, 100, 46)
+    place, _ = best_of(grid_G)
+    fine_G = np.geomspace(grid_G[max(place - 1, 0)], grid_G[min(place + 1, 45)], 21)
+    place, epsilon = best_of(fine_G)
+    return float(fine_G[place]), epsilon
+
+
+@pytest.mark.parametrize("scale", [0.02, 1.0, 7.0, 4000.0])
+def test_the_pair_is_the_best_of_a_grid_that_is_refined_once(scale: float) -> None:
+    rng = np.random.default_rng(round(scale * 100))
+    true_Q = rng.integers(5, size=150)
+    logits_QC = rng.normal(size=(150, 5))
+    logits_QC[np.arange(150), true_Q] += 1.2
+    logits_QC[:15] *= 30  # surely wrong, most of them
+    log_probs_QC = log_softmax(scale * logits_QC, axis=1)
+    prior_Q = rng.random(150) * 0.3 + 0.05
+    fitted = bits.CalibrationFit(num_facts=40)
+    for _ in range(fitted.num_passes):
+        fitted.add(log_probs_QC[:50], true_Q[:50], prior_Q[:50])
+        fitted.add(log_probs_QC[50:], true_Q[50:], prior_Q[50:])
+        fitted.end_pass()
+    temperature, epsilon = best_by_scipy(log_probs_QC, true_Q, prior_Q, bits._round_up_to_float16(1 / 40))
+    assert fitted.result.temperature == bits._round_up_to_float16(temperature)
+    assert fitted.result.epsilon == pytest.approx(epsilon, rel=2e-3)
+    assert (fitted.result.temperature == 100) == (scale == 4000)
