@@ -1,5 +1,6 @@
-"""`compare` and `report` of a run whose cells are done: every option arrives in the settings that the run keeps."""
+"""`compare` and `report` of a run whose cells are done: every option arrives; what the machine refuses is one line."""
 
+import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from retrieval.errors import UserError
 from retromem.cells import plan
 from retromem.cli import main
 from retromem.configuration import apply_override, build, read_config
@@ -92,3 +94,57 @@ def test_a_run_is_called_by_its_config_or_by_its_facts(capsys: pytest.CaptureFix
             main(command)
         assert end.value.code == 2
         assert capsys.readouterr().err.startswith(f"retromem: {said}")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "runs/x"), "runs/x: cannot be written: No space left; make room"),
+        (OSError(errno.EDQUOT, "Quota exceeded", "x"), "x: cannot be written: Quota exceeded; make room"),
+        (OSError(errno.EFBIG, "Too large"), "a file: cannot be written: Too large; make room"),
+        *(
+            (OSError(number, "No", "x"), "x: cannot be used: No; name another place, or change its permissions")
+            for number in (errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+        ),
+        (MemoryError(), "not enough memory (for what was asked); ask for less"),
+        (UserError("a: b"), "a: b"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(
+    error: BaseException, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> str:
+        raise error
+
+    monkeypatch.setattr("retromem.doctor.describe", fail)
+    with pytest.raises(SystemExit) as ending:
+        main(["doctor"])
+    assert ending.value.code == 2
+    assert capsys.readouterr().err == f"retromem: {said}\n"
+
+
+def test_other_errors_keep_their_traceback_and_an_interrupt_says_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr("retromem.doctor.describe", fail)
+    with pytest.raises(OSError, match="broken"):
+        main(["doctor"])
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retromem.doctor.describe", interrupted)
+    monkeypatch.setattr("retromem.configuration.read_config", interrupted)
+    for command, left in (
+        ("compare", "finished cells are kept, the same command goes on from there"),
+        ("doctor", "nothing is left half-written"),
+    ):
+        with pytest.raises(SystemExit) as ending:
+            main([command])
+        assert ending.value.code == 130
+        assert capsys.readouterr().err == f"retromem: interrupted; {left}\n"
+    main([])
+    assert "usage: python -m retromem" in capsys.readouterr().out
