@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retrieval import store_updates
 from retrieval.chunk_store import ChunkStore
 from retrieval.errors import UserError
 from retrieval.plan_request import parse_request
@@ -158,6 +159,18 @@ def test_additions_are_counted_and_found(key_by: Any) -> None:
     extra = read_manifest(Path("s"))["meta"]["extra"]
     assert extra["relations"] == ["capital", "continent", "river"]
     assert extra["starts"] == [0, 4, 8, 11]
+
+
+def test_a_store_of_which_nothing_is_left_says_so() -> None:
+    write("f.csv", FACTS)
+    stores.build(Path("s"), facts="f.csv", factory="Flat", rotate_to=None, key_by="statement", **HASHED)
+    ids = ChunkStore.open(Path("s")).ids_N
+    store_updates.delete(Path("s"), ids[1:])
+    assert len(stores.search(Path("s"), "Oslo", top=5).splitlines()) == 1
+    store_updates.delete(Path("s"), ids[:1])
+    assert stores.search(Path("s"), "Oslo", top=5) == "nothing is left in this store"
+    with pytest.raises(UserError, match=r"^question '': the encoder finds no word in it; ask in others$"):
+        stores.search(Path("s"), "\u200b", top=5)
 
 
 def test_a_store_of_documents_line_by_line() -> None:

@@ -153,3 +153,15 @@ def test_dials_of_a_hybrid_out_of_range_are_refused(toys: Facts) -> None:
     silent = replace(toys, cues=[replace(cue, texts=None) for cue in toys.cues])
     with pytest.raises(Refused, match="hybrid-q-Flat-bm25 needs texts, and these facts are vectors alone"):
         HybridMemoryConfig().build(seed=0).write(silent)
+
+
+def test_the_first_chunk_of_a_store_is_found_by_its_words_too(toys: Facts) -> None:
+    memory = HybridMemoryConfig(key_by="statement", depth=2).build(seed=0)
+    memory.write(toys)
+    assert toys.statements is not None
+    first = np.array([1])  # the first colour
+    led_astray = toys.statements.rows(first)
+    led_astray = replace(led_astray, keys_QD=-led_astray.key_vectors())
+    # First of the words, and of the vectors another is: of equals the first in the store.
+    recall = memory.recall(led_astray, top_k=1)
+    assert recall.fact_ids_QK is not None and recall.fact_ids_QK.tolist() == [[toys.ids_N[1]]]
