@@ -12,7 +12,8 @@ import torch
 
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig
-from models.training_budget import TrainingBudget
+from models.training_budget import TrainingBudget, TrainingDiverged
+from retrieval.errors import Refused
 from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.ffn_memory import FFNMemory, FFNMemoryConfig
 from retromem.memories.value_codes import value_codes
@@ -214,3 +215,31 @@ def test_each_construction_fills_its_kind_of_ffn(toys: Facts, method: Any, kind:
     assert cost.seconds > 0 and np.isnan(cost.flops)
     assert memory.footprint().num_params == config.ffn.num_params(6, 9)
     assert len(memory._training_files["optimizer.npy"]) == 128  # nothing that a change would start from
+
+
+def test_a_construction_takes_as_many_facts_as_it_is_told(toys: Facts) -> None:
+    """Twenty-two cues: that many are taken, one fewer is refused."""
+    config = ClosedFormMemoryConfig(method="value_line", width=30, code_dim=9, max_facts=22)
+    config.build(seed=0).write(toys)
+    with pytest.raises(Refused, match="value_line takes max_facts = 21 facts, not 22"):
+        replace(config, max_facts=21).build(seed=0).write(toys)
+    # Weights are drawn for the store, by its seed; where nothing is drawn, no seed changes them.
+    drawn = ClosedFormMemoryConfig(method="random_features", width=9, code_dim=4)
+    solved = ClosedFormMemoryConfig(method="outer_products", code_dim=4)
+    for config, is_drawn in ((drawn, True), (solved, False)):
+        first = []
+        for seed in (0, 0, 1):
+            memory = config.build(seed=seed)
+            memory.write(toys)
+            first.append(matrices_of(memory)[0])
+        assert torch.equal(first[0], first[1])
+        if is_drawn:
+            assert not torch.equal(first[0], first[2])
+    # What is larger than its precision can hold is no answer, and the message says what to do.
+    loud = replace(toys, cues=[replace(cue, keys_QD=cue.key_vectors() * np.float32(1e6)) for cue in toys.cues])
+    with pytest.raises(TrainingDiverged, match="not finite once they are stored in float16: store them in float32, or"):
+        replace(solved, precision="float16").build(seed=0).write(loud)
+
+
+def matrices_of(memory: FFNMemory) -> list[torch.Tensor]:
+    return list(memory._ffn.ffn.state_dict().values())
