@@ -1,6 +1,7 @@
 """A run of texts and panels before its workers start: what is encoded, charged, remarked and kept."""
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from retromem.panel_cells import PanelCell
 from retromem.panels.retrieval.limit_small_recall import LimitSmallConfig
 from retromem.panels.retrieval.passages import PassagesConfig
 from retromem.panels.theory.physical_limit import PhysicalCapacityConfig
-from retromem.run_cell import texts_of
+from retromem.run_cell import Workplace, run_cell, texts_of
 from retromem.run_experiment import (
     _all_cells,
     _describe_encoder,
@@ -35,6 +36,7 @@ from retromem.run_experiment import (
     _remarks_on_keys,
     _run,
     _text_dim,
+    run_experiment,
 )
 
 HASHED = EncoderConfig(model="hashed-trigrams", query_prompt="ask: ", document_prompt="tell: ")
@@ -185,3 +187,57 @@ def test_a_run_keeps_its_settings_its_plan_and_the_command_that_measured(world: 
     assert left.exists()
     go("make fewer", cells[:2], force=True)
     assert not left.exists()
+
+
+def test_all_that_a_run_says_whose_cells_are_done(world: TextConfig, tmp_path: Path) -> None:
+    table = Path(world.file or "")
+    table.write_text(table.read_text() + ",continent,nowhere\nPeru,continent,Europe\n")
+    statics = arms(StaticFunctionConfig(), num_facts=(9,))
+    keys = experiment((KeysConfig(num_facts=20), (statics,)))
+    texts = experiment((world, (statics,)), (world, (arms(FrequencyConfig(), num_facts=(9,)),)))
+    said: list[str] = []
+
+    def go(config: ExperimentConfig, *, refuse: bool = False) -> list[str]:
+        """The cells in this process, then the run; what it said."""
+        cells = _all_cells(config, _text_dim(config))
+        if cells[0].encoder_hash:
+            _encode(config, cells, tmp_path / "cache", said.append)
+        place = Workplace(
+            cells_folder=str(tmp_path / "runs" / "mine" / "cells"), cache_folder=str(tmp_path / "cache"),
+            encoder=EncoderCost(), prompts=config.encoder.resolve().prompts,
+        )  # fmt: skip
+        for cell in cells:
+            assert run_cell(cell, place) == "done"
+            if refuse:
+                result = tmp_path / "runs" / "mine" / "cells" / cell.folder_name / "result.json"
+                refused = {**json.loads(result.read_text()), "status": "refused", "reason": "too few", "rows": []}
+                result.write_text(json.dumps(refused))
+        said.clear()
+        finished = run_experiment(
+            config, name="mine", command="c", say=said.append, runs=tmp_path / "runs", reports=tmp_path / "reports",
+            cache=tmp_path / "cache", num_workers=5,
+        )  # fmt: skip
+        assert finished.num_failed == 0
+        assert finished.report == (None if refuse else tmp_path / "reports" / "mine")
+        return [re.sub(r"in \d+ s", "in N s", line) for line in said]
+
+    read = f"read {tmp_path / 'reports' / 'mine' / 'index.html'}"
+    assert go(keys) == ["mine: all 1 cells are done; writing the report", f"0 of 1 cells run in N s; {read}"]
+    left_out = "  left out of world: 3 of 12 rows: 1 empty (a cell holds nothing), 2 several values "
+    lines = go(texts)
+    assert lines[0] == "mine: all 2 cells are done; writing the report"
+    assert [line for line in lines if line.startswith("  left out")] == lines[1:2]
+    assert lines[1].startswith(left_out)  # a set of two studies once
+    notes = [f"  {note}" for note in build_knowledge(world).notes]
+    assert lines[2 : 2 + len(notes)] == notes
+    replaced, *alike, last = lines[2 + len(notes) :]
+    name = build_knowledge(KeysConfig(num_facts=20)).name
+    assert replaced == f"  {tmp_path / 'reports' / 'mine'} was of {name}: it is replaced (NAME=... keeps both)"
+    assert [line.split(":")[0] for line in alike] == ["  study0", "  study1"]
+    assert last == f"0 of 2 cells run in N s; {read}"
+    record = json.loads((tmp_path / "runs" / "mine" / "plan.json").read_text())
+    assert record["notes"][-2:] == [line.strip() for line in alike] and record["dropped"]["empty"] == 1
+    (cell,) = _all_cells(keys, 0)
+    assert go(keys, refuse=True)[2:] == [
+        f"0 of 1 cells run in N s, 1 of all refused; no cell has a result ({cell.folder_name}: too few)"
+    ]

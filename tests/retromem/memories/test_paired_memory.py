@@ -153,6 +153,11 @@ def test_what_is_for_weights_alone_is_refused_for_a_pair(budget: dict[str, objec
         PairedMemoryConfig(training=replace(SHORT, **budget))
 
 
+def test_codes_of_a_pair_have_a_dimension() -> None:
+    with pytest.raises(ValueError, match="code_dim must be 1 or more, not 0"):
+        PairedMemoryConfig(code_dim=0)
+
+
 def test_a_saved_pair_comes_back_whole(toys: Facts, tmp_path: Path) -> None:
     memory = taught(toys, chunks=2, precision="int8")
     memory.calibration = b"TETE"
