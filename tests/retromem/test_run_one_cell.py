@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig, Prompts
@@ -25,7 +26,7 @@ from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
-from retromem.rows import CapacityRow, Row
+from retromem.rows import CapacityRow, LawBroken, Row
 from retromem.run_cell import Workplace, cell_knowledge, measure_cell, run_cell, texts_of
 
 COST = EncoderCost(seconds_per_text=0.5, single_text_ms=9.0, file_bytes=66)
@@ -275,6 +276,46 @@ def test_the_whole_result_of_a_cell(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "cells" / searched.folder_name / "result.json").read_text())
     assert result["capacity"]["num_facts"] == 20 and result["capacity"]["censored"] is True
     assert [row["num_facts"] for row in result["rows"]] == [8, 16, 20]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailingConfig(FrequencyConfig):
+    """A memory that cannot be made, for a reason that is told."""
+
+    reason: str
+
+    def build(self, *, seed: int) -> Any:
+        raise {
+            "law": LawBroken("more bits than there are"),
+            "memory": MemoryError("Unable to allocate 3 GiB"),
+            "silent": MemoryError(),
+            "cut": TrainingCutShort("the clock"),
+            "diverged": TrainingDiverged("the loss is nan"),
+            "bug": ZeroDivisionError("by nothing"),
+        }[self.reason]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("law", "more bits than there are\n"),
+        ("memory", "not enough memory (Unable to allocate 3 GiB)\n"),
+        ("silent", "not enough memory (for what was asked)\n"),
+        ("cut", "the clock\n"),
+        ("diverged", "the loss is nan\n"),
+        ("bug", None),
+    ],
+)
+def test_a_cell_that_failed_leaves_its_error_alone(tmp_path: Path, reason: str, told: str | None) -> None:
+    cell = cell_of(KEYS, FailingConfig(reason=reason))
+    assert run_cell(cell, workplace(tmp_path)) == "failed"
+    folder = tmp_path / "cells" / cell.folder_name
+    assert [file.name for file in folder.iterdir()] == ["error.txt"]
+    error = (folder / "error.txt").read_text()
+    if told is None:
+        assert error.startswith("Traceback") and error.endswith("ZeroDivisionError: by nothing\n")
+    else:
+        assert error == told
 
 
 # ---- from Python ---------------------------------------------------------------------------------------------------

@@ -175,6 +175,10 @@ def test_a_run_keeps_its_settings_its_plan_and_the_command_that_measured(world: 
     }
     # What is read back is what was resolved: the precision that `auto` came to.
     kept = build(ExperimentConfig, read_config(run / "config.yaml"), source="kept")
+    head, *_ = (run / "config.yaml").read_text().splitlines()
+    assert head == (
+        "# Every setting of the run mine, as resolved; `make report CONFIG=runs/mine/config.yaml` redoes it."
+    )
     precision = HASHED.resolve().precision
     assert kept == replace(config, encoder=replace(HASHED, precision=precision))
     # Nothing was run: the command of the measurement stays. Of other cells it is another's.
