@@ -322,7 +322,7 @@ def test_a_cell_that_failed_leaves_its_error_alone(tmp_path: Path, reason: str, 
 
 
 def test_a_comparison_is_the_judgement_of_each_of_its_memories(people: TextConfig, tmp_path: Path) -> None:
-    whole, encoder, cache = build_knowledge(people), Encoder(HASHED), tmp_path / "cache"
+    whole, encoder, cache = build_knowledge(replace(people, pool=1)), Encoder(HASHED), tmp_path / "cache"
 
     def wanted(keys: CachedTextKeys, memory: Any, knowledge: KnowledgeSet, seed: int, *, halves: bool) -> list[Row]:
         setting = Setting(study=whole.name, role="arm", seed=seed, halves=halves)

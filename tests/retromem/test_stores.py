@@ -320,6 +320,7 @@ def test_a_run_remarks_on_the_texts_that_it_reads(tmp_path: Path) -> None:
     assert _remarks_before(config, []) == []
 
 
+@pytest.mark.slow
 def test_a_store_of_questions_remarks_on_statements_too(tmp_path: Path) -> None:
     first = as_table(tmp_path / "f.csv", [("Oslo", "river", "Aker"), ("Bonn", "river", f"Rhine {MANY}")])
     said: list[str] = []
