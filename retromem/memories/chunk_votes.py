@@ -44,9 +44,9 @@ def recall_by_votes(
         for place in range(positions_BK.shape[1] - 1, -1, -1):  # the best chunk of a value is noted last
             found = np.flatnonzero(positions_BK[:, place] >= 0)
             labels = labels_N[positions_BK[found, place]]
-            with np.errstate(invalid="ignore"):  # a flipped bit can make a score infinite: no answer then
-                gap = scores_BK[found, place] - best_B[found]
-            mass_BM[found, labels] += np.exp(gap / temperature)
+            with np.errstate(invalid="ignore", over="ignore"):  # a flipped bit makes infinite scores: no answer
+                gap = (scores_BK[found, place] - best_B[found]) / temperature
+            mass_BM[found, labels] += np.exp(gap)
             chunk_BM[found, labels] = positions_BK[found, place]
         spoke_QM[int(rows[0])] = chunk_BM
         with np.errstate(divide="ignore", invalid="ignore"):

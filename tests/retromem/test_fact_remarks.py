@@ -1,6 +1,7 @@
 """What is said of facts before a run and once keys exist; the ceiling of equal keys is counted by hand and by force."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,44 @@ def test_values_of_one_subject_are_no_conflict_and_those_of_two_are() -> None:
     assert shared_keys(facts, subjects) == (0, 1.0) and one_key("case", facts, subjects) == []
     facts = facts_of(keys, relations, np.array([0, 1, 0, 3, 1, 2]))
     assert shared_keys(facts, subjects) == (4, pytest.approx(4 / 6))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=25
+    )
+)
+def test_the_ceiling_with_several_values_is_that_of_brute_force(rows: list[tuple[int, int, int, int]]) -> None:
+    """A question is of a subject, and any of its values is right: of all questions of one key the answer that is right
+    for most facts counts."""
+    names = np.linalg.qr(np.random.default_rng(3).standard_normal((24, 3)))[0].T
+    name_N, relation_N, value_N, subject_N = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    subjects = [f"{name}{subject}" for name, subject in zip(name_N.tolist(), subject_N.tolist(), strict=True)]
+    by_key: dict[tuple[int, int], list[tuple[str, int]]] = {}
+    for (name, relation, value, _), subject in zip(rows, subjects, strict=True):
+        by_key.setdefault((name, relation), []).append((subject, value))
+    num_right = num_shared = 0
+    for facts in by_key.values():
+        answered = [
+            sum((subject, answer) in facts for subject, _ in facts)  # facts of subjects that have this value
+            for answer in {value for _, value in facts}
+        ]
+        num_right += max(answered)
+        num_shared += len(facts) if max(answered) < len(facts) else 0
+    facts_N = facts_of(names[name_N], relation_N, value_N + 4 * relation_N)
+    assert shared_keys(facts_N, subjects) == (num_shared, pytest.approx(num_right / len(rows)))
+    line = one_key("set", facts_N, subjects)
+    told = (
+        f"set: {num_shared} of {len(rows)} facts share their very key with a fact of another value (the encoder reads"
+    )
+    assert line == [] if not num_shared else line[0].startswith(told)
+    if num_shared:
+        assert line[0].endswith(f"so at most {100 * num_right / len(rows):.1f} % can be right as written")
+
+
+def test_reasons_are_counted_each_with_its_why(tmp_path: Path) -> None:
+    knowledge = replace(build_knowledge(saved(tmp_path)), dropped={"empty": 0, "subject_in_value": 2000, "odd_one": 1})
+    assert left_out(knowledge) == [
+        "left out of case: 2,001 of 2,007 rows: 2,000 subject in value (the answer would give the question), 1 odd one"
+    ]
+    assert left_out(replace(knowledge, dropped={"empty": 0})) == []

@@ -217,7 +217,7 @@ def test_latencies_are_those_of_a_clock(monkeypatch: pytest.MonkeyPatch) -> None
     class Slow(FrequencyMemory):
         def recall(self, queries: Queries, *, top_k: int = 10, score: np.ndarray | None = None) -> Recall:
             now[0] += next(lasts)
-            asked.append(len(queries))
+            asked.append((len(queries), top_k))
             return super().recall(queries, top_k=top_k, score=score)
 
     memory = Slow(FrequencyConfig(), seed=0)
@@ -225,7 +225,7 @@ def test_latencies_are_those_of_a_clock(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("retromem.measure.latency.time.perf_counter", lambda: now[0])
     cost = EncoderCost(seconds_per_text=0.075, single_text_ms=7.0)
     found = measure_latency(memory, people().ask("identical", num=30).queries, cost)
-    assert asked == [1] * 65 + [256] * 4
+    assert asked == [(1, 1)] * 65 + [(256, 1)] * 4
     assert found.query_ms_p50 == pytest.approx(30.5) and found.query_ms_p95 == pytest.approx(57.05)
     assert found.query_ms_p50_end_to_end == pytest.approx(37.5)
     # Of the batches the median: 6.4 s for 256.

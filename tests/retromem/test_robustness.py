@@ -86,3 +86,16 @@ def test_noise_is_for_weights_alone_and_not_for_every_kind(asked: Asked) -> None
     assert sigma90(Index(), asked, seed=0) is None
     assert flip90(Index(), asked, seed=0) is not None
     assert sigma90(Packed(), asked, seed=0) is None and flip90(Packed(), asked, seed=0) is None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 21, 22, 23, 43, 44])
+def test_every_level_can_be_the_breaking_point(asked: Asked, place: int) -> None:
+    class Brittle(Fading):
+        """Whole below a level, broken from it on."""
+
+        def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "Fading":
+            broken = relative_noise >= SIGMA_LEVELS[place] or flip_rate >= FLIP_LEVELS[place]
+            return Fading(lost=1.0 if broken else 0.0)
+
+    assert sigma90(Brittle(), asked, seed=2) == SIGMA_LEVELS[place]
+    assert flip90(Brittle(), asked, seed=2) == FLIP_LEVELS[place]

@@ -1,3 +1,4 @@
+import csv
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.static_function import StaticFunction, StaticFunctionConfig
 from retromem.report.sides import Group, group_of
-from retromem.rows import LawBroken, Row, row_from_json
+from retromem.rows import COLUMNS, LawBroken, Row, row_from_json, rows_to_csv, to_csv
 from retromem.seam import Footprint, Holding, Part
 
 SOUND = Row(
@@ -98,3 +99,54 @@ def test_nothing_saved_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         encoder=EncoderCost(),
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_as_lines_with_every_kind_of_value() -> None:
+    short = replace(
+        SOUND, twin=True, accuracy=1 / 3, bits_ce=123456789.0, demand_bits=1e9, storage_bytes=10**9,
+        write_flops=float("nan"), memory='a "b", c', succeeded=False, bits_argmax=None,
+        exposures=0.0, num_params=0, seed=12345678,
+    )  # fmt: skip
+    header, line, empty = rows_to_csv([short]).split("\n")
+    assert header.split(",") == list(COLUMNS) and empty == ""
+    fields_of_line = next(csv.reader([line]))
+    told = dict(zip(COLUMNS, fields_of_line, strict=True))
+    assert {name: text for name, text in told.items() if text} == {
+        "study": "s", "side": "retrieval", "memory": 'a "b", c', "role": "arm", "family": "f", "stores": "questions",
+        "knowledge": "k", "knowledge_name": "n", "twin": "true", "uniform": "true", "shuffled": "false",
+        "num_facts": "100", "seed": "12345678", "phrasing": "identical", "halves": "false", "num_asked": "100",
+        "accuracy": "0.333333", "demand_bits": "1e+09", "bits_ce": "1.23457e+08", "storage_bytes": "1000000000",
+        "exposures": "0", "num_params": "0", "succeeded": "false",
+    }  # fmt: skip
+    assert '"a ""b"", c"' in line
+    assert to_csv([SOUND, short], ["seed", "twin"]) == "seed,twin\n0,false\n12345678,true\n"
+    assert rows_to_csv([]) == header + "\n"
+
+
+@pytest.mark.parametrize(
+    ("at_the_edge", "beyond"),
+    [
+        ({"accuracy": 0.0}, {"accuracy": -0.001}),
+        ({"chunk_at_1": 1.0}, {"chunk_at_1": 1.001}),
+        ({"accuracy_noise_10": 0.0}, {"accuracy_noise_10": -0.5}),
+        ({"slots_used": 1.0}, {"slots_used": 1.5}),
+        ({"bits_ce": 0.0}, {"bits_ce": -0.001}),
+        ({"bits_argmax": 400.0 * (1 + 1e-9)}, {"bits_argmax": 400.0 * (1 + 3e-9)}),
+        ({"bits_at_tau": 400.0}, {"bits_at_tau": 400.1}),
+        # Of 45 bytes 360 bits, and 40; of the half that was asked half of the bits.
+        ({"storage_bytes": 45}, {"storage_bytes": 44}),
+        ({"storage_bytes": 20, "num_asked": 50}, {"storage_bytes": 19, "num_asked": 50}),
+        # More questions than facts are worth no more.
+        ({"storage_bytes": 45, "num_asked": 200}, {"storage_bytes": 44, "num_asked": 200}),
+        ({"shuffled": True, "bits_ce": 40.0}, {"shuffled": True, "bits_ce": 40.1}),
+        ({"shuffled": True, "bits_ce": 80.0, "num_asked": 50}, {"shuffled": True, "bits_ce": 80.2, "num_asked": 50}),
+        ({"storage_bytes": 0, "num_asked": 0}, {"storage_bytes": 0, "num_asked": 100}),
+        ({"storage_bytes": 0, "bits_ce": None}, {"storage_bytes": 0, "bits_ce": 41.0}),
+        ({"storage_bytes": 0, "uniform": False}, {"storage_bytes": 0, "uniform": False, "twin": True}),
+        ({"phrasing": ""}, {"phrasing": "none"}),
+    ],
+)
+def test_laws_hold_up_to_their_edge(at_the_edge: dict[str, Any], beyond: dict[str, Any]) -> None:
+    replace(SOUND, **at_the_edge)
+    with pytest.raises(LawBroken, match="^s, m, 100 facts, "):
+        replace(SOUND, **beyond)

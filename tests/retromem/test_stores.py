@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,19 @@ import pytest
 
 from retrieval import store_updates
 from retrieval.chunks import Chunks
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retrieval.sealed_folder import read_manifest, write_sealed
 from retromem import stores
-from retromem.memories.faiss_memory import FaissMemory
+from retromem.cells import plan
+from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
+from retromem.fact_additions import add_facts
+from retromem.fact_remarks import not_read
+from retromem.knowledge.sources import TextConfig, build_knowledge
+from retromem.memories.faiss_memory import FaissMemory, FaissMemoryConfig
+from retromem.memories.floors import FrequencyConfig
+from retromem.run_experiment import _remarks_before
 from retromem.seam import Part
 
 CAPITALS = {
@@ -268,3 +277,70 @@ def test_the_self_test_of_several_segments_is_one_of_all_that_were_asked() -> No
     (line,) = stores._self_test({"meta": {"store": own}})
     assert "recall@1 0.600 (240 of 400 stored vectors" in line
     assert stores._self_test({"meta": {}}) == []
+
+
+# ---- what the encoder does not read ---------------------------------------------------------------------------------
+
+MANY = "again " * 300
+TOLD = "are longer than the encoder reads; what stands behind is in no vector"
+
+
+def as_table(path: Path, facts: Sequence[tuple[str, str, str]]) -> str:
+    path.write_text("\n".join(["subject,relation,value", *map(",".join, facts)]) + "\n")
+    return str(path)
+
+
+def test_questions_and_statements_are_counted_apart_and_each_fact_once(tmp_path: Path) -> None:
+    facts = [(f"Town {name}{MANY if name in 'ce' else ''}", "capital", f"v{name}") for name in "abcdefg"]
+    facts += [(f"Town {name}", "river", f"r{name} {MANY if name in 'abfg' else ''}") for name in "abcdefg"]
+    encoder = Encoder(EncoderConfig())
+    knowledge = build_knowledge(TextConfig(source="file", file=as_table(tmp_path / "f.csv", facts)))
+    questions = f"f: the questions of 2 of 14 facts {TOLD}"
+    assert not_read(knowledge, encoder, statements=True) == [questions, f"f: the statements of 6 of 14 facts {TOLD}"]
+    assert not_read(knowledge, encoder, statements=False) == [questions]
+    short = build_knowledge(
+        TextConfig(source="file", file=as_table(tmp_path / "short.csv", [("Oslo", "river", "Aker")]))
+    )
+    assert not_read(short, encoder, statements=True) == []
+
+
+def test_a_run_remarks_on_the_texts_that_it_reads(tmp_path: Path) -> None:
+    facts = [(f"Town {name}", "river", f"r{name} {MANY if name in 'abc' else ''}") for name in "abcdefg"]
+    study = TextConfig(source="file", file=as_table(tmp_path / "long.csv", facts))
+    line = f"long: the statements of 3 of 7 facts {TOLD}"
+    for memories, lines in (
+        ((FaissMemoryConfig(), FrequencyConfig()), []),
+        ((FrequencyConfig(), FaissMemoryConfig(key_by="statement")), [line]),
+    ):
+        arms = ArmsConfig(memories=memories, num_facts=(7,), seeds=(0,))
+        config = ExperimentConfig(
+            title="t", question="q", studies={"s": StudyConfig(knowledge=study, arms=(arms,))}, encoder=EncoderConfig()
+        )
+        assert _remarks_before(config, plan(config, encoder_hash="e", text_dim=384)) == lines
+    assert _remarks_before(config, []) == []
+
+
+@pytest.mark.slow
+def test_a_store_of_questions_remarks_on_statements_too(tmp_path: Path) -> None:
+    first = as_table(tmp_path / "f.csv", [("Oslo", "river", "Aker"), ("Bonn", "river", f"Rhine {MANY}")])
+    said: list[str] = []
+    stores.build(
+        tmp_path / "s",
+        facts=first,
+        phrasings=None,
+        columns=[],
+        factory="Flat",
+        rotate_to=None,
+        say=said.append,
+        key_by="question",
+    )
+    assert said == [f"  f: the statements of 1 of 2 facts {TOLD}"]
+    more = as_table(tmp_path / "m.csv", [("Graz", "river", f"Mur {MANY}"), (f"Ulm {MANY}", "river", "Danube")])
+    lines = add_facts(tmp_path / "s", facts=more, phrasings=None, columns=[], model=None).splitlines()
+    assert lines == [
+        f"  m: the questions of 1 of 2 facts {TOLD}",
+        f"  m: the statements of 2 of 2 facts {TOLD}",
+        f"{tmp_path / 's'}: 2 chunks added and 0 corrected, of 2 facts; 2 new values, 4 chunks now",
+    ]
+    found = stores.search(tmp_path / "s", "What is the river of Graz?", top=9).splitlines()
+    assert found[0].split("  ")[1].startswith("Mur")

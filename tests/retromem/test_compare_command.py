@@ -1,0 +1,150 @@
+"""`compare` and `report` of a run whose cells are done: every option arrives; what the machine refuses is one line."""
+
+import errno
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from retrieval.errors import UserError
+from retromem.cells import plan
+from retromem.cli import main
+from retromem.configuration import apply_override, build, read_config
+from retromem.experiment import ExperimentConfig
+from retromem.measure.latency import EncoderCost
+from retromem.report_run import read_plan
+from retromem.run_cell import Workplace, run_cell
+
+TINY: dict[str, Any] = {
+    "title": "Tiny",
+    "question": "Does it run?",
+    "measures": {"robustness": False},
+    "studies": {
+        "keys": {
+            "knowledge": {"source": "keys", "dim": 6, "num_values": 4, "num_facts": 64},
+            "arms": [{"memories": [{"memory": "static"}], "seeds": [0]}],
+        }
+    },
+}
+
+
+def finished(path: str, name: str, **settings: str) -> list[str]:
+    """Runs, in this process, every cell that `compare` will ask for; their folders."""
+    content = read_config(Path(path))
+    for dotted, value in settings.items():
+        apply_override(content, dotted.replace("__", "."), value)
+    cells = plan(build(ExperimentConfig, content, source=path), encoder_hash="", text_dim=0)
+    place = Workplace(cells_folder=f"runs/{name}/cells", cache_folder="", encoder=EncoderCost())
+    assert {run_cell(cell, place) for cell in cells} == {"done"}
+    return [cell.folder_name for cell in cells]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("retromem.measure.latency._REPEATS", 2)
+    Path("tiny.yaml").write_text(yaml.safe_dump(TINY))
+
+
+def test_every_option_of_compare_arrives(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {
+        "max_weight_facts": "16",
+        "studies__keys__arms__0__seeds": "[3, 1]",
+        "studies__keys__knowledge__num_facts": "20",
+        "title": "Other",
+    }
+    cells = finished("tiny.yaml", "mine", **settings)
+    given = "studies.keys.arms.0.seeds='[3, 1]' studies.keys.knowledge.num_facts=9 title=Other"
+    arguments = ["compare", "tiny.yaml", "--name", "mine", "--max-facts", "16", "--workers", "3", "--set", given]
+    arguments += ["--studies.keys.knowledge.num_facts", "20"]  # after all that --set says
+    monkeypatch.setenv("MAKELEVEL", "1")
+    main(arguments)
+    lines = capsys.readouterr().out.splitlines()
+    shown = lines[0].removeprefix("+ ")
+    assert shown.startswith("python -m retromem compare tiny.yaml --name mine --max-facts 16 --workers 3 --set ")
+    # Sizes that nobody chose: 2, 4, 8 and 16 of weights, and all 20 of memories that are not trained.
+    assert len(cells) == 2 * 5
+    assert lines[1] == f"mine: all {len(cells)} cells are done; writing the report"
+    assert re.fullmatch(rf"0 of {len(cells)} cells run in \d+ s; read reports/mine/index\.html", lines[-1])
+    record = read_plan(Path("runs/mine"))
+    assert record["cells"] == cells
+    assert (record["name"], record["title"], record["question"]) == ("mine", "Other", "Does it run?")
+    assert record["method"]["command"] == shown and record["method"]["seeds"] == "1, 3"
+    kept = read_config(Path("runs/mine/config.yaml"))
+    assert kept["max_weight_facts"] == 16 and kept["studies"]["keys"]["knowledge"]["num_facts"] == 20
+    page = Path("reports/mine/report.md").read_text()
+    monkeypatch.delenv("MAKELEVEL")
+    main(["report", "runs/mine/"])
+    assert capsys.readouterr().out == "reports/mine/index.html\n"
+    assert Path("reports/mine/report.md").read_text() == page
+
+
+def test_a_run_is_called_by_its_config_or_by_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    finished("tiny.yaml", "tiny", studies__keys__arms__0__num_facts="[8]")
+    main(["compare", "tiny.yaml", "--studies.keys.arms.0.num_facts=[8]"])
+    assert capsys.readouterr().out.startswith("tiny: all 1 cells are done; writing the report\n")
+    Path("mine.csv").write_text("subject,relation,value\n")
+    for command, said in (
+        (["compare", "--facts", "mine.csv"], "configs/own_facts.yaml: there is no such config file"),
+        (["compare"], "configs/quickstart.yaml: there is no such config file"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(command)
+        assert end.value.code == 2
+        assert capsys.readouterr().err.startswith(f"retromem: {said}")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "runs/x"), "runs/x: cannot be written: No space left; make room"),
+        (OSError(errno.EDQUOT, "Quota exceeded", "x"), "x: cannot be written: Quota exceeded; make room"),
+        (OSError(errno.EFBIG, "Too large"), "a file: cannot be written: Too large; make room"),
+        *(
+            (OSError(number, "No", "x"), "x: cannot be used: No; name another place, or change its permissions")
+            for number in (errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+        ),
+        (MemoryError(), "not enough memory (for what was asked); ask for less"),
+        (UserError("a: b"), "a: b"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(
+    error: BaseException, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> str:
+        raise error
+
+    monkeypatch.setattr("retromem.doctor.describe", fail)
+    with pytest.raises(SystemExit) as ending:
+        main(["doctor"])
+    assert ending.value.code == 2
+    assert capsys.readouterr().err == f"retromem: {said}\n"
+
+
+def test_other_errors_keep_their_traceback_and_an_interrupt_says_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr("retromem.doctor.describe", fail)
+    with pytest.raises(OSError, match="broken"):
+        main(["doctor"])
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retromem.doctor.describe", interrupted)
+    monkeypatch.setattr("retromem.configuration.read_config", interrupted)
+    for command, left in (
+        ("compare", "finished cells are kept, the same command goes on from there"),
+        ("doctor", "nothing is left half-written"),
+    ):
+        with pytest.raises(SystemExit) as ending:
+            main([command])
+        assert ending.value.code == 130
+        assert capsys.readouterr().err == f"retromem: interrupted; {left}\n"
+    main([])
+    assert "usage: python -m retromem" in capsys.readouterr().out
