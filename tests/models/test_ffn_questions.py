@@ -81,6 +81,14 @@ ANSWERS = [
         [],
     ),
     (
+        StackConfig(depth=1, block=PEER, norm="none"),
+        {"blocks.0.u_SD": 8.0, "blocks.0.v_SE": 8.0},
+        {"block.slot_rate_factor": 8.0},
+        [],
+        [],
+        [],
+    ),
+    (
         StackConfig(depth=2, block=PEER, norm="none"),
         {f"blocks.{layer}.{name}": 8.0 for layer in range(2) for name in ("u_SD", "v_SE")},
         {"block.slot_rate_factor": 8.0},
@@ -268,6 +276,10 @@ def test_deep_norm_draws_and_enlarges_by_the_depth():
         block, branch = stack.blocks[layer], stack.branches[layer]
         for weight, fans in ((block.w_in_DF, 240), (block.w_out_FE, 240), (branch.w_DE, 180)):
             assert spread_of(weight) == pytest.approx(48**-0.25 * math.sqrt(2 / fans), rel=0.03)
+    # The number of experts is no fan of any of them.
+    many = StackConfig(depth=2, block=ExpertsConfig(experts=60, width=20), residual="deepnorm", norm="post")
+    for weight in (built(many, 30, 30).blocks[1].w_in_SDF, built(many, 30, 30).blocks[1].w_out_SFE):
+        assert spread_of(weight) == pytest.approx(16**-0.25 * math.sqrt(2 / 50), rel=0.03)
     table = StackConfig(depth=6, block=LookupConfig(rows=300, tables=5), residual="deepnorm", norm="post")
     assert spread_of(built(table, 90, 90).blocks[5].rows_SE) == pytest.approx(48**-0.25 / math.sqrt(90), rel=0.03)
 
