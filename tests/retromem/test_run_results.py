@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from retrieval.errors import UserError
+from retromem.panels.theory.physical_limit import PhysicalCapacityConfig
 from retromem.points import Point, points_to_csv
 from retromem.report_run import (
     RunResults,
@@ -15,6 +16,7 @@ from retromem.report_run import (
     _capacities_read_off,
     _limits,
     _made_by,
+    _panels,
     _warnings,
     is_finished,
     read_plan,
@@ -180,3 +182,21 @@ def test_points_as_lines() -> None:
     assert points_to_csv(points) == (
         'panel,quantity,series,x,y,seed\none,accuracy,relu,2,0.25,1\none,"a, b",s,,3,\ntwo,bits,r,0,1e+07,0\n'
     )
+
+
+def test_panels_have_the_points_of_their_own_cells_each_once() -> None:
+    bound, other = PhysicalCapacityConfig(seeds=(7,)), PhysicalCapacityConfig(dims=(4,))
+    points = [Point(quantity="q", series=f"s{number}", x=1.0, y=2.0, seed=0) for number in range(3)]
+    results = RunResults(points=[("a", points[0]), ("b", points[1]), ("a", points[2]), ("a2", points[0])])
+    record = {
+        "panels": {
+            "one": {"config": asdict(bound), "cells": ["a", "a2"]},
+            "none": {"config": asdict(other), "cells": ["c"]},
+            "two": {"config": asdict(other), "cells": ["b"]},
+        }
+    }
+    first, second = _panels(record, results)
+    assert (first.name, list(first.points)) == ("one", [points[0], points[2]])
+    assert (second.name, list(second.points)) == ("two", [points[1]])
+    assert first.page.title == "Physical capacity: parameters times bits"
+    assert _panels({}, results) == []
