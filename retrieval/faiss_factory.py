@@ -19,7 +19,7 @@ _ABORTS = re.compile(r"(HNSW1|[A-Za-z]0+)(?!\d)")  # these end the process, with
 def _right_ones(factory: str, dim: int) -> str:
     """Examples for vectors of this dimension: a product code has as many parts, about, as the one asked for."""
     asked = re.search(r"PQ(\d+)", factory)
-    wanted = int(asked[1]) if asked else dim / 8
+    wanted = (int(asked[1]) if asked else 0) or dim / 8
     parts = min((part for part in range(1, dim + 1) if dim % part == 0), key=lambda part: abs(part - wanted))
     return f"right ones are Flat, SQ8, RaBitQ, LSH, PQ{parts}np, HNSW32 or IVF64,Flat"
 

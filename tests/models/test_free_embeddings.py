@@ -45,6 +45,7 @@ def test_in_two_dimensions_only_neighbours_on_the_circle_can_be_a_pair():
     assert critical_n(2, top_k=2, seeds=(0, 1), config=QUICK, low=2, high=5) == 3
 
 
+@pytest.mark.slow
 def test_seeds_do_not_depend_on_each_other():
     alone = [bool(solved(3, 5, top_k=2, seeds=(seed,), config=QUICK)) for seed in range(3)]
     assert solved(3, 5, top_k=2, seeds=(0, 1, 2), config=QUICK).tolist() == alone

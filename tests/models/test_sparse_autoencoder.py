@@ -144,6 +144,7 @@ def test_the_unit_of_the_activations_does_not_matter(kind):
     assert torch.equal(train(h, config).encode(h), train(1024 * h, config).encode(1024 * h))
 
 
+@pytest.mark.slow
 def test_the_auxiliary_loss_brings_dead_latents_back(monkeypatch):
     keys = torch.randn(300, 16, generator=torch.Generator().manual_seed(0))
     h = (keys @ torch.randn(16, 32, generator=torch.Generator().manual_seed(1))).relu()

@@ -70,7 +70,7 @@ def test_a_document_whose_name_is_no_utf8_is_found_under_a_name_that_can_be_show
     assert found("Who plays the trombone in the cafe?")[0][0] == r"caf\xe9.txt"
 
 
-@pytest.mark.parametrize("split", ["1 sentence", "24 tokens, 12 shared"])
+@pytest.mark.parametrize("split", ["1 sentence", pytest.param("24 tokens, 12 shared", marks=pytest.mark.slow)])
 def test_the_passage_that_answers_is_found_where_it_is_said_to_stand(place: Path, split: str) -> None:
     ledger = build(split=split)
     for name in PLACES:

@@ -122,7 +122,14 @@ def test_what_was_not_run_breaks_no_sentence_and_is_not_named(missing: str) -> N
         assert value not in text
 
 
-@pytest.mark.parametrize("missing", ["memory faiss-q-LSH", "side retrieval", "side floor", "role arm"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "side retrieval",
+        "role arm",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("memory faiss-q-LSH", "side floor")),
+    ],
+)
 def test_nor_does_it_break_the_page(missing: str) -> None:
     check(whole_page([row for row in parts(ROWS)[missing] if row.twin and row.num_facts == 800 and row.seed == 0]))
 
@@ -133,6 +140,7 @@ def test_pairs_that_were_judged_on_half_of_the_facts_stand_alone() -> None:
     assert "Nothing to compare: only pairs have results" in text and "k0" not in text
 
 
+@pytest.mark.slow
 def test_one_seed_is_no_range() -> None:
     text = whole_page(rows_of(seeds=(1,)))
     check(text)

@@ -214,6 +214,7 @@ def test_a_run_with_a_failed_cell_says_so_last(tmp_path: Path) -> None:
     assert place.said[-1].endswith("; 1 FAILED, see " + str(place.run / "cells/*/error.txt"))
 
 
+@pytest.mark.slow
 def test_a_run_of_failed_cells_alone_has_failed_and_one_of_refused_cells_has_not(tmp_path: Path) -> None:
     study, place = CONFIG.studies["keys"], Place(tmp_path)
     training = TrainingBudget(steps=20, learning_rate=1e30, optimizer="sgd")

@@ -68,8 +68,9 @@ BOUND = PhysicalCapacityConfig(seeds=(7,))
 
 
 def test_texts_of_a_panel_are_encoded_as_documents_and_its_questions_as_questions(tmp_path: Path) -> None:
-    corpus = [{"_id": f"p{row}", "text": f"Person likes Thing{row}, Thing{row + 1}."} for row in range(46)]
-    asked = [{"_id": f"q{row}", "text": f"Who likes Thing{row}?"} for row in range(1, 46)]
+    things = [f"Thing{row}" if row != 3 else "Accountants" for row in range(47)]
+    corpus = [{"_id": f"p{row}", "text": f"Person likes {things[row]}, {things[row + 1]}."} for row in range(46)]
+    asked = [{"_id": f"q{row}", "text": f"Who likes {things[row]}?"} for row in range(1, 46)]
     right = [
         {"query-id": f"q{row}", "corpus-id": f"p{who}", "score": 1} for row in range(1, 46) for who in (row - 1, row)
     ]
@@ -78,7 +79,7 @@ def test_texts_of_a_panel_are_encoded_as_documents_and_its_questions_as_question
     panel, prompts = LimitSmallConfig(folder=str(tmp_path)), Prompts(query="ask: ", document="tell: ")
     found = texts_of([PanelCell(name="p", panel=panel, seed=4, encoder_hash="e")], prompts)
     wanted = {f"tell: {text['text']}" for text in corpus} | {f"ask: {question['text']}" for question in asked}
-    assert set(found) == wanted and len(found) == 91
+    assert set(found) == wanted | {"ask: Who likes bookkeepers?"} and len(found) == 92
     assert texts_of([PanelCell(name="b", panel=BOUND, seed=7, encoder_hash="")], prompts) == []
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget
@@ -23,6 +24,7 @@ TINY = GeneralisationConfig(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_phrasing_is_asked_of_the_ffn_and_of_the_index(
     encoded_names: Callable[[KnowledgeSet], KnowledgeSet],
 ) -> None:

@@ -119,6 +119,7 @@ def test_the_finding_names_the_winner_only_where_the_seeds_agree() -> None:
     assert "covers the difference between dense GELU and 8 experts, top-2" in unclear and "least" not in unclear
 
 
+@pytest.mark.slow
 def test_every_kind_is_measured_beside_an_index_that_forgets_nothing() -> None:
     config = InterferenceConfig(num_params=560, steps=60, offsets=(1.0,), seeds=(0,))
     points = interference_points(config, 0)

@@ -97,6 +97,7 @@ def test_bits_left_are_the_demand_where_all_is_right() -> None:
     assert bits_left(ffn, replace(table, value_ids_N=(torch.arange(8) + 1) % 8)) == 0.0
 
 
+@pytest.mark.slow
 def test_a_tiny_measurement_has_all_that_the_page_needs(points: list[Point]) -> None:
     for series in (FULL_RANK, GUIDE_LINE, *ARMS.values()):
         assert list(curve(points, "bits_per_param", series)) == [1.0, 2.0]

@@ -3,6 +3,7 @@ import pytest
 from retromem.panels.retrieval.embedding_limits import CUBIC, TRAINED, EmbeddingLimitsConfig
 
 
+@pytest.mark.slow
 def test_a_small_panel_says_where_training_and_number_formats_end() -> None:
     config = EmbeddingLimitsConfig(dims=(2,), trainings=2, steps=800, num_documents=(10, 46))
     points = config.measure(0, lambda knowledge: knowledge)
