@@ -79,8 +79,8 @@ def test_faiss_is_quoted_without_its_places() -> None:
         with pytest.raises(UserError) as caught:
             empty_index(factory, DIM)
         assert str(caught.value) == (
-            f"index {factory!r}: {number} is too small a number; right ones are Flat, SQ8, RaBitQ, LSH, PQ48np, "
-            "HNSW32 or IVF64,Flat"
+            f"index {factory!r}: {number} is too small a number; right ones are Flat, SQ8, RaBitQ, LSH, "
+            f"PQ{DIM // 8}np, HNSW32 or IVF64,Flat"
         )
     assert empty_index("HNSW10", DIM).hnsw.nb_neighbors(1) == 10, "a number that begins so is none of those"
     with pytest.raises(UserError, match=r"^index 'Fla' over 12 dimensions: .*; right ones are Flat, SQ8"):
