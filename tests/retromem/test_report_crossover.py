@@ -41,6 +41,11 @@ def test_measured_without_success_differs_from_not_measured() -> None:
     assert curve == {10: None}
 
 
+def test_a_curve_goes_from_few_facts_to_many() -> None:
+    sizes = (4000, 500, 8, 100_000, 2000, 3)
+    assert list(weights_curve([row("ffn-a", num_facts, 1.0, 50) for num_facts in sizes])) == sorted(sizes)
+
+
 def test_only_arms_of_the_group_twin_and_phrasing_count() -> None:
     rows = [
         row("ffn-a", 10, 1.0, 100),

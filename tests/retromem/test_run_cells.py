@@ -25,7 +25,7 @@ from retromem.memories.floors import FrequencyConfig
 from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.run_cell import Workplace, read_result, run_cell, texts_of
-from retromem.run_cells import run_cells
+from retromem.run_cells import _run_pool, run_cells
 
 KEYS = KeysConfig(num_facts=128, num_values=8)
 TIMES = {
@@ -233,6 +233,16 @@ def test_a_killed_worker_fails_its_cell_and_the_others_go_on(tmp_path: Path, num
             assert "killed" in (folder_of(cell, tmp_path) / "error.txt").read_text()
         else:
             assert files_of(cell, tmp_path) == ["result.json"]
+
+
+def test_what_was_written_before_a_pool_broke_is_told(tmp_path: Path) -> None:
+    killed, raising, mode = cells_of(UNRULY["killed"](), UNRULY["raising"](), FrequencyConfig())
+    place = workplace(tmp_path)
+    assert (run_cell(raising, place), run_cell(mode, place)) == ("failed", "done")
+    waiting = {cell.folder_name: cell for cell in (killed, raising, mode)}
+    told: list[tuple[str, str]] = []
+    _run_pool([killed, raising, mode], place, 1, dict(waiting), lambda status, cell: told.append((status, cell.name)))
+    assert told == [("failed", "raising"), ("done", "floor-mode")]
 
 
 # ---- texts ---------------------------------------------------------------------------------------------------------

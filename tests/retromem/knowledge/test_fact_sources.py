@@ -81,6 +81,11 @@ def test_references_are_taken_apart_and_what_is_there_may_hold_any_sign(tmp_path
     assert parse_reference(f"hf:{odd}") == Reference(text=f"hf:{odd}", place=str(odd))
     assert parse_reference(f"hf:{odd}:x@y") == Reference(text=f"hf:{odd}:x@y", place=str(odd), config="x", split="y")
     (tmp_path / "a").mkdir()
+    (tmp_path / "a@b").mkdir()
+    both = f"hf:{tmp_path}/a@b"
+    assert parse_reference(both) == Reference(text=both, place=str(tmp_path / "a@b")), "the longest that is there"
+    (tmp_path / "a@b").rmdir()
+    assert parse_reference(both) == Reference(text=both, place=str(tmp_path / "a"), split="b")
     assert parse_reference(f"hf:{tmp_path}/a@b:d").place != f"{tmp_path}/a@b", "a split holds no such sign"
     assert refused(lambda: parse_reference("hf:/no/where")) == "hf:/no/where: there is no such folder"
     assert refused(lambda: parse_reference("hf:@x")) == (

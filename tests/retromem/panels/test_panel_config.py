@@ -39,3 +39,51 @@ def test_what_cannot_be_measured_is_refused_in_one_line(panel: str, settings: di
     with pytest.raises(UserError, match=re.escape(said)) as refused:
         build(ExperimentConfig, content, source="mine.yaml")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("panel", "allowed", "refused"),
+    [
+        ("architecture", {"depths": [2], "preset_depth": 2}, {"depths": [1], "preset_depth": 1}),
+        ("architecture", {"depths": [1, 2], "preset_depth": 2}, {"depths": [1, 3], "preset_depth": 2}),
+        ("change_prices", {"num_chunks": 400, "share": 0.5}, {"num_chunks": 400, "share": 0.503}),
+        ("change_prices", {"num_chunks": 400, "share": 0.0025}, {"num_chunks": 400, "share": 0.001}),
+        ("depth_at_work", {"dim": 3, "num_params": 4000}, {"dim": 2, "num_params": 4000}),
+        ("embedding_limits", {"num_documents": [3, 10]}, {"num_documents": [2, 10]}),
+        ("encoder_keys", {"dim": 16, "num_values": 16}, {"dim": 16, "num_values": 17}),
+        ("facts_in_superposition", {"dim": 2, "hidden": 2, "loads": [2.0]}, {"dim": 2, "hidden": 1, "loads": [9.0]}),
+        ("facts_in_superposition", {"dim": 2, "hidden": 2, "loads": [2.0]}, {"dim": 1, "hidden": 2, "loads": [9.0]}),
+        ("generalisation", {"wordings": [1, 9]}, {"wordings": [1, 10]}),
+        ("interference", {"num_params": 512}, {"num_params": 511}),
+        ("interference", {"load": 0.05}, {"load": 0.049}),
+        ("key_sparsity", {"dim": 8, "nonzeros": [2, 8]}, {"dim": 8, "nonzeros": [2, 9]}),
+        ("key_sparsity", {"nonzeros": [1, 2, 3]}, {"nonzeros": [1, 2]}),
+        ("pair_curve", {"accuracy": 1.0}, {"accuracy": 1.01}),
+        ("pattern_use", {"num_cities": 50}, {"num_cities": 49}),
+        ("pattern_use", {"loads": [1.0]}, {"loads": [1.01]}),
+        ("physical_capacity", {"accuracy": 0.5}, {"accuracy": 0.49}),
+        ("physical_capacity", {"accuracy": 1.0}, {"accuracy": 1.01}),
+        ("rank_limits", {"dim": 16, "ranks": [16]}, {"dim": 16, "ranks": [17]}),
+        ("ranks_in_training", {"at_steps": [0, 1]}, {"at_steps": [0]}),
+        ("ranks_in_training", {"load": 1.0}, {"load": 1.01}),
+        ("reworded_capacity", {"num_people": 20}, {"num_people": 19}),
+        ("reworded_capacity", {"wordings": [1, 8]}, {"wordings": [1, 9]}),
+        ("sparse_units", {"annealed_shares": [], "read_shares": [1.0]}, {"read_shares": [0.33]}),
+        ("toy_features", {"num_features": 20, "dim": 19}, {"num_features": 20, "dim": 20}),
+        ("activation_patterns", {"widths": [2]}, {"widths": [1]}),
+        ("activation_patterns", {"dims": [2], "bits_per_param": [1.0]}, {"dims": [1], "bits_per_param": [1.0]}),
+        ("classical_bounds", {"loads": [1.0, 1.5, 2.0]}, {"loads": [1.0, 2.0, 1.5]}),
+        ("classical_bounds", {"inputs": [2]}, {"inputs": [0]}),
+        ("physical_capacity", {"num_values": 2}, {"num_values": 1}),
+    ],
+)
+def test_a_limit_itself_is_allowed_and_what_lies_beyond_is_not(
+    panel: str, allowed: dict[str, Any], refused: dict[str, Any]
+) -> None:
+    def of(settings: dict[str, Any]) -> ExperimentConfig:
+        content = {"title": "t", "question": "q", "panels": {"mine": {"panel": panel, **settings}}}
+        return build(ExperimentConfig, content, source="mine.yaml")
+
+    of(allowed)
+    with pytest.raises(UserError):
+        of(refused)

@@ -36,6 +36,10 @@ def test_where_the_share_falls_through_a_half() -> None:
     assert crossing((1.0, 2.0, 3.0), [1.0, 0.75, 0.25]) == 2.5
     assert crossing((1.0, 2.0, 3.0), [1.0, 0.5, 0.25]) == 2.0
     assert crossing((1.0, 2.0), [1.0, 0.9]) is None
+    # It may rise again: what counts is a fall between neighbours, and the first.
+    assert crossing((1.0, 2.0, 4.0, 5.0), [0.7, 0.2, 0.8, 0.3]) == 1.4
+    assert crossing((1.0, 2.0, 4.0, 5.0), [0.4, 0.6, 0.45, 0.9]) == pytest.approx(2 + 2 * 0.1 / 0.15)
+    assert crossing((1.0, 2.0, 3.0), [0.7, 0.6, 0.55]) is None and crossing((1.0, 2.0), [0.4, 0.3]) is None
 
 
 def test_memorisation_with_so_many_parameters_is_the_inverse_of_what_points_need() -> None:
