@@ -284,6 +284,13 @@ def test_an_empty_folder_and_a_relative_name_are_fine(tmp_path: Path, monkeypatc
     assert verify_sealed(tmp_path / "out")["kind"] == "test"
 
 
+def test_a_store_may_be_written_where_no_folder_is_yet(tmp_path: Path) -> None:
+    write_sealed(tmp_path / "of" / "several" / "levels", {"a.bin": b"x"}, kind="test", meta={})
+    assert (tmp_path / "of" / "several" / "levels" / "a.bin").read_bytes() == b"x"
+    with locked(tmp_path / "another" / "of" / "several", 1.0):
+        assert (tmp_path / "another" / "of" / "several.lock").is_file()
+
+
 def test_a_second_writer_waits_and_then_names_the_lock(folder: Path) -> None:
     lock = folder.with_name("store.lock")
     with lock.open("w") as file:

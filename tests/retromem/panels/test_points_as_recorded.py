@@ -83,11 +83,14 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def differences(recorded: dict[tuple[str, str, str], float], points: list[Point]) -> dict[str, list[float]]:
-    """By quantity: how far each point is from the recorded one, relative to the larger of them."""
+    """How far each point is from the recorded one, relative to the larger of them: by quantity, and by formula."""
     found = defaultdict(list)
     for point in points:
         one, other = recorded[point.quantity, point.series, place_of(point)], point.y
-        found[point.quantity].append(abs(one - other) / max(abs(one), abs(other)) if one != other else 0.0)
+        by = abs(one - other) / max(abs(one), abs(other)) if one != other else 0.0
+        found[point.quantity].append(by)
+        if point.seed is None:
+            found[f"{point.quantity}, {point.series}"].append(by)
     return found
 
 
