@@ -12,7 +12,7 @@ import yaml
 
 from retrieval.encoder_files import DEFAULT_SHA256
 from retrieval.sealed_folder import write_sealed
-from retromem.cli import _name_of, main
+from retromem.cli import main
 from retromem.doctor import describe
 from retromem.knowledge.fact_files import source_name
 
@@ -496,12 +496,3 @@ def test_a_reader_that_has_seen_enough_costs_no_traceback() -> None:
     program = f"{sys.executable} -c 'from retromem.cli import main; main([\"--help\"])' | true; exit ${{PIPESTATUS[0]}}"
     ended = subprocess.run(["bash", "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
     assert "Traceback" not in ended.stderr and "BrokenPipe" not in ended.stderr
-
-
-def test_a_run_goes_on_from_the_settings_that_it_kept_under_its_own_name(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    kept = tmp_path / "mine" / "config.yaml"
-    kept.write_text("title: t")
-    assert _name_of(kept) == "config"  # anybody's file of that name
-    (tmp_path / "mine" / "plan.json").write_text("{}")
-    assert _name_of(kept) == "mine" and _name_of(tmp_path / "mine" / "other.yaml") == "other"

@@ -10,7 +10,7 @@ import yaml
 
 from retrieval.errors import UserError
 from retromem.cells import plan
-from retromem.cli import main
+from retromem.cli import _name_of, main
 from retromem.configuration import apply_override, build, read_config
 from retromem.experiment import ExperimentConfig
 from retromem.measure.latency import EncoderCost
@@ -148,3 +148,12 @@ def test_other_errors_keep_their_traceback_and_an_interrupt_says_what_is_kept(
         assert capsys.readouterr().err == f"retromem: interrupted; {left}\n"
     main([])
     assert "usage: python -m retromem" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_from_the_settings_that_it_kept_under_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    kept = tmp_path / "mine" / "config.yaml"
+    kept.write_text("title: t")
+    assert _name_of(kept) == "config"  # anybody's file of that name
+    (tmp_path / "mine" / "plan.json").write_text("{}")
+    assert _name_of(kept) == "mine" and _name_of(tmp_path / "mine" / "other.yaml") == "other"
