@@ -189,6 +189,7 @@ def test_the_estimators_need_numpy_alone():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_country_and_time_zone_are_not_added_as_if_independent():
     by_city = {}
     for table in (cities(), city_timezones()):

@@ -44,6 +44,7 @@ def finished(path: str, name: str, **settings: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MAKELEVEL", raising=False)  # under make the call itself is printed
     monkeypatch.setattr("retromem.measure.latency._REPEATS", 2)
     Path("tiny.yaml").write_text(yaml.safe_dump(TINY))
 

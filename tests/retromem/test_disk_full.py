@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _WRITES_WITHOUT_ROOM = """
 import resource, sys
 from pathlib import Path
@@ -40,6 +42,7 @@ studies:
 """
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:
     rows = "".join(f"subject {row},colour,{'red' if row % 2 else 'green'}\n" for row in range(60))
     (tmp_path / "facts.csv").write_text("subject,relation,value\n" + rows)

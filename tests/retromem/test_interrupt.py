@@ -56,7 +56,8 @@ def worker_is_starting(group: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("moment", [pytest.param("workers start", marks=pytest.mark.slow), "cells run"])
+@pytest.mark.parametrize("moment", ["workers start", "cells run"])
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_status_130_and_leaves_nothing_whole(
     endless: "subprocess.Popen[str]", tmp_path: Path, moment: str
 ) -> None:

@@ -129,6 +129,7 @@ def test_what_a_memory_knew_is_judged_by_the_half_that_did_not_calibrate(knows: 
     assert known == pytest.approx({"all": 80 + right, "every second": 0, "none": 0}[knows], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_bits_stored_are_of_whole_judgements_of_real_values_alone() -> None:
     knowledge = people()
     assert judged(knowledge, FaissMemoryConfig(), quick=False)["identical"].bits_stored is None

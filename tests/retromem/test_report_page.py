@@ -233,6 +233,7 @@ def test_same_rows_same_bytes_and_a_replaced_folder(rows: list[Row], folder: Pat
     assert first == {path.name: path.read_bytes() for path in again.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_names_are_escaped(rows: list[Row], tmp_path: Path) -> None:
     name = 'a<b>"$x$|y'
     renamed = [
@@ -310,11 +311,12 @@ def test_the_figure_shows_every_memory_at_the_largest_size_that_both_sides_finis
 @pytest.mark.parametrize(
     "is_poor, is_apart, titles",
     [
-        pytest.param(True, False, ["Right answers in new words"], marks=pytest.mark.slow),
+        (True, False, ["Right answers in new words"]),
         (False, True, ["Smallest memory answering"]),
-        pytest.param(True, True, [], marks=pytest.mark.slow),
+        (True, True, []),
     ],
 )
+@pytest.mark.slow
 def test_the_headline_leaves_out_what_the_rows_cannot_show(
     rows: list[Row], tmp_path: Path, is_poor: bool, is_apart: bool, titles: list[str]
 ) -> None:

@@ -43,6 +43,7 @@ def read_points(report: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_a_panel_alone_makes_a_page_and_its_points(tmp_path: Path) -> None:
     report, said = run(tmp_path, experiment(toy=TINY))
     assert "2 of 2 cells to run" in said[0]
