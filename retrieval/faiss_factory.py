@@ -16,22 +16,25 @@ _LSH = re.compile(r"(^|,)LSH\d*r?t?$")
 _ABORTS = re.compile(r"(HNSW1|[A-Za-z]0+)(?!\d)")  # these end the process, without an exception
 
 
-def _right_ones(factory: str, dim: int) -> str:
-    """Examples for vectors of this dimension: a product code has as many parts, about, as the one asked for."""
+def _code_parts(factory: str, dim: int) -> int:
+    """Parts of a product code that this dimension can be cut into, about as many as the factory asks for."""
     asked = re.search(r"PQ(\d+)", factory)
     wanted = (int(asked[1]) if asked else 0) or dim / 8
-    parts = min((part for part in range(1, dim + 1) if dim % part == 0), key=lambda part: abs(part - wanted))
-    return f"right ones are Flat, SQ8, RaBitQ, LSH, PQ{parts}np, HNSW32 or IVF64,Flat"
+    return min((part for part in range(1, dim + 1) if dim % part == 0), key=lambda part: abs(part - wanted))
 
 
-def what_would_do(error: Exception, num_vectors: int) -> str:
+def _right_ones(factory: str, dim: int) -> str:
+    """Examples for vectors of this dimension."""
+    return f"right ones are Flat, SQ8, RaBitQ, LSH, PQ{_code_parts(factory, dim)}np, HNSW32 or IVF64,Flat"
+
+
+def what_would_do(error: Exception, num_vectors: int, *, factory: str, dim: int) -> str:
     """Advice after `reason`, where too few vectors were given to learn a codebook or lists from; else nothing."""
     if num_vectors < 2 or "Number of training points" not in str(error):
         return ""
     bits = num_vectors.bit_length() - 1
-    return (
-        f"; these do for IVF{num_vectors} or codes of {bits} bits (PQ48x{bits}np), any number for Flat, SQ8 or RaBitQ"
-    )
+    code = f"PQ{_code_parts(factory, dim)}x{bits}np"
+    return f"; these do for IVF{num_vectors} or codes of {bits} bits ({code}), any number for Flat, SQ8 or RaBitQ"
 
 
 def reason(error: Exception) -> str:

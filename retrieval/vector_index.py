@@ -224,9 +224,9 @@ class VectorIndex:
             try:
                 yield
             except (RuntimeError, MemoryError) as error:
+                advice = what_would_do(error, num_vectors, factory=self.spec.factory, dim=self._index.d)
                 raise Refused(
-                    f"index {self.spec.label} cannot be built from {num_vectors} vectors: {reason(error)}"
-                    f"{what_would_do(error, num_vectors)}"
+                    f"index {self.spec.label} cannot be built from {num_vectors} vectors: {reason(error)}{advice}"
                 ) from error
 
     def search(

@@ -21,7 +21,12 @@ sys.dont_write_bytecode = False
 
 def _has_shapes(annotations: list[ast.expr | None]) -> bool:
     """Whether one of them is, or holds, something like `Float32[ndarray, "N D"]`."""
-    parts = (part for annotation in annotations if annotation is not None for part in ast.walk(annotation))
+    trees = [
+        ast.parse(one.value, mode="eval") if isinstance(one, ast.Constant) and isinstance(one.value, str) else one
+        for one in annotations
+        if one is not None
+    ]
+    parts = (part for tree in trees for part in ast.walk(tree))
     return any(
         isinstance(part, ast.Subscript)
         and isinstance(part.slice, ast.Tuple)

@@ -12,6 +12,8 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from retrieval.bit_packing import pack
+from retromem.memories.ffn_memory import FFNMemory
+from retromem.seam import Recall
 
 REPO = Path(__file__).parents[1]
 PACKAGES = ("models", "retrieval", "retromem")
@@ -121,3 +123,11 @@ def test_a_wrong_shape_is_an_error_in_tests() -> None:
     """Or the loader of conftest checks nothing."""
     with pytest.raises(TypeCheckError):
         pack(np.zeros((2, 2), dtype=np.int64), 1)
+    assert hasattr(FFNMemory.slot_counts, "__wrapped__"), "a quoted annotation is one too"
+    with pytest.raises(TypeCheckError):  # fields: of one call, two counts of answers
+        Recall(
+            value_ids_QK=np.zeros((2, 3), dtype=np.int64),
+            log_probs_QK=np.zeros((2, 2), dtype=np.float32),
+            scored_QC=np.zeros((2, 0), dtype=np.float32),
+            confidence_Q=np.zeros(2, dtype=np.float32),
+        )

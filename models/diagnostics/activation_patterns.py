@@ -64,7 +64,7 @@ class ActivationPatterns:
         return np.isin(queries.fingerprints_N, self.fingerprints_N)
 
 
-def read_patterns(hidden_blocks_BF: Iterable[Float[Tensor, "B F"]]) -> ActivationPatterns:
+def read_patterns(hidden_blocks_BF: Iterable[Float[Tensor, "_ F"]]) -> ActivationPatterns:
     """The patterns of all facts of all blocks; there must be one block at least."""
     digests = bytearray()
     active_facts_F = np.zeros((), dtype=np.int64)
@@ -78,7 +78,7 @@ def read_patterns(hidden_blocks_BF: Iterable[Float[Tensor, "B F"]]) -> Activatio
     return ActivationPatterns(fingerprints_N=fingerprints_N, active_facts_F=active_facts_F)
 
 
-def mean_positive_activations(hidden_blocks_BF: Iterable[Float[Tensor, "B F"]]) -> Float[Tensor, " F"]:
+def mean_positive_activations(hidden_blocks_BF: Iterable[Float[Tensor, "_ F"]]) -> Float[Tensor, " F"]:
     """Mean of each unit over the facts for which it is active; 0 for a unit that never is."""
     sums_F, counts_F = torch.zeros(()), torch.zeros(())
     for h_BF in hidden_blocks_BF:
@@ -93,7 +93,7 @@ def binarised(h_BF: Float[Tensor, "B F"], scale_F: Float[Tensor, " F"]) -> Float
 
 
 def right_answers(
-    hidden_blocks_BF: Iterable[Float[Tensor, "B F"]],
+    hidden_blocks_BF: Iterable[Float[Tensor, "_ F"]],
     read_out: Callable[[Tensor], Tensor],
     codes_VE: Float[Tensor, "V E"],
     value_ids_N: Int64[Tensor, " N"],

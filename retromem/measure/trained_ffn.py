@@ -156,8 +156,12 @@ def most_facts_around(
     start = max(1, expected // 2)
     if known(start):
         return most_facts(known, low=start, high=high or 2 * expected + 3, resolution=resolution)
-    good, bad = 0, start
+    return bisected(known, good=0, bad=start, resolution=resolution)
+
+
+def bisected(reaches: Callable[[int], bool], *, good: int, bad: int, resolution: float) -> int:
+    """The end of a plain bisection between a number that is reached (or 0) and one that is not: no look beyond it."""
     while bad - good > max(1.0, resolution * good):
         middle = (good + bad) // 2
-        good, bad = (middle, bad) if known(middle) else (good, middle)
+        good, bad = (middle, bad) if reaches(middle) else (good, middle)
     return good

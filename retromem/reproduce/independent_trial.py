@@ -10,7 +10,7 @@ from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import accuracy, most_facts, random_table, rounded, train
+from retromem.measure.trained_ffn import accuracy, bisected, random_table, rounded, train
 from retromem.reproduce.claim import Claim, within
 
 _SOURCE = "independent trial"
@@ -27,7 +27,11 @@ def stored_facts(
     budgets: tuple[TrainingBudget, ...] = (_BUDGET,),
     precision: Precision = "float32",
 ) -> int:
-    """Facts stored at accuracy .99 by any of the budgets, searched for around the bits a parameter expected."""
+    """Facts stored at accuracy .99 by any of the budgets, bisected around the bits expected, as in the trial.
+
+    Where success is noisy, as of about 60 facts that must all be right, a search that looks beyond its first failure,
+    as those of experiments do, finds more: the trial's did not, so neither does this one.
+    """
     expected = bits_per_param * config.num_params(_DIM, _DIM) / math.log2(_NUM_VALUES)
 
     def reaches(num_facts: int) -> bool:
@@ -37,7 +41,12 @@ def stored_facts(
             for budget in budgets
         )
 
-    return most_facts(reaches, low=int(0.6 * expected), high=int(1.8 * expected), resolution=_RESOLUTION)
+    low, high = int(0.6 * expected), int(1.8 * expected)
+    if not reaches(low):
+        return 0
+    if reaches(high):
+        raise RuntimeError(f"even {high} facts were stored: the search must start from a wider range")
+    return bisected(reaches, good=low, bad=high, resolution=_RESOLUTION)
 
 
 def bits_per_param(config: AnyFFNConfig, expected: float, budget: TrainingBudget, seeds: tuple[int, ...]) -> float:
@@ -87,21 +96,20 @@ _EQUAL_PARAMETERS: list[tuple[str, AnyFFNConfig, float]] = [
 ]
 _SETTING = "3,000 full-batch steps of Adam at .01 with a cosine"
 _EXPOSURES_SETTING = "Adam with a cosine, at the better of .03 and .1 for 100 steps, of .01 and .03 for 1,000"
-# At .01 a single matrix is not done after 3,000 steps (.89). Of about 60 facts all must be right: that succeeds now and
-# then beyond a first failure: the trial's search ended there (ours gave 1.04), a search that looks on finds 1.08.
+# At .01 a single matrix is not done after 3,000 steps (.85); and about 60 facts of which all must be right vary more.
 _LINEAR = TrainingBudget(steps=3000, learning_rate=3e-2)
 
 CLAIMS = [
     Claim(
         source=_SOURCE,
         setting="linear, d = 16, 256 parameters, 16 values, 12 seeds, 3,000 full-batch steps of Adam at .03 with a "
-        "cosine (at .01, as the trial has it, we get .89); searched a tenth beyond a first failure",
+        "cosine (at .01, as the trial has it, we get .85)",
         unit="bits/param",
         resolution=_RESOLUTION,
         published=1.0,
-        band=within(1.0, 0.12),
+        band=within(1.0, 0.08),
         measure=partial(bits_per_param, LinearConfig(), 1.0, _LINEAR, tuple(range(12))),
-        seconds_expected=95.0,
+        seconds_expected=60.0,
     ),
     *(
         Claim(

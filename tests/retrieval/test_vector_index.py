@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -261,9 +262,14 @@ def test_settings_without_sense_are_refused(fields: dict[str, object], message: 
 
 
 def test_what_is_advised_can_be_built() -> None:
-    for num_vectors in (2, 31, 255):
-        for factory in (f"IVF{num_vectors},Flat", f"PQ48x{num_vectors.bit_length() - 1}np"):
-            assert built(factory, unit(num_vectors)).num_vectors == num_vectors
+    for dim, num_vectors in ((16, 2), (7, 31), (96, 255)):
+        vectors_ND = np.random.default_rng(0).standard_normal((num_vectors, dim)).astype(np.float32)
+        vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+        with pytest.raises(Refused, match="these do for") as refused:
+            built(f"IVF{num_vectors + 1},Flat", vectors_ND)
+        lists, code = re.findall(r"IVF\d+(?= or)|PQ\d+x\d+np", str(refused.value))
+        for factory in (f"{lists},Flat", code):
+            assert built(factory, vectors_ND).num_vectors == num_vectors
     for dim, asked, advised in (
         (16, "PQ7", "PQ8np"),
         (384, "PQ7", "PQ6np"),
