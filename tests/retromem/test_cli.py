@@ -445,29 +445,6 @@ def test_doctor_names_runtimes_and_encoder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
-    [
-        (PermissionError(13, "Permission denied", "runs/x.lock"), 2, "runs/x.lock: cannot be used: Permission denied"),
-        (FileExistsError(17, "File exists", "runs"), 2, "runs: cannot be used: File exists; name another place"),
-        (MemoryError("Unable to allocate 305 GiB"), 2, "not enough memory (Unable to allocate 305 GiB); ask for less"),
-        (KeyboardInterrupt(), 130, "interrupted; nothing is left half-written"),
-    ],
-)
-def test_what_stands_in_the_way_is_one_line(
-    error: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail() -> str:
-        raise error
-
-    monkeypatch.setattr("retromem.doctor.describe", fail)
-    with pytest.raises(SystemExit) as ending:
-        main(["doctor"])
-    assert ending.value.code == status
-    told = capsys.readouterr().err
-    assert said in told and told.count("\n") == 1
-
-
-@pytest.mark.parametrize(
     "command",
     [
         ("index", "search", "s", "--query", "Z\udcfcrich"),

@@ -107,7 +107,16 @@ def test_a_run_is_called_by_its_config_or_by_its_facts(capsys: pytest.CaptureFix
             (OSError(number, "No", "x"), "x: cannot be used: No; name another place, or change its permissions")
             for number in (errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
         ),
+        (
+            PermissionError(13, "Permission denied", "runs/x.lock"),
+            "runs/x.lock: cannot be used: Permission denied; name another place, or change its permissions",
+        ),
+        (
+            FileExistsError(17, "File exists", "runs"),
+            "runs: cannot be used: File exists; name another place, or change its permissions",
+        ),
         (MemoryError(), "not enough memory (for what was asked); ask for less"),
+        (MemoryError("Unable to allocate 305 GiB"), "not enough memory (Unable to allocate 305 GiB); ask for less"),
         (UserError("a: b"), "a: b"),
     ],
 )

@@ -1,6 +1,7 @@
 """Small sets of one relation, made for tests of single memories."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.wordings import Wordings
-from retromem.seam import Asked, Facts, Queries, ValueTable
+from retromem.seam import Asked, Facts, Holding, Part, Queries, ValueTable
 
 
 class RandomKeys:
@@ -84,3 +85,20 @@ def _toys() -> Facts:
 def toys() -> Facts:
     """Facts of two relations, with all that a memory may want of them."""
     return _toys()
+
+
+def _ledger_of(folder: Path, parts: Mapping[str, Part], num_params: int, seeded_bytes: int) -> tuple[Holding, ...]:
+    def holding(name: str, part: Part) -> Holding:
+        params = num_params if name == "weights.bin" else 0
+        size = (folder / name).stat().st_size
+        return Holding(name=name, part=part, num_bytes=size, num_params=params, num_active_params=params)
+
+    assert {file.name for file in folder.iterdir()} == set(parts)
+    files = [holding(name, part) for name, part in parts.items()]
+    return (*files, Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes))
+
+
+@pytest.fixture(scope="session")
+def ledger_of() -> Callable[[Path, Mapping[str, Part], int, int], tuple[Holding, ...]]:
+    """The lines that saved weights should have: the files of a folder, all of them, and what comes from a seed."""
+    return _ledger_of

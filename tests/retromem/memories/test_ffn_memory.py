@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from retrieval.errors import Refused
 from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.ffn_memory import FFNMemory, FFNMemoryConfig
 from retromem.memories.value_codes import value_codes
-from retromem.seam import Facts, Holding, Part
+from retromem.seam import Facts, Part
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
@@ -83,7 +84,9 @@ def test_noise_is_relative_to_each_matrix_and_flips_are_of_stored_bits(toys: Fac
 
 
 @pytest.mark.parametrize("texts", [True, False])
-def test_every_line_of_the_ledger_of_weights(toys: Facts, tmp_path: Path, texts: bool) -> None:
+def test_every_line_of_the_ledger_of_weights(
+    toys: Facts, ledger_of: Callable[..., object], tmp_path: Path, texts: bool
+) -> None:
     facts = toys if texts else replace(toys, cues=[replace(cue, texts=None) for cue in toys.cues])
     memory = written(facts, precision="float16")
     memory.calibration = b"TETE"
@@ -99,22 +102,9 @@ def test_every_line_of_the_ledger_of_weights(toys: Facts, tmp_path: Path, texts:
         "optimizer.npy": Part.MAINTAIN,
         "manifest.json": Part.MAINTAIN,
     }
-    params = {"weights.bin": NUM_PARAMS}
     code_bytes = 8 * 4 * 4
     footprint = memory.footprint()
-    assert footprint.holdings == (
-        *(
-            Holding(
-                name=name,
-                part=part,
-                num_bytes=len(content[name]),
-                num_params=params.get(name, 0),
-                num_active_params=params.get(name, 0),
-            )
-            for name, part in parts.items()
-        ),
-        Holding(name="from a seed", part=Part.SEEDED, num_bytes=code_bytes),
-    )
+    assert footprint.holdings == ledger_of(tmp_path / "weights", parts, NUM_PARAMS, code_bytes)
     assert footprint.resident_bytes == 4 * NUM_PARAMS + code_bytes
     # What one changed fact is trained from: all cues and values, the weights before rounding, Adam's two moments.
     if texts:

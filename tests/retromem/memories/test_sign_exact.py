@@ -1,5 +1,6 @@
 """One-bit weights on two relations and two wordings: codes, attempts, answers and ledger written out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from scipy.special import log_ndtr
 from models import binary_perceptron
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.memories.sign_memory import SignMemory, SignMemoryConfig, bit_codes
-from retromem.seam import Facts, Holding, Part, ValueTable
+from retromem.seam import Facts, Part, ValueTable
 
 CONFIG = SignMemoryConfig(features=301, sweeps=60, bandwidth=2.5)
 # Three colours on outputs 0 and 1 (one bit for the first, two for the others), five sizes from output 2 on.
@@ -33,7 +34,9 @@ def test_codes_bit_by_bit() -> None:
     assert bit_codes(alone).tolist() == [[0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]]
 
 
-def test_answers_and_ledger_are_those_of_the_stored_bits(toys: Facts, tmp_path: Path) -> None:
+def test_answers_and_ledger_are_those_of_the_stored_bits(
+    toys: Facts, ledger_of: Callable[..., object], tmp_path: Path
+) -> None:
     memory = CONFIG.build(seed=6)
     cost = memory.write(toys)
     memory.calibration = b"TETE"
@@ -66,22 +69,9 @@ def test_answers_and_ledger_are_those_of_the_stored_bits(toys: Facts, tmp_path: 
         "training_values.npy": Part.MAINTAIN,
         "manifest.json": Part.MAINTAIN,
     }
-    params = {"weights.bin": 903}
     seeded = 8 * (6 * 301 + 301) + 4 * 8 * 3  # waves and phases in float64; the codes
     footprint = memory.footprint()
-    assert footprint.holdings == (
-        *(
-            Holding(
-                name=name,
-                part=part,
-                num_bytes=len(content[name]),
-                num_params=params.get(name, 0),
-                num_active_params=params.get(name, 0),
-            )
-            for name, part in parts.items()
-        ),
-        Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded),
-    )
+    assert footprint.holdings == ledger_of(tmp_path / "signs", parts, 903, seeded)
     assert footprint.resident_bytes == seeded + 4 * 903
     loaded = SignMemory.load(tmp_path / "signs")
     assert (loaded.config, loaded.seed, loaded.calibration, loaded.side) == (CONFIG, 6, b"TETE", "parametric")
