@@ -41,12 +41,12 @@ def stored_facts(
             for budget in budgets
         )
 
-    low, high = int(0.6 * expected), int(1.8 * expected)
-    if not reaches(low):
-        return 0
-    if reaches(high):
-        raise RuntimeError(f"even {high} facts were stored: the search must start from a wider range")
-    return bisected(reaches, good=low, bad=high, resolution=_RESOLUTION)
+    good, size, high = 0, int(0.6 * expected), int(1.8 * expected)
+    while reaches(size):
+        if size == high:
+            raise RuntimeError(f"even {high} facts were stored: the search must start from a wider range")
+        good, size = size, min(2 * size, high)
+    return bisected(reaches, good=good, bad=size, resolution=_RESOLUTION) if good else 0
 
 
 def bits_per_param(config: AnyFFNConfig, expected: float, budget: TrainingBudget, seeds: tuple[int, ...]) -> float:
