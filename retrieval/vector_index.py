@@ -29,13 +29,12 @@ from retrieval.faiss_factory import (
     set_search_parameters,
     what_would_do,
 )
-from retrieval.random_rotation import random_rotation
+from retrieval.random_rotation import random_rotation, rotated
 from retrieval.ranked_search import ranked
 from retrieval.sharded_build import can_merge, filled_in_shards
 
 _UNIT_NORM_TOLERANCE = 1e-3
 _LISTS = re.compile(r"IVF(\d+)([kM]?)")
-_ROWS_ROTATED_AT_ONCE = 1 << 16  # of float64: a million vectors of 384 would take 3 GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +141,7 @@ class VectorIndex:
     def _rotated(self, vectors_ND: ndarray) -> ndarray:
         if self._rotation_DE is None:
             return np.ascontiguousarray(vectors_ND)
-        rotated_NE = np.empty((len(vectors_ND), self._rotation_DE.shape[1]), dtype=np.float32)
-        for start in range(0, len(vectors_ND), _ROWS_ROTATED_AT_ONCE):
-            rows = slice(start, start + _ROWS_ROTATED_AT_ONCE)
-            # In float64, so that a vector gets the same bits alone and among others (LSH keeps signs of tiny numbers).
-            rotated = vectors_ND[rows].astype(np.float64) @ self._rotation_DE
-            rotated /= np.maximum(np.linalg.norm(rotated, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-            rotated_NE[rows] = rotated
-        return rotated_NE
+        return rotated(vectors_ND, self._rotation_DE)
 
     def _check_shape(self, name: str, vectors: ndarray) -> None:
         if vectors.dtype != np.float32:

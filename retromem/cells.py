@@ -190,6 +190,7 @@ def _sizes_of(
     memory: Sizable, arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, dim: int
 ) -> Iterator[AnyMemoryConfig]:
     """One FFN at the parameters that the block names, or at those that its largest demand asks for."""
+    dim = memory.rotate_to or dim
     dims = dim, memory.code_dim or dim
     if not (arms.num_params or arms.num_active_params or arms.widths_from_demand):
         _check_most(memory.ffn, *dims)

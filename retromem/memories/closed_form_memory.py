@@ -16,7 +16,7 @@ from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, check_width
 from models.precisions import Precision
 from retrieval.errors import Refused
 from retromem.memories.ffn_memory import FFNMemory
-from retromem.memories.stored_ffn import check_code_dim
+from retromem.memories.stored_ffn import check_code_dim, check_rotation, rotation_label
 from retromem.seam import Stores, WriteCost
 
 if TYPE_CHECKING:
@@ -47,8 +47,12 @@ class ClosedFormMemoryConfig:
     data_dependent are read-outs of a bilinear FFN; gated_jl fills a SwiGLU FFN, value_line one with biases"""
     width: int | None = None
     """hidden units of a dense FFN of as many parameters; four times the key's dimension where empty"""
+    rotate_to: int | None = None
+    """dimensions of a random rotation from a seed, before the FFN; None: the keys as they are"""
+    rotation_seed: int = 0
+    """of the rotation"""
     code_dim: int | None = None
-    """dimension of the frozen value codes; that of the keys where empty"""
+    """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
     precision: Precision = "float32"
     """of the stored weights, which are the ones evaluated"""
     max_facts: int = 4096
@@ -57,6 +61,7 @@ class ClosedFormMemoryConfig:
     def __post_init__(self) -> None:
         check_code_dim(self.code_dim)
         check_width(self.width)
+        check_rotation(self.rotate_to, self.rotation_seed)
 
     @property
     def ffn(self) -> LinearConfig | DenseConfig | GatedConfig:
@@ -77,7 +82,7 @@ class ClosedFormMemoryConfig:
     def name(self) -> str:
         size = "" if isinstance(self.ffn, LinearConfig) else f"-{self.width or '4d'}"
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
-        return f"{self.family}{size}{suffix}"
+        return f"closed-{rotation_label(self.rotate_to)}{self.method.replace('_', '-')}{size}{suffix}"
 
     @property
     def family(self) -> str:

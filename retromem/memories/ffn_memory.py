@@ -28,7 +28,7 @@ from retromem.memories.saved import (
     npy_bytes,
     of_one_generation,
 )
-from retromem.memories.stored_ffn import StoredFFN, check_code_dim
+from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -49,8 +49,12 @@ class FFNMemoryConfig:
     memory: Literal["ffn"] = "ffn"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
+    rotate_to: int | None = None
+    """dimensions of a random rotation from a seed, before the FFN; None: the keys as they are"""
+    rotation_seed: int = 0
+    """of the rotation"""
     code_dim: int | None = None
-    """dimension of the frozen value codes; that of the keys where empty"""
+    """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
     precision: Precision = "float32"
     """of the stored weights, which are the ones evaluated"""
     training: TrainingBudget = field(default_factory=TrainingBudget)
@@ -58,12 +62,15 @@ class FFNMemoryConfig:
 
     def __post_init__(self) -> None:
         check_code_dim(self.code_dim)
+        check_rotation(self.rotate_to, self.rotation_seed)
 
     @property
     def name(self) -> str:
         aware = "-aware" if self.training.rounding == "aware" else ""
         suffix = aware if self.precision == "float32" else f"-{self.precision}{aware}"
-        return f"ffn-{self.ffn.label}{suffix}" + ("-untrained" if self.training.steps == 0 else "")
+        suffix += f"-noise{self.training.key_noise:g}" if self.training.key_noise else ""
+        suffix += "-untrained" if self.training.steps == 0 else ""
+        return f"ffn-{rotation_label(self.rotate_to)}{self.ffn.label}{suffix}"
 
     @property
     def family(self) -> str:
@@ -110,7 +117,7 @@ class FFNMemory:
         keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
         relation_ids_N = np.concatenate([cue.relation_ids_Q for cue in facts.cues])
         self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash)
-        cost, state = self._fit(keys_ND, relation_ids_N, np.tile(facts.value_ids_N, len(facts.cues)))
+        cost, state = self._fit(self._ffn.rotated(keys_ND), relation_ids_N, np.tile(facts.value_ids_N, len(facts.cues)))
         self._training_files = {**facts_files(facts), _OPTIMIZER: npy_bytes(state)}
         return replace(cost, exposures=cost.exposures * len(facts.cues))
 
@@ -120,14 +127,14 @@ class FFNMemory:
         relation_ids_N: Int64[ndarray, " N"],
         value_ids_N: Int64[ndarray, " N"],
     ) -> "tuple[WriteCost, ndarray]":
-        """Find and keep the weights; what it cost, and what else a change of one fact would start from."""
+        """Find and keep the weights for these keys, already rotated; their cost, and what a change of one fact starts from."""
         budget = self.config.training
         cost, module = self._ffn.train(keys_ND, relation_ids_N, value_ids_N, budget, accelerator=self._accelerator)
         return cost, _optimizer_state(module)
 
     def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
         self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
-        self._stored = StoredFFN(self.config, values, dim=dim, dim_in=dim, seed=self.seed)
+        self._stored = StoredFFN(self.config, values, dim=dim, seed=self.seed)
 
     @property
     def _ffn(self) -> StoredFFN:
@@ -142,7 +149,7 @@ class FFNMemory:
         keys_QD = queries.key_vectors()
 
         def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
-            return ffn.log_probs(torch.from_numpy(keys_QD[rows]), relation)
+            return ffn.log_probs(torch.from_numpy(ffn.rotated(keys_QD[rows])), relation)
 
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
 
@@ -151,13 +158,13 @@ class FFNMemory:
         import torch
 
         with torch.inference_mode():
-            counts_S = self._ffn.ffn.slot_counts(torch.from_numpy(queries.key_vectors()))
+            counts_S = self._ffn.ffn.slot_counts(torch.from_numpy(self._ffn.rotated(queries.key_vectors())))
         return None if counts_S is None else counts_S.numpy()
 
     def footprint(self) -> Footprint:
-        codes_bytes = self._ffn.codes_VE.nbytes
-        resident_bytes = 4 * self._ffn.num_params + codes_bytes
-        return self._saved_files().footprint(seeded_bytes=codes_bytes, resident_bytes=resident_bytes)
+        seeded_bytes = self._ffn.seeded_bytes
+        resident_bytes = 4 * self._ffn.num_params + seeded_bytes
+        return self._saved_files().footprint(seeded_bytes=seeded_bytes, resident_bytes=resident_bytes)
 
     def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "FFNMemory":
         """A copy with Gaussian noise on the weights (in units of each matrix's RMS) or with random bits flipped."""

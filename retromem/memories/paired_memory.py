@@ -24,7 +24,7 @@ from retromem.configuration import build
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
-from retromem.memories.stored_ffn import StoredFFN, check_code_dim
+from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ class PairedMemoryConfig:
     memory: Literal["paired"] = "paired"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
+    rotate_to: int | None = None
+    """dimensions of a random rotation from a seed, of the key and of what is read beside it; None: as they are"""
+    rotation_seed: int = 0
+    """of the rotation"""
     code_dim: int | None = None
-    """dimension of the frozen value codes; that of the keys where empty"""
+    """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
     precision: Precision = "float32"
     """of the stored weights, which are the ones evaluated"""
     chunks: int = 1
@@ -57,6 +61,7 @@ class PairedMemoryConfig:
 
     def __post_init__(self) -> None:
         check_code_dim(self.code_dim)
+        check_rotation(self.rotate_to, self.rotation_seed)
         if self.training.rounding == "aware":
             raise ValueError("rounding: aware is for memories that answer from weights alone")
         if self.training.key_noise:
@@ -70,7 +75,7 @@ class PairedMemoryConfig:
     def name(self) -> str:
         arm = f"-k{self.chunks}" if self.neighbours == "retrieved" else f"-{self.neighbours}"
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
-        return f"paired-{self.ffn.label}{suffix}{arm}"
+        return f"paired-{rotation_label(self.rotate_to)}{self.ffn.label}{suffix}{arm}"
 
     @property
     def family(self) -> str:
@@ -135,7 +140,7 @@ class PairedMemory:
             self._revealed.update(zip(cue.texts or (), facts.ids_N.tolist(), strict=True))
         self._know(facts.values, cue.key_vectors().shape[1], cue.encoder_hash)
         cost, _ = self._ffn.train(
-            cue.key_vectors(),
+            self._ffn.rotated(cue.key_vectors()),
             cue.relation_ids_Q,
             facts.value_ids_N,
             self.config.training,
@@ -148,8 +153,8 @@ class PairedMemory:
         from models.reading import reading_dim
 
         self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
-        dim_in = reading_dim(dim, self.config.chunks)
-        self._stored = StoredFFN(self.config, values, dim=dim, dim_in=dim_in, seed=self.seed)
+        joined_dim = reading_dim(self.config.rotate_to or dim, self.config.chunks)
+        self._stored = StoredFFN(self.config, values, dim=dim, joined_dim=joined_dim, seed=self.seed)
 
     @property
     def _ffn(self) -> StoredFFN:
@@ -171,7 +176,7 @@ class PairedMemory:
         )
 
     def _neighbours(self, store: ChunkStore, queries: Queries) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Embeddings (Q, K, D) and similarities (Q, K) of the statements to read."""
+        """Embeddings (Q, K, D), rotated, and similarities (Q, K), as they are, of the statements to read."""
         import torch
 
         keys_QD, k = queries.key_vectors(), self.config.chunks
@@ -185,6 +190,9 @@ class PairedMemory:
             vectors_QKD[found_QK] = store.reconstruct(positions_QK[found_QK])
         similarities_QK = np.einsum("qd,qkd->qk", keys_QD, vectors_QKD)
         similarities_QK[~found_QK] = -np.inf
+        if self.config.rotate_to is not None:
+            flat = self._ffn.rotated(vectors_QKD.reshape(-1, self._dim))
+            vectors_QKD = flat.reshape(len(queries), k, self.config.rotate_to)
         return torch.from_numpy(vectors_QKD), torch.from_numpy(similarities_QK)
 
     def _positions(self, store: ChunkStore, queries: Queries, relation: int) -> Int64[ndarray, "Q K"]:
@@ -214,7 +222,8 @@ class PairedMemory:
 
         def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
             block = queries.rows(rows)
-            inputs_BI = joined(torch.from_numpy(block.key_vectors()), lambda _: self._neighbours(store, block))
+            keys_BD = torch.from_numpy(ffn.rotated(block.key_vectors()))
+            inputs_BI = joined(keys_BD, lambda _: self._neighbours(store, block))
             return ffn.log_probs(inputs_BI, relation)
 
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
@@ -240,7 +249,7 @@ class PairedMemory:
             self._extra_files(),
             self._meta(),
             num_params={_WEIGHTS: self._ffn.num_params},
-            seeded_bytes=self._ffn.codes_VE.nbytes,
+            seeded_bytes=self._ffn.seeded_bytes,
             is_read=self.config.chunks > 0,
         )
 

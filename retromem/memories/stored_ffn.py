@@ -14,6 +14,7 @@ from numpy import ndarray
 from models.any_ffn import AnyFFNConfig
 from models.precisions import Precision
 from models.training_budget import TrainingBudget, TrainingDiverged
+from retrieval.random_rotation import random_rotation, rotated
 from retromem.memories.value_codes import value_codes
 from retromem.seam import ValueTable, WriteCost
 
@@ -35,6 +36,18 @@ class FFNSettings(Protocol):
     def code_dim(self) -> int | None: ...
     @property
     def precision(self) -> Precision: ...
+    @property
+    def rotate_to(self) -> int | None: ...
+    @property
+    def rotation_seed(self) -> int: ...
+
+
+def check_rotation(rotate_to: int | None, rotation_seed: int) -> None:
+    """ValueError unless the keys are rotated to 1 dimension or more, or not at all."""
+    if rotate_to is not None and rotate_to < 1:
+        raise ValueError(f"rotate_to must be 1 or more, not {rotate_to}")
+    if rotate_to is None and rotation_seed:
+        raise ValueError("rotation_seed has no effect without rotate_to; leave it out")
 
 
 def check_code_dim(code_dim: int | None) -> None:
@@ -43,16 +56,40 @@ def check_code_dim(code_dim: int | None) -> None:
         raise ValueError(f"code_dim must be 1 or more, not {code_dim}")
 
 
+def rotation_label(rotate_to: int | None) -> str:
+    """Of the name of a memory whose keys are rotated: `rot96-`."""
+    return "" if rotate_to is None else f"rot{rotate_to}-"
+
+
 class StoredFFN:
     """Trains, packs, and answers from what was packed."""
 
-    def __init__(self, settings: FFNSettings, values: ValueTable, *, dim: int, dim_in: int, seed: int) -> None:
-        """`dim` is that of the keys, and of the codes unless the settings say otherwise; `dim_in` is the FFN's."""
-        self.settings, self.values, self.dim_in, self.seed = settings, values, dim_in, seed
-        self.code_dim = settings.code_dim or dim
+    def __init__(
+        self, settings: FFNSettings, values: ValueTable, *, dim: int, seed: int, joined_dim: int | None = None
+    ) -> None:
+        """`dim`: of the keys. What the settings rotate them to is that of the codes too, unless they say otherwise.
+
+        `joined_dim`: of the FFN's input, where it is given more than the key.
+        """
+        self.settings, self.values, self.seed = settings, values, seed
+        self._rotation_DE = None
+        if settings.rotate_to is not None:
+            self._rotation_DE = random_rotation(dim, settings.rotate_to, settings.rotation_seed)
+        self.key_dim = settings.rotate_to or dim
+        self.dim_in = joined_dim or self.key_dim
+        self.code_dim = settings.code_dim or self.key_dim
         self.codes_VE = value_codes(values, self.code_dim, seed=seed)
         self.packed = b""
         self.trained_on = "cpu"
+
+    @property
+    def seeded_bytes(self) -> int:
+        """The value codes and the rotation of the keys: in memory, on no disk."""
+        return self.codes_VE.nbytes + (0 if self._rotation_DE is None else self._rotation_DE.nbytes)
+
+    def rotated(self, keys_ND: Float32[ndarray, "N D"]) -> Float32[ndarray, "N I"]:
+        """Keys as the FFN is given them."""
+        return keys_ND if self._rotation_DE is None else rotated(keys_ND, self._rotation_DE)
 
     @property
     def num_params(self) -> int:
