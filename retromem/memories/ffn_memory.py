@@ -127,7 +127,7 @@ class FFNMemory:
         relation_ids_N: Int64[ndarray, " N"],
         value_ids_N: Int64[ndarray, " N"],
     ) -> "tuple[WriteCost, ndarray]":
-        """Find and keep the weights for these keys, already rotated; their cost, and what a change of one fact starts from."""
+        """Find and keep the weights for keys already rotated; their cost, and what a change of one fact starts from."""
         budget = self.config.training
         cost, module = self._ffn.train(keys_ND, relation_ids_N, value_ids_N, budget, accelerator=self._accelerator)
         return cost, _optimizer_state(module)
