@@ -18,9 +18,11 @@ from retromem.experiment import ArmsConfig, ExperimentConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
 from retromem.measure.judgement import VERSION
-from retromem.measure.settings import CapacitySearch, MeasureConfig
+from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSearch
+from retromem.memories.dial import Dialled
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.seam import Role
+from retromem.search_bounds import refuse_search
 
 MOST_PARAMS = 10**9
 """of an FFN, as float32 with gradients and Adam's two moments"""
@@ -40,6 +42,8 @@ class Cell:
     num_facts: int
     """largest N in reach of the search, where there is one"""
     capacity: CapacitySearch | None
+    smallest: SmallestSearch | None
+    """the memory's dial is searched, and what its config says of it counts for nothing"""
     seed: int
     twin: bool
     raw_keys: bool
@@ -58,6 +62,7 @@ class Cell:
     @property
     def folder_name(self) -> str:
         size = "capacity" if self.capacity else f"n{self.num_facts}"
+        size += f"-smallest-{self.smallest.phrasing}" if self.smallest else ""
         parts = [self.study, *(["twin"] if self.twin else []), self.name, size, f"s{self.seed}"]
         return readable_hash("-".join(parts), self.identity())
 
@@ -65,15 +70,16 @@ class Cell:
     def name(self) -> str:
         """Of the memory, as its rows will have it."""
         suffix = ("-raw" if self.raw_keys else "") + ("-shuffled" if self.shuffled else "")
-        return self.memory.name + suffix
+        name = self.memory.searched_name if self.smallest and isinstance(self.memory, Dialled) else self.memory.name
+        return name + suffix
 
     @property
     def weight(self) -> float:
         """Rough seconds on one core, to start long cells first and to say how long a run will take."""
         training = getattr(self.memory, "training", None)
+        searches = 10.0 if self.capacity else 6.0 if self.smallest else 1.0
         if training is None or not training.steps:
-            return 0.4
-        searches = 10.0 if self.capacity else 1.0
+            return 0.4 * searches
         return float(searches * training.steps * (0.0003 if not self.encoder_hash else 0.003))
 
 
@@ -101,6 +107,16 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
             except UserError as error:
                 raise UserError(f"studies.{study_name}.arms.{number}.num_facts: {error}") from None
             dim = key_dim(whole, text_dim)
+            if arms.smallest:
+                for num_facts in _sizes(arms, whole, config, trained=True):
+                    refuse_search(
+                        arms.smallest,
+                        arms.memories,
+                        whole.prefix(num_facts),
+                        dim=dim,
+                        measures=config.measures,
+                        path=f"studies.{study_name}.arms.{number}",
+                    )
             for memory in _resized(arms, whole, config, dim, path=f"studies.{study_name}.arms.{number}"):
                 for num_facts in _sizes(arms, whole, config, trained=hasattr(memory, "training")):
                     # Uniformly drawn values are dealt anew for each seed as it is: a twin would be the same again.
@@ -114,6 +130,7 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                                 memory=memory,
                                 num_facts=num_facts,
                                 capacity=arms.capacity,
+                                smallest=arms.smallest,
                                 seed=seed,
                                 twin=twin,
                                 raw_keys=arms.keys == "raw",

@@ -4,13 +4,14 @@ Every field is overlaid by a YAML file and by dotted overrides (`--studies.citie
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from retrieval.encoder_config import EncoderConfig
 from retromem.knowledge.sources import KnowledgeConfig
-from retromem.measure.settings import CapacitySearch, MeasureConfig
+from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSearch
+from retromem.memories.dial import dial_of
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.panels.any_panel import AnyPanelConfig
 from retromem.seam import Role
@@ -26,6 +27,8 @@ class ArmsConfig:
     """sizes; where empty: four, halving from the largest that weights are trained on; stores go on from there"""
     capacity: CapacitySearch | None = None
     """search the capacity of each memory instead of running the sizes"""
+    smallest: SmallestSearch | None = None
+    """search the smallest memory of each family at each size: the size of its FFN or of its codes is then left open"""
     seeds: tuple[int, ...] = (0, 1, 2)
     """of initial weights, dealt labels and random splits together"""
     twins: tuple[bool, ...] = (False,)
@@ -64,6 +67,8 @@ class ArmsConfig:
                 )
         if not all(0 < bits_per_param < math.inf for bits_per_param in self.widths_from_demand):
             raise ValueError(f"widths_from_demand must be more than 0 and finite, not {list(self.widths_from_demand)}")
+        if self.smallest:
+            self._check_smallest(given)
         if self.capacity and self.capacity.phrasing != "identical":
             for memory in self.memories:
                 if getattr(memory, "exact_keys_only", False):
@@ -76,6 +81,23 @@ class ArmsConfig:
             raise ValueError("halves and a search for the capacity do not go together")
         if self.halves and any(size < 2 for size in self.num_facts):
             raise ValueError("halves need two facts or more")
+
+    def _check_smallest(self, sizes_given: Sequence[str]) -> None:
+        """ValueError where there is nothing to search, or something else says which sizes are run."""
+        assert self.smallest
+        for other in (*(["capacity"] if self.capacity else []), *(["halves"] if self.halves else []), *sizes_given):
+            raise ValueError(f"smallest and {other} do not go together: leave one of them out")
+        for number, memory in enumerate(self.memories):
+            dial = dial_of(memory)
+            if dial is None:
+                raise ValueError(
+                    f"memories.{number}: {memory.name} has no dial, so there is no smallest of its family; FFNs have "
+                    "their width, an index has rotate_to (with factory LSH, PQ8x4np, SQ4, RaBitQ ...)"
+                )
+            try:
+                dial.between(self.smallest.low, self.smallest.high)
+            except ValueError as error:
+                raise ValueError(f"memories.{number}: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from retromem.report.numerals import count_text, range_text
 from retromem.report.page import write_report
 from retromem.report.panel_page import Panel
 from retromem.report.run_facts import RunFacts
-from retromem.rows import TAU, CapacityRow, LawBroken, Row, row_from_json
+from retromem.rows import TAU, CapacityRow, LawBroken, Row, SmallestRow, row_from_json
 from retromem.run_cell import ERROR, read_result
 
 PLAN = "plan.json"
@@ -29,6 +29,7 @@ class RunResults:
 
     rows: list[Row] = field(default_factory=list)
     capacities: list[CapacityRow] = field(default_factory=list)
+    smallest: list[SmallestRow] = field(default_factory=list)
     points: list[tuple[str, Point]] = field(default_factory=list)
     """(cell, point)"""
     problems: list[tuple[str, str, str]] = field(default_factory=list)
@@ -40,11 +41,17 @@ class RunResults:
         rows = [row_from_json(row) for row in result["rows"]]
         points = [(cell, point_from_json(point)) for point in result.get("points", [])]
         capacity = result["capacity"] and CapacityRow(**result["capacity"])
+        smallest = result["smallest"] and _smallest_from_json(result["smallest"])
         for key, value in result["made_by"].items():
             self.made_by.setdefault(key, set()).add(value)
         self.rows.extend(rows)
         self.points.extend(points)
         self.capacities.extend([capacity] if capacity else [])
+        self.smallest.extend([smallest] if smallest else [])
+
+
+def _smallest_from_json(record: Mapping[str, Any]) -> SmallestRow:
+    return SmallestRow(**{**record, "tried": tuple((setting, size, share) for setting, size, share in record["tried"])})
 
 
 def read_plan(run: Path) -> dict[str, Any]:
@@ -133,6 +140,7 @@ def report_run(run: Path, folder: Path) -> Path:
             title=record["title"],
             question=record["question"],
             capacities=[*capacities, *_capacities_read_off(rows, capacities)],
+            smallest=results.smallest,
             panels=panels,
             problems=problems,
             notes=[*record["notes"], *_warnings(rows)],

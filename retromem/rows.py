@@ -118,6 +118,10 @@ class Row:
     slot_kl_bits: float | None = None
     """KL divergence of their use from uniform (identical rows); log2 of their number where one does it all"""
     device: str | None = None
+    smallest_for: Literal["", "identical", "heldout"] = ""
+    """of a search: the questions that the smallest memory was looked for; its name has `*` for the dial"""
+    dial_setting: int | None = None
+    """where the search ended, or the best one tried where none was good enough"""
 
     def __post_init__(self) -> None:
         for name, allowed in _LITERALS.items():
@@ -184,6 +188,53 @@ class CapacityRow:
     def bits_per_param(self) -> float | None:
         """None for a memory without parameters or without bits."""
         return self.bits / self.num_params if self.bits is not None and self.num_params else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallestRow:
+    """One family and seed: the fewest storage bytes that answered well enough. One line of `smallest.csv`."""
+
+    study: str
+    side: Side
+    stores: Stores
+    memory: str
+    """name of the family, `*` in place of the dial's setting"""
+    twin: bool
+    num_facts: int
+    seed: int
+    phrasing: Phrasing
+    tau: float
+    """accuracy that had to be reached"""
+    storage_bytes: int | None
+    """None where no setting tried reached it"""
+    setting: int
+    """of the dial, of that memory, or of the most accurate one tried where none reached it"""
+    accuracy: float
+    """of that memory"""
+    dial: str
+    """the setting that was searched: `ffn.width`"""
+    low: int
+    """lowest setting that was allowed"""
+    high: int
+    """highest setting that was allowed"""
+    is_lowest: bool
+    """the lowest setting sufficed: an upper bound only"""
+    monotone: bool
+    """false: a larger memory failed, so that success is noisy and another seed may end elsewhere"""
+    tried: tuple[tuple[int, int | None, float], ...]
+    """(setting, storage bytes, accuracy) of each memory that was written, in this order; no bytes: it could not be"""
+    search_seconds: float
+    """of writing and asking all of them, encoding apart"""
+
+    @property
+    def num_tried(self) -> int:
+        """Memories that were written."""
+        return len(self.tried)
+
+    @property
+    def settings_tried(self) -> str:
+        """The dial's settings, in the order of the search."""
+        return " ".join(str(setting) for setting, _, _ in self.tried)
 
 
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))

@@ -27,13 +27,13 @@ from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
 from retromem.knowledge.text_keys import NO_PROMPTS, CachedTextKeys, TextCollector
-from retromem.measure.capacity import search_capacity
 from retromem.measure.judgement import Setting, floor_lines, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
 from retromem.panel_cells import PanelCell
 from retromem.points import Point
-from retromem.rows import CapacityRow, LawBroken, Row
+from retromem.rows import CapacityRow, LawBroken, Row, SmallestRow
+from retromem.searched_cell import find_capacity, find_smallest
 
 AnyCell = Cell | PanelCell
 RESULT, ERROR, RUNNING = "result.json", "error.txt", "running.json"
@@ -122,8 +122,19 @@ def _collect_of_memories(cells: Sequence[Cell], collector: TextCollector) -> Non
         collect_texts(knowledge, cell.measures, statements=reads, halves=cell.halves, seed=cell.seed)
 
 
-def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], CapacityRow | None]:
-    """Rows of one cell, and its capacity where it searched for one. Raises Refused."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one cell has to say."""
+
+    rows: tuple[Row, ...]
+    capacity: CapacityRow | None = None
+    """where it was searched"""
+    smallest: SmallestRow | None = None
+    """where it was searched"""
+
+
+def measure_cell(cell: Cell, workplace: Workplace) -> Measured:
+    """Rows of one cell, and where its search ended. Raises Refused."""
     knowledge = cell_knowledge(cell)
     encoder = EncoderCost()
     if cell.encoder_hash:
@@ -137,59 +148,17 @@ def measure_cell(cell: Cell, workplace: Workplace) -> tuple[tuple[Row, ...], Cap
         halves=cell.halves,
         shuffled=cell.shuffled,
     )
-    if cell.capacity is None:
-        prefix = knowledge.prefix(cell.num_facts)
-        rows = judge(cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder).rows
-        if cell.memory.memory == "frequency" and not cell.memory.guess:
-            rows += floor_lines(prefix, setting=setting, encoder=encoder)
-        return rows, None
-
-    search, seen = cell.capacity, dict[int, Row]()
-
-    def reaches(num_facts: int) -> bool:
-        (row,) = judge(
-            cell.memory,
-            knowledge.prefix(num_facts),
-            setting=setting,
-            measures=cell.measures,
-            encoder=encoder,
-            only=search.phrasing,
-            quick=True,
-            tau=search.accuracy,
-        ).rows
-        seen[num_facts] = row
-        reached = row.accuracy is not None and row.accuracy >= search.accuracy
-        if not reached and not row.succeeded:
-            raise TrainingCutShort(
-                f"{num_facts:,} facts were not learnt within training.max_seconds, which says nothing of the capacity: "
-                "raise it"
-            )
-        return reached
-
-    found = search_capacity(reaches, search, num_available=knowledge.num_facts)
-    at = seen.get(found.num_facts)
-    rows = tuple(seen[num_facts] for num_facts in sorted(seen))
-    if at is not None:  # the row at capacity is judged in full
-        prefix = knowledge.prefix(found.num_facts)
-        full = judge(
-            cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder, tau=search.accuracy
-        ).rows
-        rows = tuple(row for row in rows if row.num_facts != found.num_facts) + full
-    weighed = rows[0] if at is None else at  # at capacity: a store grows with its facts
-    return rows, CapacityRow(
-        study=cell.study,
-        memory=weighed.memory,
-        twin=weighed.twin,
-        phrasing=search.phrasing,
-        tau=search.accuracy,
-        seed=cell.seed,
-        num_facts=found.num_facts,
-        censored=found.censored,
-        storage_bytes=weighed.storage_bytes,
-        num_params=weighed.num_params,
-        bits=at.bits_at_tau if at and at.bits_at_tau is not None else at.bits_ce if at else None,
-        monotone=found.monotone,
-    )
+    if cell.capacity is not None:
+        rows, capacity = find_capacity(cell, knowledge, setting=setting, encoder=encoder)
+        return Measured(rows=rows, capacity=capacity)
+    prefix = knowledge.prefix(cell.num_facts)
+    if cell.smallest is not None:
+        rows, smallest = find_smallest(cell, prefix, setting=setting, encoder=encoder)
+        return Measured(rows=rows, smallest=smallest)
+    rows = judge(cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder).rows
+    if cell.memory.memory == "frequency" and not cell.memory.guess:
+        rows += floor_lines(prefix, setting=setting, encoder=encoder)
+    return Measured(rows=rows)
 
 
 @dataclass(frozen=True)
@@ -222,15 +191,17 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
     (folder / ERROR).unlink(missing_ok=True)
     write_text(folder / RUNNING, json.dumps({"pid": os.getpid()}))
     start = time.perf_counter()
-    record: dict[str, Any] = {"identity": cell.identity(), "rows": [], "capacity": None, "status": "done", "reason": ""}
-    record["made_by"] = dict(workplace.made_by)
+    record: dict[str, Any] = {"identity": cell.identity(), "rows": [], "capacity": None, "smallest": None}
+    record |= {"status": "done", "reason": "", "made_by": dict(workplace.made_by)}
     try:
         if isinstance(cell, PanelCell):
             record["points"] = [asdict(point) for point in measure_panel(cell, workplace)]
         else:
-            rows, capacity = measure_cell(cell, workplace)
-            record["rows"] = [asdict(row) for row in rows]
-            record["capacity"] = None if capacity is None else asdict(capacity)
+            measured = measure_cell(cell, workplace)
+            record["rows"] = [asdict(row) for row in measured.rows]
+            for name in ("capacity", "smallest"):
+                found = getattr(measured, name)
+                record[name] = None if found is None else asdict(found)
     except Refused as refusal:
         record |= {"status": "refused", "reason": str(refusal)}
     except Exception as error:

@@ -61,11 +61,35 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """A memory that holds its facts and was not asked yet."""
+
+    memory: Memory
+    costs: tuple[WriteCost, ...]
+    knowledge: KnowledgeSet
+    """what it is asked: all that was given, or the half that it was not taught on"""
+    facts: Facts
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judged:
     """The memory as it was left, and its rows."""
 
     memory: Memory
     rows: tuple[Row, ...]
+
+
+def write(config: MemoryConfig, knowledge: KnowledgeSet, *, setting: Setting) -> Written:
+    """Write `knowledge` into a new memory. Raises Refused where it cannot hold these facts at all."""
+    memory = config.build(seed=setting.seed)
+    costs: list[WriteCost] = []
+    if setting.halves:
+        taught, knowledge = knowledge.split(0.5, seed=setting.seed)
+        if isinstance(memory, Taught):
+            costs.append(memory.teach(taught.facts(statements=True)))
+    facts = knowledge.facts(statements=config.stores == "statements")
+    costs.append(memory.write(facts))
+    return Written(memory=memory, costs=tuple(costs), knowledge=knowledge, facts=facts)
 
 
 def judge(
@@ -78,22 +102,17 @@ def judge(
     only: Phrasing | None = None,
     quick: bool = False,
     tau: float | None = None,
+    written: Written | None = None,
 ) -> Judged:
-    """Write `knowledge` into a new memory and ask it back.
+    """Write `knowledge` into a new memory (or take the one that was written with it) and ask it back.
 
     `only` asks one phrasing; `quick` leaves latency and robustness out (a step of a search); `tau` is the accuracy that
     counts where it is not the usual one. Raises Refused where the memory cannot hold these facts at all.
     """
-    memory = config.build(seed=setting.seed)
-    costs: list[WriteCost] = []
-    if setting.halves:
-        taught, knowledge = knowledge.split(0.5, seed=setting.seed)
-        if isinstance(memory, Taught):
-            costs.append(memory.teach(taught.facts(statements=True)))
-    facts = knowledge.facts(statements=config.stores == "statements")
-    costs.append(memory.write(facts))
-    written = _shuffled(knowledge.ask("identical", num=knowledge.max_calibration), setting)
-    calibrate: Asked | None = _shuffled(facts.calibration, setting)
+    written = written or write(config, knowledge, setting=setting)
+    memory, costs, knowledge = written.memory, written.costs, written.knowledge
+    cues = _shuffled(knowledge.ask("identical", num=knowledge.max_calibration), setting)
+    calibrate: Asked | None = _shuffled(written.facts.calibration, setting)
     if getattr(config, "exact_keys_only", False):
         only = "identical"
     if only == "identical" or knowledge.phrasings() == ("identical",):
@@ -105,9 +124,9 @@ def judge(
     }
     identical = knowledge.ask("identical", num=measures.max_disturbed)
     if isinstance(memory, Oracle) and memory.is_told:
-        for questions in filter(None, (written, calibrate, identical, *asked.values())):
+        for questions in filter(None, (cues, calibrate, identical, *asked.values())):
             memory.reveal(dict(zip(questions.queries.texts or (), questions.fact_ids_Q.tolist(), strict=True)))
-    calibrations = fit_calibrations(memory, written, calibrate, knowledge.values, num_facts=knowledge.num_facts)
+    calibrations = fit_calibrations(memory, cues, calibrate, knowledge.values, num_facts=knowledge.num_facts)
     memory.calibration = calibrations.to_bytes()
     footprint = memory.footprint()
     if not quick:
@@ -221,7 +240,7 @@ def _ledger(footprint: Footprint, encoder: EncoderCost) -> dict[str, Any]:
     }
 
 
-def _costs(costs: list[WriteCost], encoder: EncoderCost) -> dict[str, Any]:
+def _costs(costs: Sequence[WriteCost], encoder: EncoderCost) -> dict[str, Any]:
     seconds = sum(cost.seconds for cost in costs)
     texts = sum(cost.texts_encoded for cost in costs)
     return {

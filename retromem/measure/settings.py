@@ -55,3 +55,34 @@ class CapacitySearch:
             raise ValueError(f"accuracy must be more than 0 and at most 1, not {self.accuracy:g}")
         if not 0 < self.resolution < math.inf:
             raise ValueError(f"resolution must be more than 0, not {self.resolution:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallestSearch:
+    """Search for the fewest storage bytes of a family, over its dial, at each number of facts."""
+
+    accuracy: float = 0.99
+    """that must be reached, by the memory as it is stored"""
+    phrasing: Literal["identical", "heldout"] = "identical"
+    """of the questions: as written, or in new words"""
+    low: int | None = None
+    """lowest setting of the dial; the family's own where empty"""
+    high: int | None = None
+    """highest setting of the dial; the family's own where empty"""
+    resolution: float = 0.05
+    """of the bytes: the largest that failed and the smallest that did not lie no further apart"""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.accuracy <= 1:
+            raise ValueError(f"accuracy must be more than 0 and at most 1, not {self.accuracy:g}")
+        if not 0 < self.resolution < math.inf:
+            raise ValueError(f"resolution must be more than 0, not {self.resolution:g}")
+        if any(bound is not None and bound < 1 for bound in (self.low, self.high)):
+            raise ValueError("low and high must be 1 or more")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}: low must be no more than high")
+
+    @property
+    def questions_needed(self) -> int:
+        """With fewer, no share of right answers tells this accuracy from a higher one; 1 where all must be right."""
+        return 1 if self.accuracy == 1 else math.ceil(1 / (1 - self.accuracy) - 1e-9)

@@ -15,6 +15,8 @@ from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, check_width
 from models.precisions import Precision
 from retrieval.errors import Refused
+from retromem.memories.dial import Dial, Load
+from retromem.memories.ffn_dial import first_size, most_bits_of_ffn
 from retromem.memories.ffn_memory import FFNMemory
 from retromem.memories.stored_ffn import check_code_dim, check_rotation, rotation_label
 from retromem.seam import Stores, WriteCost
@@ -80,7 +82,13 @@ class ClosedFormMemoryConfig:
 
     @property
     def name(self) -> str:
-        size = "" if isinstance(self.ffn, LinearConfig) else f"-{self.width or '4d'}"
+        return self._named("" if isinstance(self.ffn, LinearConfig) else f"-{self.width or '4d'}")
+
+    @property
+    def searched_name(self) -> str:
+        return self._named("-*")
+
+    def _named(self, size: str) -> str:
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
         return f"closed-{rotation_label(self.rotate_to)}{self.method.replace('_', '-')}{size}{suffix}"
 
@@ -95,6 +103,20 @@ class ClosedFormMemoryConfig:
     def with_ffn(self, ffn: AnyFFNConfig) -> "ClosedFormMemoryConfig":
         """The same construction in the size of this FFN."""
         return replace(self, width=ffn.size)
+
+    @property
+    def dial(self) -> Dial | None:
+        return None if isinstance(self.ffn, LinearConfig) else Dial(name="width", low=1, high=1 << 16)
+
+    def turned(self, setting: int) -> "ClosedFormMemoryConfig":
+        return replace(self, width=setting)
+
+    def first_setting(self, load: Load) -> float:
+        return first_size(self.ffn, load, 0.2, rotate_to=self.rotate_to, code_dim=self.code_dim)
+
+    def most_bits(self, setting: int, load: Load) -> float:
+        dim = self.rotate_to or load.dim
+        return most_bits_of_ffn(self.turned(setting).ffn, self.precision, dim, self.code_dim or dim)
 
     def build(self, *, seed: int) -> "ClosedFormMemory":
         return ClosedFormMemory(self, seed=seed)

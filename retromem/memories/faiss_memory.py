@@ -4,7 +4,7 @@ Shape legend: N chunks, Q queries, B block, K chunks found, M candidates of a re
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -15,6 +15,14 @@ from numpy import ndarray
 from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec
 from retromem.memories.chunk_votes import recall_by_votes
+from retromem.memories.dial import Dial, Load
+from retromem.memories.index_dial import (
+    dial_of_index,
+    first_rotation,
+    most_bits_of_index,
+    searched_factory,
+    turned_factory,
+)
 from retromem.memories.saved import VALUES, load_calibration, load_values, of_one_generation, values_name
 from retromem.memories.store_memory import (
     build_store,
@@ -69,10 +77,17 @@ class FaissMemoryConfig:
 
     @property
     def name(self) -> str:
+        return self.called or self._named(self.spec.label)
+
+    @property
+    def searched_name(self) -> str:
+        return self.called or self._named(f"rot*-{searched_factory(self.factory)}")
+
+    def _named(self, of_index: str) -> str:
         dials = [f"np{self.nprobe}"] if self.nprobe else []
         dials += [f"ef{self.ef_search}"] if self.ef_search else []
         dials += [f"k{self.chunks}"] if self.chunks > 1 else []
-        return self.called or "-".join([self.family, self.spec.label, *dials])
+        return "-".join([self.family, of_index, *dials])
 
     @property
     def family(self) -> str:
@@ -81,6 +96,20 @@ class FaissMemoryConfig:
     @property
     def stores(self) -> Stores:
         return "questions" if self.key_by == "question" else "statements"
+
+    @property
+    def dial(self) -> Dial | None:
+        return dial_of_index(self.factory, self.rotate_to)
+
+    def turned(self, setting: int) -> "FaissMemoryConfig":
+        factory = turned_factory(self.factory, self.rotate_to, setting)
+        return replace(self, factory=factory, rotate_to=setting)
+
+    def first_setting(self, load: Load) -> float:
+        return 0.0 if self.rotate_to is None else first_rotation(self.factory, self.rotate_to, load)
+
+    def most_bits(self, setting: int, load: Load) -> float:
+        return most_bits_of_index(self.turned(setting).factory, setting, load)
 
     def build(self, *, seed: int) -> "FaissMemory":
         return FaissMemory(self)

@@ -18,6 +18,8 @@ from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
 from retromem.configuration import build
+from retromem.memories.dial import Dial, Load
+from retromem.memories.ffn_dial import BITS_PER_PARAM, dial_of_ffn, first_size, most_bits_of_ffn
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import (
     FACTS_FILES,
@@ -66,11 +68,18 @@ class FFNMemoryConfig:
 
     @property
     def name(self) -> str:
+        return self._named(self.ffn.label)
+
+    @property
+    def searched_name(self) -> str:
+        return self._named(f"{self.ffn.family}-*")
+
+    def _named(self, of_ffn: str) -> str:
         aware = "-aware" if self.training.rounding == "aware" else ""
         suffix = aware if self.precision == "float32" else f"-{self.precision}{aware}"
         suffix += f"-noise{self.training.key_noise:g}" if self.training.key_noise else ""
         suffix += "-untrained" if self.training.steps == 0 else ""
-        return f"ffn-{rotation_label(self.rotate_to)}{self.ffn.label}{suffix}"
+        return f"ffn-{rotation_label(self.rotate_to)}{of_ffn}{suffix}"
 
     @property
     def family(self) -> str:
@@ -83,6 +92,21 @@ class FFNMemoryConfig:
     def with_ffn(self, ffn: AnyFFNConfig) -> "FFNMemoryConfig":
         """The same memory with another FFN."""
         return replace(self, ffn=ffn)
+
+    @property
+    def dial(self) -> Dial | None:
+        return dial_of_ffn(self.ffn)
+
+    def turned(self, setting: int) -> "FFNMemoryConfig":
+        return replace(self, ffn=self.ffn.resized(setting))
+
+    def first_setting(self, load: Load) -> float:
+        bits_per_param = BITS_PER_PARAM[self.precision] * (0.6 if self.training.key_noise else 1.0)
+        return first_size(self.ffn, load, bits_per_param, rotate_to=self.rotate_to, code_dim=self.code_dim)
+
+    def most_bits(self, setting: int, load: Load) -> float:
+        dim = self.rotate_to or load.dim
+        return most_bits_of_ffn(self.ffn.resized(setting), self.precision, dim, self.code_dim or dim)
 
     def build(self, *, seed: int) -> "FFNMemory":
         return FFNMemory(self, seed=seed)

@@ -6,7 +6,7 @@ Shape legend: N facts, B block, D key dimension, F features, O output bits, V va
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from retrieval.sealed_folder import verify_sealed
+from retromem.memories.dial import Dial, Load
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import (
     FACTS_FILES,
@@ -67,6 +68,23 @@ class SignMemoryConfig:
     @property
     def stores(self) -> Stores:
         return "questions"
+
+    @property
+    def searched_name(self) -> str:
+        return "signs-*"
+
+    @property
+    def dial(self) -> Dial:
+        return Dial(name="features", low=1, high=(1 << 16) - 1, step=2)
+
+    def turned(self, setting: int) -> "SignMemoryConfig":
+        return replace(self, features=setting)
+
+    def first_setting(self, load: Load) -> float:
+        return load.num_facts / 0.68  # of the 0.83 facts a weight that random ones allow
+
+    def most_bits(self, setting: int, load: Load) -> float:
+        return setting * (load.num_candidates - 1).bit_length()
 
     def build(self, *, seed: int) -> "SignMemory":
         return SignMemory(self, seed=seed)

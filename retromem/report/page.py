@@ -12,15 +12,17 @@ from retromem.report.html_page import page_html
 from retromem.report.markdown import report_markdown
 from retromem.report.numerals import list_text
 from retromem.report.run_facts import RunFacts
-from retromem.rows import CapacityRow, Row, rows_to_csv, to_csv
+from retromem.rows import CapacityRow, Row, SmallestRow, rows_to_csv, to_csv
 
 _CAPACITY_COLUMNS = [*(field.name for field in fields(CapacityRow)), "bits_per_param"]
+_SMALLEST_COLUMNS = [*(field.name for field in fields(SmallestRow) if field.name != "tried"), "settings_tried"]
 
 
 def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
     """Replace `folder` by index.html, report.md, its CSV files and figures/*.png, whole or not at all.
 
-    results.csv and capacity.csv hold the rows of memories, points.csv those of panels; what is empty is left out.
+    results.csv, capacity.csv and smallest.csv hold the rows of memories, points.csv those of panels; what is empty is
+    left out.
     Pure: the same rows and run give the same bytes.
 
     Raises:
@@ -39,6 +41,8 @@ def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
         if rows:
             (new / "results.csv").write_text(rows_to_csv(rows), encoding="utf-8")
             (new / "capacity.csv").write_text(to_csv(run.capacities, _CAPACITY_COLUMNS), encoding="utf-8")
+        if run.smallest:
+            (new / "smallest.csv").write_text(to_csv(run.smallest, _SMALLEST_COLUMNS), encoding="utf-8")
         if run.panels:
             points = {panel.name: panel.points for panel in run.panels}
             (new / "points.csv").write_text(points_to_csv(points), encoding="utf-8")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from retromem.report.panel_page import Panel
-from retromem.rows import CapacityRow
+from retromem.rows import CapacityRow, SmallestRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,7 @@ class RunFacts:
     question: str
     """one sentence"""
     capacities: Sequence[CapacityRow] = ()
+    smallest: Sequence[SmallestRow] = ()
     panels: Sequence[Panel] = ()
     problems: Sequence[tuple[str, str, str]] = ()
     """(cell, `failed` or `refused`, reason in one line)"""

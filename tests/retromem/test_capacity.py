@@ -200,14 +200,16 @@ def workplace(tmp_path: Path) -> Workplace:
 
 def test_a_training_that_was_cut_short_and_sufficed_is_counted(workplace: Workplace) -> None:
     ffn = FFNMemoryConfig(ffn=DenseConfig(width=64), training=TrainingBudget(max_seconds=1e-9))
-    rows, found = measure_cell(search_cell(ffn, CapacitySearch(low=8, high=16)), workplace)
+    measured = measure_cell(search_cell(ffn, CapacitySearch(low=8, high=16)), workplace)
+    rows, found = measured.rows, measured.capacity
     assert found is not None and (found.num_facts, found.censored) == (16, True)
     assert {(row.num_facts, row.accuracy, row.succeeded) for row in rows} == {(8, 1.0, False), (16, 1.0, False)}
 
 
 def test_a_memory_that_never_fails_has_a_lower_bound_and_is_weighed_where_it_ended(workplace: Workplace) -> None:
     search = CapacitySearch(low=16, high=128)
-    rows, capacity = measure_cell(search_cell(FaissMemoryConfig(), search), workplace)
+    measured = measure_cell(search_cell(FaissMemoryConfig(), search), workplace)
+    rows, capacity = measured.rows, measured.capacity
     assert capacity is not None
     assert (capacity.num_facts, capacity.censored, capacity.tau) == (128, True, 0.99)
     assert [row.num_facts for row in rows] == [16, 32, 64, 128]
@@ -221,7 +223,8 @@ def test_a_memory_that_never_fails_has_a_lower_bound_and_is_weighed_where_it_end
 
 
 def test_a_memory_that_always_fails_holds_nothing(workplace: Workplace) -> None:
-    rows, capacity = measure_cell(search_cell(FrequencyConfig(), CapacitySearch(low=64, high=128)), workplace)
+    measured = measure_cell(search_cell(FrequencyConfig(), CapacitySearch(low=64, high=128)), workplace)
+    rows, capacity = measured.rows, measured.capacity
     assert capacity is not None
     assert (capacity.num_facts, capacity.censored, capacity.bits) == (0, False, None)
     assert [row.num_facts for row in rows] == [64, 128]
@@ -230,7 +233,8 @@ def test_a_memory_that_always_fails_holds_nothing(workplace: Workplace) -> None:
 def test_a_search_ends_between_the_largest_size_that_held_and_one_that_did_not(workplace: Workplace) -> None:
     # The most frequent of four values answers a quarter or more: of few facts a larger share, of many a smaller one.
     search = CapacitySearch(accuracy=0.4, low=4, high=256, resolution=0.02)
-    rows, capacity = measure_cell(search_cell(FrequencyConfig(), search), workplace)
+    measured = measure_cell(search_cell(FrequencyConfig(), search), workplace)
+    rows, capacity = measured.rows, measured.capacity
     assert capacity is not None and not capacity.censored
     held = {row.num_facts for row in rows if row.accuracy is not None and row.accuracy >= 0.4}
     failed = {row.num_facts for row in rows} - held

@@ -51,6 +51,8 @@ def test_the_blocks_below_are_planned_without_what_is_refused() -> None:
     planned(arms({}))
     planned(arms({"capacity": {"accuracy": 1.0, "low": 4}}))
     planned(arms({"widths_from_demand": [0.5, 1000]}))
+    planned(arms({"smallest": {"accuracy": 0.98}}))
+    planned(arms({"smallest": {"accuracy": 1.0}, "num_facts": [9]}))
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,26 @@ def test_the_blocks_below_are_planned_without_what_is_refused() -> None:
         ({"capacity": {"accuracy": 0}}, "accuracy must be more than 0 and at most 1, not 0"),
         ({"capacity": {"accuracy": 1.5}}, "accuracy must be more than 0 and at most 1, not 1.5"),
         ({"capacity": {"resolution": 0}}, "resolution must be more than 0, not 0"),
+        ({"smallest": {"accuracy": 0.9}, "memories": [GELU, {"memory": "faiss"}]}, "studies.mine.arms.0: memories.1: "
+         "faiss-q-Flat has no dial, so there is no smallest of its family; FFNs have their width, an index has "
+         "rotate_to (with factory LSH, PQ8x4np, SQ4, RaBitQ ...)"),
+        ({"smallest": {"accuracy": 0.9}, "memories": [{"memory": "frequency"}]}, "floor-mode has no dial"),
+        ({"smallest": {}, "num_facts": [50]}, "studies.mine.arms.0.smallest.accuracy: 50 identical questions are asked "
+         "of 50 facts, and no share of them tells 0.99 from 1: it takes 100; give more facts, or a lower accuracy"),
+        ({"smallest": {"phrasing": "heldout"}}, "studies.mine.arms.0.smallest.phrasing: keys has no heldout questions; "
+         "it is asked in identical ones"),
+        ({"smallest": {"accuracy": 0.9, "high": 2}, "num_facts": [100],
+          "memories": [{"memory": "ffn", "precision": "int4", "ffn": {"kind": "gelu"}},
+                       {"memory": "faiss", "factory": "LSH", "rotate_to": 8}]},
+         "studies.mine.arms.0.memories.1: rotate_to of 2 at most holds 8 bits, and 0.9 of 100 facts are 134 bits or "
+         "more: raise smallest.high to 8"),
+        ({"smallest": {"low": 5, "high": 4}}, "studies.mine.arms.0.smallest: low is 5 and high 4: low must be no more "
+         "than high"),
+        ({"smallest": {"low": 100_000}}, "memories.0: ffn.width has no setting from 100000 to None: it goes from 1 to "
+         "65,536 in steps of 1"),
+        ({"smallest": {}, "capacity": {}}, "smallest and capacity do not go together: leave one of them out"),
+        ({"smallest": {}, "halves": True}, "smallest and halves do not go together: leave one of them out"),
+        ({"smallest": {}, "num_params": [50]}, "smallest and num_params do not go together: leave one of them out"),
         ({"memories": [{"memory": "faiss", "key_by": "statement"}]}, "studies.mine.arms.0.memories.0: faiss-s-Flat "
          "reads statements, and keys has no text"),
         ({"memories": [{"memory": "paired"}], "halves": True}, "reads statements, and keys has no text"),

@@ -58,8 +58,9 @@ def cell_of(knowledge: Any, memory: Any, encoder_hash: str = "", **other: Any) -
     return Cell(
         **{
             "study": "s", "knowledge": knowledge, "knowledge_hash": build_knowledge(knowledge).content_hash,
-            "encoder_hash": encoder_hash, "memory": memory, "num_facts": 40, "capacity": None, "seed": 3, "twin": False,
-            "raw_keys": False, "role": "control", "halves": False, "shuffled": False, "measures": QUICK, **other,
+            "encoder_hash": encoder_hash, "memory": memory, "num_facts": 40, "capacity": None, "smallest": None,
+            "seed": 3, "twin": False, "raw_keys": False, "role": "control", "halves": False, "shuffled": False,
+            "measures": QUICK, **other,
         }
     )  # fmt: skip
 
@@ -90,12 +91,13 @@ def test_the_rows_of_a_cell_are_those_of_its_memory_and_of_the_floors(tmp_path: 
         (FrequencyConfig(), floor_lines(prefix, setting=SETTING, encoder=EncoderCost())),
         (FrequencyConfig(guess=True), ()),
     ):
-        rows, capacity = measure_cell(cell_of(KEYS, memory), workplace(tmp_path))
+        measured = measure_cell(cell_of(KEYS, memory), workplace(tmp_path))
+        rows, capacity = measured.rows, measured.capacity
         wanted = judge(memory, prefix, setting=SETTING, measures=QUICK, encoder=EncoderCost(), quick=True).rows
         assert without_times(rows) == without_times((*wanted, *floors)) and capacity is None
         assert rows[0].shared_bytes == 0 and rows[0].query_ms_p50 is not None
     shuffled = cell_of(KEYS, FrequencyConfig(), shuffled=True, halves=True, role="arm", seed=4)
-    rows, _ = measure_cell(shuffled, workplace(tmp_path))
+    rows = measure_cell(shuffled, workplace(tmp_path)).rows
     setting = Setting(study="s", role="arm", seed=4, halves=True, shuffled=True)
     prefix = keys_set(KEYS).twin(seed=4).prefix(40)
     judged = judge(FrequencyConfig(), prefix, setting=setting, measures=QUICK, encoder=EncoderCost()).rows
@@ -116,7 +118,7 @@ def test_texts_are_read_from_the_cache_centred_or_not(
     prompts = Prompts(query="ask: ", document="tell: ")
     texts = texts_of([cell], prompts)
     encoded(texts, tmp_path)
-    rows, _ = measure_cell(cell, workplace(tmp_path, prompts=prompts))
+    rows = measure_cell(cell, workplace(tmp_path, prompts=prompts)).rows
     whole = build_knowledge(people)
     whole = whole.twin(seed=3) if twin else whole
     assert cell_knowledge(cell).value_ids_N.tolist() == whole.value_ids_N.tolist()
@@ -187,7 +189,8 @@ def test_a_capacity_is_searched_on_quick_rows_and_judged_in_full_where_it_ends(t
     knowledge = keys_set(KEYS).twin(seed=3)
     memory, search = ClosedFormMemoryConfig(), CapacitySearch(accuracy=0.9, low=8, high=100, resolution=0.05)
     cell = cell_of(KEYS, memory, capacity=search, num_facts=100, measures=replace(QUICK, max_asked=None))
-    rows, capacity = measure_cell(cell, workplace(tmp_path))
+    measured = measure_cell(cell, workplace(tmp_path))
+    rows, capacity = measured.rows, measured.capacity
     assert capacity is not None
     full = replace(QUICK, max_asked=None)
     for row in rows:
@@ -221,7 +224,8 @@ def test_a_capacity_is_searched_on_quick_rows_and_judged_in_full_where_it_ends(t
 
 def test_a_capacity_that_none_reached_is_weighed_by_its_smallest_size(tmp_path: Path) -> None:
     search = CapacitySearch(accuracy=1.0, low=8, high=100)
-    rows, capacity = measure_cell(cell_of(KEYS, FrequencyConfig(), capacity=search, num_facts=100), workplace(tmp_path))
+    measured = measure_cell(cell_of(KEYS, FrequencyConfig(), capacity=search, num_facts=100), workplace(tmp_path))
+    rows, capacity = measured.rows, measured.capacity
     assert [row.num_facts for row in rows] == [8, 16] and all(row.query_ms_p50 is None for row in rows)
     assert capacity is not None and asdict(capacity) == {
         "study": "s", "memory": "floor-mode", "twin": False, "phrasing": "identical", "tau": 1.0, "seed": 3,
@@ -234,7 +238,8 @@ def test_bits_of_a_capacity_on_real_values_are_those_of_the_answers(people: Text
     search = CapacitySearch(accuracy=0.6, low=10, high=30, phrasing="heldout")
     cell = cell_of(people, FaissMemoryConfig(), Encoder(HASHED).content_hash, capacity=search, num_facts=30)
     encoded(texts_of([replace(cell, num_facts=60)]), tmp_path)
-    rows, capacity = measure_cell(cell, workplace(tmp_path))
+    measured = measure_cell(cell, workplace(tmp_path))
+    rows, capacity = measured.rows, measured.capacity
     assert capacity is not None and capacity.phrasing == "heldout" and capacity.tau == 0.6
     at = [row for row in rows if row.num_facts == capacity.num_facts]
     assert {row.phrasing for row in at} == {"identical", "seen", "heldout"}  # judged in full
@@ -258,10 +263,11 @@ def test_the_whole_result_of_a_cell(tmp_path: Path) -> None:
     seconds = result.pop("seconds")
     assert 0 < seconds < 600 and seconds == round(seconds, 3)
     rows = [Row(**row) for row in result.pop("rows")]
-    assert without_times(rows) == without_times(measure_cell(cell, place)[0])
+    assert without_times(rows) == without_times(measure_cell(cell, place).rows)
     assert result == {
         "identity": json.loads(json.dumps(cell.identity())),
         "capacity": None,
+        "smallest": None,
         "status": "done",
         "reason": "",
         "made_by": {"day": "1", "torch": "2"},

@@ -15,7 +15,7 @@ from retromem.cells import Cell, _rounded_up, plan
 from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.knowledge.random_keys import KeysConfig
 from retromem.knowledge.sources import TextConfig, build_knowledge
-from retromem.measure.settings import CapacitySearch, MeasureConfig
+from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSearch
 from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
@@ -66,6 +66,7 @@ def test_every_field_of_every_cell_that_is_planned(people: TextConfig) -> None:
         "encoder_hash": "enc",
         "study": "people",
         "capacity": None,
+        "smallest": None,
         "halves": False,
         "shuffled": False,
         "measures": MeasureConfig(max_asked=17),
@@ -102,8 +103,9 @@ def test_every_field_of_every_cell_that_is_planned(people: TextConfig) -> None:
         "keys-faiss-q-Flat-k2-n30-s0",
         "keys-closed-pseudo-inverse-shuffled-capacity-s5",
     ]
-    # Long cells first: .3 ms a step on keys, 3 ms with texts; ten trainings for a capacity.
-    assert [cells[place].weight for place in (0, 8, 10, 11)] == [3.0, 0.4, 0.4, 0.4]
+    # Long cells first: .3 ms a step on keys, 3 ms with texts; ten writings for a capacity, six for a smallest memory.
+    assert [cells[place].weight for place in (0, 8, 10, 11)] == [3.0, 0.4, 0.4, 4.0]
+    assert replace(cells[10], smallest=SmallestSearch()).weight == pytest.approx(2.4)
     on_keys = replace(cells[0], encoder_hash="")
     assert on_keys.weight == pytest.approx(0.3)
     assert replace(on_keys, capacity=search).weight == pytest.approx(3.0)
@@ -111,7 +113,7 @@ def test_every_field_of_every_cell_that_is_planned(people: TextConfig) -> None:
     identity = cells[0].identity()
     assert set(identity) == {
         "measure_version", "memory_version", "max_calibration", "study", "knowledge_hash", "encoder_hash", "memory",
-        "num_facts", "capacity", "seed", "twin", "raw_keys", "role", "halves", "shuffled", "measures",
+        "num_facts", "capacity", "smallest", "seed", "twin", "raw_keys", "role", "halves", "shuffled", "measures",
     }  # fmt: skip
     assert identity["max_calibration"] == people.max_calibration
     assert identity["memory"] == asdict(FFN) and identity["memory_version"] == FFN.version

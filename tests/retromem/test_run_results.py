@@ -113,7 +113,14 @@ def test_results_of_a_run_are_read_and_what_is_none_is_a_problem(tmp_path: Path)
         storage_bytes=None, num_params=None, bits=None,
     )  # fmt: skip
     point = Point(quantity="accuracy", series="relu", x=2.0, y=0.5, seed=1)
-    made = {"rows": [], "capacity": None, "status": "done", "reason": "", "made_by": {"day": "1", "torch": "2.6"}}
+    made = {
+        "rows": [],
+        "capacity": None,
+        "smallest": None,
+        "status": "done",
+        "reason": "",
+        "made_by": {"day": "1", "torch": "2.6"},
+    }
     results: dict[str, Any] = {
         "whole": {**made, "rows": [asdict(row()), asdict(row(seed=1))], "capacity": asdict(capacity)},
         "panel": {**made, "points": [asdict(point)], "made_by": {"day": "2"}},

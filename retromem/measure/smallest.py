@@ -1,0 +1,107 @@
+"""The smallest memory of a family: the fewest storage bytes that answer N facts with accuracy >= a.
+
+A search over the one dial of the family (hidden width, bits of a code), the same for weights and index, on the memory
+as it is stored. Success need not be monotone in the dial: the search looks below its first failure, and says so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.training_budget import TrainingDiverged
+from retrieval.errors import Refused
+from retromem.measure.settings import SmallestSearch
+
+BELOW = 0.9
+"""times the setting that failed: asked too, for where success is noisy one failure is not the end"""
+_MOST_LOOKS = 3
+"""below a failure: each that succeeds sends the search on from there"""
+_FIRST_STEP = 1.2
+"""times the setting that is tried first; the step is squared each time that the end of the bracket is not found"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One memory of the family."""
+
+    setting: int
+    storage_bytes: int | None
+    """None where it could not be written at all"""
+    accuracy: float
+    """0 where it could not be written"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smallest:
+    """Where the search ended."""
+
+    tried: tuple[Tried, ...]
+    """in this order"""
+    found: Tried | None
+    """the smallest that reached the accuracy; None where none did"""
+    is_lowest: bool
+    """the lowest setting reached it: a smaller one might, had the family one"""
+    monotone: bool
+    """false: one that was larger failed. Success is noisy there, and another seed may end elsewhere"""
+
+
+def search_smallest(
+    written: Callable[[int], Tried], settings: range, search: SmallestSearch, *, start: int
+) -> Smallest:
+    """Gallop from `start` to both ends of a bracket, bisect it to `resolution` of its bytes, look below its failure.
+
+    What refuses these facts is too small, what diverges too large. Raised again where nothing could be written.
+    """
+    tried: dict[int, Tried] = {}
+    failures: list[Exception] = []
+    end = len(settings)  # from there on trainings diverge
+
+    def reached(place: int) -> bool:
+        one = tried[place]
+        return one.storage_bytes is not None and one.accuracy >= search.accuracy
+
+    place, step, looks = min(range(end), key=lambda at: abs(settings[at] - start)), _FIRST_STEP, 0
+    while place not in tried and 0 <= place < end:
+        try:
+            tried[place] = written(settings[place])
+        except (Refused, TrainingDiverged) as error:
+            tried[place] = Tried(setting=settings[place], storage_bytes=None, accuracy=0.0)
+            failures.append(error)
+            end = place if isinstance(error, TrainingDiverged) else end
+        good = min((at for at in tried if reached(at)), default=None)
+        bad = max((at for at in tried if not reached(at) and at < (end if good is None else good)), default=None)
+        if good is None and bad is None:
+            place, step = _times(settings, end, 1 / step), step**2
+        elif good is None:
+            assert bad is not None
+            place, step = min(_times(settings, bad, step), end - 1), step**2
+        elif bad is None:
+            place, step = _times(settings, good, 1 / step), step**2
+        elif good - bad > 1 and not _alike(tried[bad], tried[good], search.resolution):
+            place = _times(settings, bad, (settings[good] / settings[bad]) ** 0.5)
+            place = min(max(place, bad + 1), good - 1)
+        elif looks < _MOST_LOOKS:
+            looks, place = looks + 1, _times(settings, bad, BELOW)
+    if len(failures) == len(tried):
+        raise failures[0]
+    found = None if good is None else tried[good]
+    return Smallest(
+        tried=tuple(tried.values()),
+        found=found,
+        is_lowest=good == 0,
+        monotone=good is None or all(reached(at) or tried[at].storage_bytes is None for at in tried if at > good),
+    )
+
+
+def _times(settings: range, place: int, factor: float) -> int:
+    """The place of the setting next to so many times this one, one further at least; the last one at the end."""
+    wanted = (settings.start + place * settings.step) * factor
+    moved = round((wanted - settings.start) / settings.step)
+    moved = max(moved, place + 1) if factor > 1 else min(moved, place - 1)
+    return min(max(moved, 0), len(settings) - 1)
+
+
+def _alike(smaller: Tried, larger: Tried, resolution: float) -> bool:
+    """Whether nothing between the two would be smaller by more than the resolution."""
+    if smaller.storage_bytes is None or larger.storage_bytes is None:
+        return False
+    return larger.storage_bytes - smaller.storage_bytes <= resolution * larger.storage_bytes

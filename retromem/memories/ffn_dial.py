@@ -1,0 +1,42 @@
+"""The dial of memories whose facts lie in an FFN: its size, mostly the number of hidden units."""
+
+from collections.abc import Mapping
+
+from models.any_ffn import AnyFFNConfig, sized
+from models.precisions import BITS, INTEGER_BITS, Precision
+from retromem.memories.dial import Dial, Load
+
+BITS_PER_PARAM: Mapping[Precision, float] = {
+    **{"float32": 2.3, "float16": 2.3, "int8": 2.2, "int6": 2.0, "int4": 1.5, "int3": 1.1},
+    **{"midrise4": 1.4, "midrise3": 1.1, "midrise2": 0.7, "midrise1": 0.3},
+}
+"""about what a trained FFN of one hidden layer holds at capacity, of random facts (`make report
+CONFIG=configs/bits_in_a_byte.yaml`)"""
+_LARGEST = 1 << 16
+_SLACK_BITS = 1024
+"""for biases and the steps of a few matrices"""
+
+
+def dial_of_ffn(ffn: AnyFFNConfig) -> Dial | None:
+    """None where a kind has one size."""
+    if ffn.resized(1) == ffn.resized(2):
+        return None
+    return Dial(name="ffn.width" if hasattr(ffn, "width") else "the size of ffn", low=1, high=_LARGEST)
+
+
+def first_size(
+    ffn: AnyFFNConfig, load: Load, bits_per_param: float, *, rotate_to: int | None, code_dim: int | None
+) -> float:
+    """The size that would hold the demand at so many bits a parameter."""
+    dim = rotate_to or load.dim
+    try:
+        found = sized(ffn, round(load.demand_bits / bits_per_param), dim, code_dim or dim)
+    except ValueError:  # the smallest is larger
+        return 1
+    return found.size or 1
+
+
+def most_bits_of_ffn(ffn: AnyFFNConfig, precision: Precision, dim_in: int, dim_out: int) -> float:
+    """The bits that its weights are stored in."""
+    bits = BITS[precision] + (16 if precision in INTEGER_BITS else 0)  # a scale a column, which may have one weight
+    return ffn.num_params(dim_in, dim_out) * bits + _SLACK_BITS

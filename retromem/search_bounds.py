@@ -1,0 +1,72 @@
+"""What a search for the smallest memory is refused for before anything runs: goals and bounds that cannot be met."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrieval.errors import UserError
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.measure.bits import bits_argmax
+from retromem.measure.settings import MeasureConfig, SmallestSearch
+from retromem.memories.dial import Dialled, Load
+from retromem.seam import MemoryConfig
+
+
+def load_of(knowledge: KnowledgeSet, dim: int, search: SmallestSearch) -> Load:
+    """What a search is about: these facts, by keys of so many dimensions."""
+    return Load(
+        demand_bits=knowledge.demand_bits(),
+        num_facts=knowledge.num_facts,
+        num_candidates=int(knowledge.values.num_candidates_R().max(initial=1)),
+        dim=dim,
+        reworded=search.phrasing != "identical",
+    )
+
+
+def refuse_search(
+    search: SmallestSearch,
+    memories: Sequence[MemoryConfig],
+    knowledge: KnowledgeSet,
+    *,
+    dim: int,
+    measures: MeasureConfig,
+    path: str,
+) -> None:
+    """UserError for a phrasing that the set is not asked in, for too few questions, for memories too small for it."""
+    if search.phrasing not in knowledge.phrasings():
+        raise UserError(
+            f"{path}.smallest.phrasing: {knowledge.name} has no {search.phrasing} questions; it is asked in "
+            f"{', '.join(knowledge.phrasings())} ones"
+        )
+    asked = knowledge.ask(search.phrasing, num=measures.most(search.phrasing))
+    if len(asked) < search.questions_needed:
+        raise UserError(
+            f"{path}.smallest.accuracy: {len(asked):,} {search.phrasing} questions are asked of "
+            f"{knowledge.num_facts:,} facts, and no share of them tells {search.accuracy:g} from 1: it takes "
+            f"{search.questions_needed:,}; give more facts, or a lower accuracy"
+        )
+    load = load_of(knowledge, dim, search)
+    needed_bits = _bits_needed(knowledge, search.accuracy)
+    for number, memory in enumerate(memories):
+        assert isinstance(memory, Dialled) and memory.dial is not None
+        settings = memory.dial.between(search.low, search.high)
+        if memory.most_bits(settings[-1], load) >= needed_bits:
+            continue
+        holds = f"{memory.dial.name} of {settings[-1]:,} at most holds {memory.most_bits(settings[-1], load):,.0f} bits"
+        enough = next((high for high in _doublings(settings[-1]) if memory.most_bits(high, load) >= needed_bits), None)
+        raise UserError(
+            f"{path}.memories.{number}: {holds}, and {search.accuracy:g} of {knowledge.num_facts:,} facts are "
+            f"{needed_bits:,.0f} bits or more: raise smallest.high" + (f" to {enough:,}" if enough else "")
+        )
+
+
+def _doublings(setting: int) -> list[int]:
+    return [setting << times for times in range(1, 24)]
+
+
+def _bits_needed(knowledge: KnowledgeSet, accuracy: float) -> float:
+    """The demand less the longest list of corrections that this accuracy leaves."""
+    num_wrong = int((1 - accuracy) * knowledge.num_facts + 1e-9)
+    right_Q = [place >= num_wrong for place in range(knowledge.num_facts)]
+    candidates_Q = sorted(knowledge.values.num_candidates_R()[knowledge.relation_ids_N].tolist(), reverse=True)
+    return bits_argmax(knowledge.demand_bits(), right_Q, np.array(candidates_Q), knowledge.num_facts)
