@@ -136,7 +136,8 @@ NAMED = {
     "study": "toys", "role": "control", "knowledge": THINGS.content_hash, "knowledge_name": "things", "twin": False,
     "uniform": False, "shuffled": False, "num_facts": 60, "seed": 5, "halves": False, "shared_bytes": 77,
     "succeeded": True, "demand_bits": float(THINGS.demand_bits()), "bits_stored": None,
-    "accuracy_noise_10": None, "sigma90": None, "flip90": None, "slots_used": None, "smallest_for": "", "dial_setting": None, "slot_kl_bits": None,
+    "accuracy_noise_10": None, "sigma90": None, "flip90": None, "slots_used": None, "slot_kl_bits": None,
+    "smallest_for": "", "dial_setting": None,
 }  # fmt: skip
 
 
