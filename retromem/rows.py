@@ -199,6 +199,8 @@ class SmallestRow:
     stores: Stores
     memory: str
     """name of the family, `*` in place of the dial's setting"""
+    in_words: str
+    """what the memory that was found keeps, in plain words"""
     twin: bool
     num_facts: int
     seed: int

@@ -123,6 +123,7 @@ def find_smallest(
         side=rows[0].side,
         stores=rows[0].stores,
         memory=cell.name,
+        in_words=family.turned(at.setting).in_words,
         twin=rows[0].twin,
         num_facts=knowledge.num_facts,
         seed=cell.seed,

@@ -16,7 +16,7 @@ from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, check_width
 from models.precisions import Precision
 from retrieval.errors import Refused
 from retromem.memories.dial import Dial, Load
-from retromem.memories.ffn_dial import first_size, most_bits_of_ffn
+from retromem.memories.ffn_dial import ffn_in_words, first_size, most_bits_of_ffn
 from retromem.memories.ffn_memory import FFNMemory
 from retromem.memories.stored_ffn import check_code_dim, check_rotation, rotation_label
 from retromem.seam import Stores, WriteCost
@@ -107,6 +107,10 @@ class ClosedFormMemoryConfig:
     @property
     def dial(self) -> Dial | None:
         return None if isinstance(self.ffn, LinearConfig) else Dial(name="width", low=1, high=1 << 16)
+
+    @property
+    def in_words(self) -> str:
+        return f"{ffn_in_words(self.ffn, self.precision, self.rotate_to)}, solved by {self.method.replace('_', ' ')}"
 
     def turned(self, setting: int) -> "ClosedFormMemoryConfig":
         return replace(self, width=setting)

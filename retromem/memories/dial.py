@@ -58,6 +58,11 @@ class Dialled(Protocol):
         """The memory's name with `*` in place of the setting."""
         ...
 
+    @property
+    def in_words(self) -> str:
+        """What it keeps, for somebody who does not know its name: `24 random bits a vector`."""
+        ...
+
     def turned(self, setting: int) -> Self:
         """The same with the dial at this setting."""
         ...

@@ -19,6 +19,7 @@ from retromem.memories.dial import Dial, Load
 from retromem.memories.index_dial import (
     dial_of_index,
     first_rotation,
+    index_in_words,
     most_bits_of_index,
     searched_factory,
     turned_factory,
@@ -100,6 +101,10 @@ class FaissMemoryConfig:
     @property
     def dial(self) -> Dial | None:
         return dial_of_index(self.factory, self.rotate_to)
+
+    @property
+    def in_words(self) -> str:
+        return index_in_words(self.factory, self.rotate_to)
 
     def turned(self, setting: int) -> "FaissMemoryConfig":
         factory = turned_factory(self.factory, self.rotate_to, setting)

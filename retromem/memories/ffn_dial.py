@@ -40,3 +40,10 @@ def most_bits_of_ffn(ffn: AnyFFNConfig, precision: Precision, dim_in: int, dim_o
     """The bits that its weights are stored in."""
     bits = BITS[precision] + (16 if precision in INTEGER_BITS else 0)  # a scale a column, which may have one weight
     return ffn.num_params(dim_in, dim_out) * bits + _SLACK_BITS
+
+
+def ffn_in_words(ffn: AnyFFNConfig, precision: Precision, rotate_to: int | None) -> str:
+    """`SwiGLU of width 180, 3-bit weights, keys rotated to 96 dimensions`."""
+    names = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "swiglu": "SwiGLU", "geglu": "GeGLU", "reglu": "ReGLU"}
+    rotated = "" if rotate_to is None else f", keys rotated to {rotate_to} dimensions"
+    return f"{names.get(ffn.family, ffn.family)} of width {ffn.size}, {BITS[precision]}-bit weights{rotated}"

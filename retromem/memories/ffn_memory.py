@@ -19,7 +19,7 @@ from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
 from retromem.configuration import build
 from retromem.memories.dial import Dial, Load
-from retromem.memories.ffn_dial import BITS_PER_PARAM, dial_of_ffn, first_size, most_bits_of_ffn
+from retromem.memories.ffn_dial import BITS_PER_PARAM, dial_of_ffn, ffn_in_words, first_size, most_bits_of_ffn
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import (
     FACTS_FILES,
@@ -96,6 +96,11 @@ class FFNMemoryConfig:
     @property
     def dial(self) -> Dial | None:
         return dial_of_ffn(self.ffn)
+
+    @property
+    def in_words(self) -> str:
+        noise = f", noise {self.training.key_noise:g} on the keys while training" if self.training.key_noise else ""
+        return ffn_in_words(self.ffn, self.precision, self.rotate_to) + noise
 
     def turned(self, setting: int) -> "FFNMemoryConfig":
         return replace(self, ffn=self.ffn.resized(setting))

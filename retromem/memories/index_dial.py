@@ -66,3 +66,13 @@ def most_bits_of_index(factory: str, rotate_to: int, load: Load) -> float:
     if bits is None or bits > 60:
         return math.inf
     return 2.0**bits * math.log2(max(2, load.num_candidates))
+
+
+def index_in_words(factory: str, rotate_to: int | None) -> str:
+    """`24 random bits a vector`, `24 bits a vector: a code of 6 parts, vectors rotated to 48 dimensions`."""
+    rotated = "" if rotate_to is None else f", vectors rotated to {rotate_to} dimensions"
+    bits = None if rotate_to is None else code_bits(factory, rotate_to)
+    if factory == "LSH" and bits:
+        return f"{bits} random bits a vector"
+    found = _PRODUCT.fullmatch(factory)
+    return (f"{bits} bits a vector: a code of {found[1]} parts" if found else factory) + rotated

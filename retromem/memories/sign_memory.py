@@ -77,6 +77,10 @@ class SignMemoryConfig:
     def dial(self) -> Dial:
         return Dial(name="features", low=1, high=(1 << 16) - 1, step=2)
 
+    @property
+    def in_words(self) -> str:
+        return f"one-bit weights on {self.features:,} random features"
+
     def turned(self, setting: int) -> "SignMemoryConfig":
         return replace(self, features=setting)
 

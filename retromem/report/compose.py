@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from retromem.report.answer import answer, answer_on_real_values
-from retromem.report.content import Block, Content, Points, Section, Terms
+from retromem.report.content import Block, Content, FirstScreen, Points, Section, Terms
 from retromem.report.crossover import min_bytes, recallable
 from retromem.report.drawing import Picture
 from retromem.report.figures import file_stem, study_pictures
@@ -13,6 +13,7 @@ from retromem.report.headline import draw_headline
 from retromem.report.numerals import bytes_text, count_text, list_text
 from retromem.report.panel_sections import panel_sections
 from retromem.report.run_facts import RunFacts
+from retromem.report.searched_page import searched_first_screen, searched_sections
 from retromem.report.seed_spread import seed_spread
 from retromem.report.sides import Contest, Group, main_contest
 from retromem.report.table_text import Table
@@ -32,70 +33,71 @@ _PAIRED = (
 
 def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     """Draw, tabulate and phrase everything."""
-    if not rows:
-        return _panels_alone(run)
-    paired, rows = [row for row in rows if row.halves], [row for row in rows if not row.halves]
-    if not rows:
-        return _pairs_alone(paired, run)
-    contest = main_contest(recallable(rows))
-    studies = list(dict.fromkeys(row.study for row in rows))
-    main = studies[0] if contest is None else contest.study
-    first, *more = answer(rows, run.capacities).split("\n")
-    if contest is not None:
-        first = f"{_UNSEARCHED} {first[0].lower()}{first[1:]}"
-    pictures = study_pictures(rows, run.capacities, main)
-    headline = pictures.pop() if contest is None and pictures else None
-    sections = [
+    found = searched_first_screen(run.smallest, rows)
+    by_hand = [row for row in rows if not row.smallest_for]
+    paired, grid = [row for row in by_hand if row.halves], [row for row in by_hand if not row.halves]
+    sections = searched_sections(run.smallest, rows)
+    if not grid:
+        sections += _pairs(paired)
+        first = found or _first_of_others(rows, run, bool(paired))
+    else:
+        contest = main_contest(recallable(grid))
+        main = grid[0].study if contest is None else contest.study
+        pictures = study_pictures(grid, run.capacities, main)
+        if found is None:
+            found = _first_by_hand(grid, run, contest, pictures)
+        first = found
+        sections += _sections_by_hand(grid, paired, run, main, pictures)
+    return Content(
+        title=run.title,
+        question=run.question,
+        first=first,
+        warning=_warning(run),
+        sections=_filled([*sections, *panel_sections(run.panels), *_words(rows), *_small_print(run)]),
+    )
+
+
+def _first_by_hand(rows: Sequence[Row], run: RunFacts, contest: Contest | None, pictures: list[Picture]) -> FirstScreen:
+    """Of sizes that a config names: the smallest tried, or kinds by bits per parameter, whose picture it takes."""
+    answered, *more = answer(rows, run.capacities).split("\n")
+    if contest is None:
+        chart = pictures.pop() if pictures else None
+    else:
+        answered = f"{_UNSEARCHED} {answered[0].lower()}{answered[1:]}"
+        chart = draw_headline(contest)
+    return FirstScreen(
+        answer=answered, more=" ".join(more), basis=_basis(rows, contest), charts=[] if chart is None else [chart]
+    )
+
+
+def _sections_by_hand(
+    rows: Sequence[Row], paired: Sequence[Row], run: RunFacts, main: str, pictures: Sequence[Picture]
+) -> list[Section]:
+    return [
         Section(title="The ledger", blocks=[_ledger(rows, main, "arm")]),
         *_front(rows, main),
         *_others(rows, main),
         Section(title=f"Curves: {main}", blocks=pictures),
         *_pairs(paired),
         *_capacity(rows, run),
-        *(section for study in studies if study != main for section in _study(rows, run, study)),
-        *panel_sections(run.panels),
-        Section(title="Words", blocks=[Terms(pairs=GLOSSARY)]),
-        *_small_print(run),
-    ]
-    return Content(
-        title=run.title,
-        question=run.question,
-        answer=first,
-        more=" ".join(more),
-        basis=_basis(rows, contest),
-        warning=_warning(run),
-        headline=headline if contest is None else draw_headline(contest),
-        sections=_filled(sections),
-    )
+        *(section for study in dict.fromkeys(row.study for row in rows) if study != main
+          for section in _study(rows, run, study)),
+    ]  # fmt: skip
 
 
-def _pairs_alone(rows: Sequence[Row], run: RunFacts) -> Content:
-    """A run in which every memory was judged on half of the facts, so that no two sides stand against each other."""
-    return Content(
-        title=run.title,
-        question=run.question,
-        answer="Nothing to compare: only pairs have results, each judged on half of the facts.",
-        more="",
-        basis="",
-        warning=_warning(run),
-        headline=None,
-        sections=_filled([*_pairs(rows), *panel_sections(run.panels), *_small_print(run)]),
-    )
+def _first_of_others(rows: Sequence[Row], run: RunFacts, has_pairs: bool) -> FirstScreen:
+    """Of a run without two sides to compare: searches of one side, pairs, or panels alone."""
+    if run.smallest:
+        return FirstScreen(answer="Nothing to compare: the smallest memory was searched for on one side alone.")
+    if has_pairs:
+        return FirstScreen(answer="Nothing to compare: only pairs have results, each judged on half of the facts.")
+    panel, *others = run.panels
+    found = "; what the others found stands below" if others else ""
+    return FirstScreen(answer=panel.page.answer, basis=f"From the panel “{panel.page.title}”{found}.")
 
 
-def _panels_alone(run: RunFacts) -> Content:
-    """A run of panels, without memories to compare: the answer of the first one on top."""
-    first, *others = run.panels
-    return Content(
-        title=run.title,
-        question=run.question,
-        answer=first.page.answer,
-        more="",
-        basis=f"From the panel “{first.page.title}”{'; what the others found stands below' if others else ''}.",
-        warning=_warning(run),
-        headline=None,
-        sections=_filled([*panel_sections(run.panels), *_small_print(run)]),
-    )
+def _words(rows: Sequence[Row]) -> list[Section]:
+    return [Section(title="Words", blocks=[Terms(pairs=GLOSSARY)])] if any(not row.halves for row in rows) else []
 
 
 def _filled(sections: Sequence[Section]) -> list[Section]:

@@ -33,23 +33,34 @@ class Section:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FirstScreen:
+    """What somebody sees who reads nothing else."""
+
+    answer: str
+    """the main sentence"""
+    more: str = ""
+    """the sentences after it"""
+    basis: str = ""
+    """on which facts that holds, and what the real values say"""
+    charts: Sequence[Picture] = ()
+    """side by side, or one under the other where there is no room"""
+    charts_caption: str = ""
+    """of several charts together; one alone has its own"""
+    table: Table | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Content:
     """The whole page."""
 
     title: str
     question: str
-    answer: str
-    """the main sentence"""
-    more: str
-    """the sentences after it"""
-    basis: str
-    """on which facts that holds, and what the real values say"""
+    first: FirstScreen
     warning: str
     """empty when no cell failed; a refused one is only listed"""
-    headline: Picture | None
     sections: Sequence[Section]
 
     @property
     def pictures(self) -> list[Picture]:
         blocks = [block for section in self.sections for block in section.blocks if isinstance(block, Picture)]
-        return blocks if self.headline is None else [self.headline, *blocks]
+        return [*self.first.charts, *blocks]

@@ -22,7 +22,9 @@ h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; }
 .warning { background: #fff4d6; padding: .5rem .8rem; border-radius: 4px; }
 figure { margin: 0 0 1.4rem; }
 figure > div, .scroll { overflow-x: auto; }
-figure svg { display: block; width: 100%; min-width: 600px; height: auto; }
+figure svg { display: block; width: 100%; height: auto; }
+.charts { display: flex; flex-wrap: wrap; gap: 0 1rem; }
+.charts figure { flex: 1 1 340px; margin-bottom: .4rem; }
 figure svg text { font-family: inherit !important; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; margin-bottom: 1rem; }
 .caption { margin: 0 0 .4rem; }
@@ -37,7 +39,8 @@ dl { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .
 dt { font-weight: 600; overflow-wrap: anywhere; max-width: 22rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
 summary { cursor: pointer; font-size: 1.05rem; margin: 1.2rem 0 .6rem; color: #33333a; }
-@media (max-width: 640px) { body { padding: .8rem; } .answer .main { font-size: 1.15rem; } dl { display: block; } }
+@media (max-width: 640px) { body { padding: .8rem; } .answer .main { font-size: 1.15rem; } dl { display: block; }
+  .scroll::before { content: "wide table: scroll sideways \\2192"; color: #5b5b60; font-size: .75rem; } }
 """.strip()
 
 
@@ -49,13 +52,16 @@ def page_html(content: Content) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(content.title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>",
         f'<h1>{escape(content.title)}</h1>\n<p class="question">{escape(content.question)}</p>',
-        f'<div class="answer"><p class="main">{_prose(content.answer)}</p>',
+        f'<div class="answer"><p class="main">{_prose(content.first.answer)}</p>',
     ]
-    parts += [f"<p>{_prose(content.more)}</p>"] if content.more else []
-    parts += [f'<p class="basis">{_prose(content.basis)}</p>'] if content.basis else []
+    first = content.first
+    parts += [f"<p>{_prose(first.more)}</p>"] if first.more else []
+    parts += [f'<p class="basis">{_prose(first.basis)}</p>'] if first.basis else []
     parts.append("</div>")
     parts += [f'<p class="warning">{escape(content.warning)}</p>'] if content.warning else []
-    parts += [_block_html(content.headline)] if content.headline is not None else []
+    parts += [f'<div class="charts">{"".join(map(_block_html, first.charts))}</div>'] if first.charts else []
+    parts += [f'<p class="caption">{escape(first.charts_caption)}</p>'] if first.charts_caption else []
+    parts += [_block_html(first.table)] if first.table is not None else []
     parts += [_section_html(section) for section in content.sections]
     return "\n".join([*parts, "</body>\n</html>\n"])
 
@@ -77,7 +83,8 @@ def _block_html(block: Block) -> str:
     match block:
         case Picture():
             svg = block.svg.replace("<svg", f'<svg role="img" aria-label="{escape(block.alt)}"', 1)
-            return f"<figure><div>{svg}</div><figcaption>{escape(block.caption)}</figcaption></figure>"
+            caption = f"<figcaption>{escape(block.caption)}</figcaption>" if block.caption else ""
+            return f"<figure><div>{svg}</div>{caption}</figure>"
         case Terms():
             pairs = (f"<dt>{escape(word)}</dt><dd>{escape(text)}</dd>" for word, text in block.pairs)
             return f"<dl>{''.join(pairs)}</dl>"

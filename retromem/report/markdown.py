@@ -10,10 +10,13 @@ def report_markdown(content: Content) -> str:
     parts = [
         f"# {markdown_text(content.title)}",
         markdown_text(content.question),
-        f"**{markdown_text(content.answer)}**",
+        f"**{markdown_text(content.first.answer)}**",
     ]
-    parts += [markdown_text(text) for text in (content.more, content.basis, content.warning) if text]
-    parts += [_block(content.headline)] if content.headline is not None else []
+    first = content.first
+    parts += [markdown_text(text) for text in (first.more, first.basis, content.warning) if text]
+    parts += [_block(chart) for chart in first.charts]
+    parts += [markdown_text(first.charts_caption)] if first.charts_caption else []
+    parts += [_block(first.table)] if first.table is not None else []
     for section in content.sections:
         parts += [f"## {markdown_text(section.title)}", *(_block(block) for block in section.blocks)]
     return "\n\n".join(parts) + "\n"
@@ -22,7 +25,7 @@ def report_markdown(content: Content) -> str:
 def _block(block: Block) -> str:
     match block:
         case Picture():
-            return f"![{markdown_text(block.alt)}](figures/{block.name}.png)\n\n{markdown_text(block.caption)}"
+            return f"![{markdown_text(block.alt)}](figures/{block.name}.png)\n\n{markdown_text(block.caption)}".strip()
         case Terms():
             return "\n".join(f"- **{markdown_text(word)}**: {markdown_text(text)}" for word, text in block.pairs)
         case Points():

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from retrieval.atomic import new_folder
-from retromem.report.content import Content, Points, Section, Terms
+from retromem.report.content import Content, FirstScreen, Points, Section, Terms
 from retromem.report.html_page import page_html
 from retromem.report.markdown import report_markdown
 from retromem.report.numerals import count_text, seconds_text
@@ -41,11 +41,11 @@ def _compose(rows: Sequence[ReproducedRow], method: Mapping[str, str]) -> Conten
     return Content(
         title="Published numbers, measured again",
         question="Do the models and measures of this project give what others have published in the same settings?",
-        answer=f"{passed} of {len(rows)} published numbers are reproduced.",
-        more="",
-        basis="Each row trains or counts anew, in the setting it names; nothing is copied from an earlier run.",
+        first=FirstScreen(
+            answer=f"{passed} of {len(rows)} published numbers are reproduced.",
+            basis="Each row trains or counts anew, in the setting it names; nothing is copied from an earlier run.",
+        ),
         warning=out,
-        headline=None,
         sections=[section for section in sections if section.title[:7] != "Numbers" or reasons],
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from retromem.rows import Row
+from retromem.rows import Row, SmallestRow
 
 
 class Group(StrEnum):
@@ -28,7 +28,7 @@ COLOURS = {
 MARKERS = {Group.WEIGHTS: "o", Group.INDEX: "s", Group.TEXT_INDEX: "D", Group.PAIRED: "^", Group.FLOOR: "v"}
 
 
-def group_of(row: Row) -> Group:
+def group_of(row: Row | SmallestRow) -> Group:
     """The group of a row. Statements hold the answer, so an index of them reads text."""
     if row.side == "retrieval":
         return Group.INDEX if row.stores == "questions" else Group.TEXT_INDEX

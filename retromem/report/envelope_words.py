@@ -1,0 +1,111 @@
+"""The searched comparison in words: who is the smaller memory, where that changes, and where a side stops."""
+
+from collections.abc import Sequence
+
+from retromem.report.envelope import (
+    EnvelopePoint,
+    Goal,
+    SearchedContest,
+    crossings,
+    envelope,
+    goals_of,
+    sizes_of,
+    smaller,
+)
+from retromem.report.numerals import bytes_text, count_text, list_text, percent_text
+from retromem.report.seed_spread import Spread
+from retromem.report.sides import Group
+
+_SAID = {"identical": "as written", "heldout": "in new words"}
+_SIDES = {"weights": "the weights", "index": "the index"}
+
+
+def goal_text(goal: Goal) -> str:
+    """`99 % as written`."""
+    return f"{percent_text(goal.tau)} {_SAID[goal.phrasing]}"
+
+
+def searched_answer(contest: SearchedContest) -> str:
+    """One sentence over all goals, every number of which is read off the two envelopes."""
+    sizes = sorted({row.num_facts for row in contest.rows})
+    on = f"{count_text(sizes[0])} to {count_text(sizes[-1])}" if len(sizes) > 1 else count_text(sizes[0])
+    parts = [f"to answer {goal_text(goal)}, {_of_goal(contest, goal)}" for goal in goals_of(contest.rows)]
+    return f"On {on} facts, with the smallest memory of each side searched for: {'; '.join(parts)}."
+
+
+def _of_goal(contest: SearchedContest, goal: Goal) -> str:
+    weights, index = (envelope(contest.rows, group, goal) for group in (Group.WEIGHTS, Group.INDEX))
+    if not weights or not index:
+        return f"only {'the index' if index else 'the weights'} were searched for"
+    of_weights, of_index = sizes_of(weights), sizes_of(index)
+    common = sorted(of_weights.keys() & of_index.keys())
+    if not common:
+        return _one_sided(of_weights, of_index)
+    last = common[-1]
+    winner = smaller(of_weights[last], of_index[last])
+    pair = [f"{bytes_text(of_weights[last])} (weights)", f"{bytes_text(of_index[last])} (index)"]
+    if winner == "index":
+        pair.reverse()
+    at = f"at {count_text(last)}" if len(common) > 1 else f"at {count_text(last)} facts"
+    against = f"{pair[0]} against {pair[1]} {at}"
+    changes = crossings(weights, index)
+    if changes:
+        told = f"{_SIDES[changes[0].first]} are the smaller memory" if changes[0].first == "weights" else (
+            "the index is the smaller memory")  # fmt: skip
+        for change in changes:
+            told += f" up to {_place(change.num_facts)} facts, then {_SIDES[change.then]}"
+        return f"{told} ({against})"
+    if not winner:
+        return f"neither is smaller by more than the search resolves ({against})"
+    verb = "are" if winner == "weights" else "is"
+    whole = all(smaller(of_weights[at_size], of_index[at_size]) == winner for at_size in common)
+    return f"{_SIDES[winner]} {verb} the smaller memory {'at every size' if whole else 'at most sizes'} ({against})"
+
+
+def _place(num_facts: Spread) -> str:
+    """`about 900 (800 to 1,000 over 3 seeds)`."""
+    middle, low, high = (count_text(_rounded(number)) for number in (num_facts.median, num_facts.low, num_facts.high))
+    seeds = "one seed" if num_facts.num_seeds == 1 else f"{num_facts.num_seeds} seeds"
+    return f"about {middle} ({low if low == high else f'{low} to {high}'} over {seeds})"
+
+
+def _rounded(number: float) -> float:
+    """To two digits: what an interpolation between two sizes is worth."""
+    return float(f"{number:.2g}")
+
+
+def _one_sided(of_weights: dict[int, float], of_index: dict[int, float]) -> str:
+    if not of_weights and not of_index:
+        return "no memory of either side that was tried suffices"
+    reached, nobody, who = (
+        (of_index, "no weights", "the index does") if of_index else (of_weights, "no index", "the weights do")
+    )
+    last = max(reached)
+    return f"{nobody} that were tried suffice, and {who} with {bytes_text(reached[last])} at {count_text(last)}"
+
+
+def searched_details(contest: SearchedContest) -> list[str]:
+    """Where a side stops, and where success was noisy; a sentence each."""
+    sentences = []
+    for goal in goals_of(contest.rows):
+        for side, group in (("weights", Group.WEIGHTS), ("index", Group.INDEX)):
+            points = envelope(contest.rows, group, goal)
+            stops = [point for point in points if point.size is None]
+            if stops:
+                sentences.append(_stops(side, goal, stops))
+            unsteady = [point for point in points if any(not row.monotone for row in point.smallest)]
+            if unsteady:
+                where = list_text([count_text(point.num_facts) for point in unsteady])
+                sentences.append(
+                    f"For {goal_text(goal)} success of the {side} is noisy at {where} facts: a larger memory failed "
+                    "where a smaller one did not."
+                )
+    return sentences
+
+
+def _stops(side: str, goal: Goal, stops: Sequence[EnvelopePoint]) -> str:
+    where = list_text([count_text(point.num_facts) for point in stops])
+    best = percent_text(stops[-1].best_accuracy)
+    named = "No weights searched" if side == "weights" else "No index searched"
+    at_last = f" at {count_text(stops[-1].num_facts)}" if len(stops) > 1 else ""
+    return f"{named} answer {goal_text(goal)} at {where} facts: the best of them reach {best}{at_last}."
