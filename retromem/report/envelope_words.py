@@ -78,10 +78,12 @@ def _one_sided(of_weights: dict[int, float], of_index: dict[int, float]) -> str:
     if not of_weights and not of_index:
         return "no memory of either side that was tried suffices"
     reached, nobody, who = (
-        (of_index, "no weights", "the index does") if of_index else (of_weights, "no index", "the weights do")
+        (of_index, "no weights tried suffice", "the index does")
+        if of_index
+        else (of_weights, "no index tried suffices", "the weights do")
     )
     last = max(reached)
-    return f"{nobody} that were tried suffice, and {who} with {bytes_text(reached[last])} at {count_text(last)}"
+    return f"{nobody}, and {who} with {bytes_text(reached[last])} at {count_text(last)}"
 
 
 def searched_details(contest: SearchedContest) -> list[str]:

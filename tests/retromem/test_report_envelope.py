@@ -1,0 +1,255 @@
+"""The searched comparison: envelopes and crossings by hand, the sentence and the tables for each way it can end."""
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retromem.report.envelope import Goal, crossings, envelope, goals_of, searched_contests, sizes_of, smaller
+from retromem.report.envelope_tables import families_table, five_rows
+from retromem.report.envelope_words import searched_answer, searched_details
+from retromem.report.page import RunFacts, write_report
+from retromem.report.sides import Group
+from retromem.rows import Row, SmallestRow
+
+WRITTEN, REWORDED = Goal(phrasing="identical", tau=0.99), Goal(phrasing="heldout", tau=0.95)
+SIZES = (500, 1000, 2000, 4000)
+
+
+def found(
+    side: Any, memory: str, num_facts: int, seed: int, size: int | None, goal: Goal = WRITTEN, **other: Any
+) -> SmallestRow:
+    settings: dict[str, Any] = {
+        "study": "cities", "side": side, "stores": "questions", "memory": memory, "in_words": f"{memory} in words",
+        "twin": True, "num_facts": num_facts, "seed": seed, "phrasing": goal.phrasing, "tau": goal.tau,
+        "storage_bytes": size, "setting": 20 + seed, "accuracy": goal.tau if size else 0.7, "dial": "rotate_to",
+        "low": 1, "high": 99, "is_lowest": False, "monotone": True,
+        "tried": ((20 + seed, size or 900, goal.tau if size else 0.7), (18, 90, 0.6)), "search_seconds": 2.0,
+    }  # fmt: skip
+    return SmallestRow(**{**settings, **other})
+
+
+def curves(weights: Any, index: Any, goal: Goal = WRITTEN, seeds: int = 3) -> list[SmallestRow]:
+    """One family a side: bytes by number of facts, seeds 2 % apart (index: -2 %); None where none reached the goal."""
+    rows = []
+    for side, memory, sizes in (("parametric", "ffn-*", weights), ("retrieval", "lsh-*", index)):
+        for num_facts, size in zip(SIZES, sizes, strict=True):
+            for seed in range(seeds):
+                away = 0.02 * (seed - (seeds - 1) / 2) * (1 if side == "parametric" else -1)
+                moved = None if size is None else round(size * (1 + away))
+                rows.append(found(side, memory, num_facts, seed, moved, goal))
+    return rows
+
+
+def row(smallest: SmallestRow, phrasing: str, **other: Any) -> Row:
+    settings: dict[str, Any] = {
+        "study": smallest.study, "side": smallest.side, "memory": smallest.memory, "role": "arm", "family": "f",
+        "stores": "questions", "knowledge": "h", "knowledge_name": "cities", "twin": True,
+        "num_facts": smallest.num_facts, "seed": smallest.seed, "phrasing": phrasing, "num_asked": 1000,
+        "accuracy": smallest.accuracy if phrasing == smallest.phrasing else 0.5, "demand_bits": 8.0 * 1000,
+        "bits_ce": 2000.0, "storage_bytes": smallest.storage_bytes or 900, "maintain_bytes": 70_000,
+        "seeded_bytes": 3000, "shared_bytes": 90_000_000, "smallest_for": smallest.phrasing,
+        "bits_per_byte": 2000 / (smallest.storage_bytes or 900),
+    }  # fmt: skip
+    return Row(**{**settings, **other})
+
+
+# ---- the envelope ----------------------------------------------------------------------------------------------------
+
+
+def test_an_envelope_takes_the_smallest_family_of_each_seed() -> None:
+    rows = [
+        found("retrieval", "lsh-*", 500, 0, 100),
+        found("retrieval", "pq-*", 500, 0, 90),
+        found("retrieval", "lsh-*", 500, 1, 80),
+        found("retrieval", "pq-*", 500, 1, 95),
+        found("retrieval", "lsh-*", 500, 2, 110),
+        found("retrieval", "pq-*", 500, 2, None),
+        found("parametric", "ffn-*", 500, 0, 5),  # another side,
+        found("retrieval", "lsh-*", 500, 0, 6, REWORDED),  # another goal
+        replace(found("retrieval", "text-*", 500, 0, 7), stores="statements"),  # and another group
+    ]
+    (point,) = envelope(rows, Group.INDEX, WRITTEN)
+    assert dict(point.bytes_by_seed) == {0: 90, 1: 80, 2: 110}
+    assert point.size is not None and (point.size.median, point.size.low, point.size.high) == (90, 80, 110)
+    assert point.family == "lsh-*" and [one.storage_bytes for one in point.smallest] == [90, 80, 110]
+    assert goals_of(rows) == [WRITTEN, REWORDED]
+
+
+def test_a_side_that_half_of_the_seeds_do_not_bring_there_has_no_size() -> None:
+    rows = [found("retrieval", "lsh-*", 500, seed, size) for seed, size in enumerate([100, None, 120, None])]
+    (point,) = envelope(rows, Group.INDEX, WRITTEN)
+    assert point.size is None and point.best_accuracy == pytest.approx((0.99 + 0.7) / 2)
+    assert sizes_of([point]) == {}
+    (point,) = envelope(rows[:3], Group.INDEX, WRITTEN)
+    assert point.size is not None and (point.size.median, point.size.high) == (120, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("weights", "index", "said"), [(100, 200, "weights"), (200, 100, "index"), (100, 105, ""), (100, 106, "weights")]
+)
+def test_what_lies_within_the_resolution_is_no_winner(weights: float, index: float, said: str) -> None:
+    assert smaller(weights, index) == said
+
+
+def test_a_crossing_is_where_two_power_laws_meet() -> None:
+    """Bytes N for the weights, 50 sqrt N for the index: they meet at 2,500, whatever is measured around it."""
+    rows = [
+        found(side, side, num_facts, seed, round(size))
+        for seed in range(3)
+        for num_facts in SIZES
+        for side, size in (("parametric", num_facts * 1.1**seed), ("retrieval", 50 * num_facts**0.5))
+    ]
+    weights, index = (envelope(rows, group, WRITTEN) for group in (Group.WEIGHTS, Group.INDEX))
+    (crossing,) = crossings(weights, index)
+    assert (crossing.first, crossing.then) == ("weights", "index")
+    # N times c meets 50 sqrt N at 2,500 / c^2.
+    assert crossing.num_facts.high == pytest.approx(2500, rel=0.01)
+    assert crossing.num_facts.median == pytest.approx(2500 / 1.21, rel=0.01)
+    assert crossing.num_facts.low == pytest.approx(2500 / 1.21**2, rel=0.01)
+    assert crossing.num_facts.num_seeds == 3
+    ((back,),) = [crossings(index, weights)]
+    assert (back.first, back.then) == ("index", "weights")
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "index", "said"),
+    [
+        ((10, 20, 40, 80), (20, 40, 80, 160), "the weights are the smaller memory at every size "
+         "(80 B (weights) against 160 B (index) at 4,000)"),
+        ((100, 200, 400, 800), (50, 100, 200, 400), "the index is the smaller memory at every size "
+         "(400 B (index) against 800 B (weights) at 4,000)"),
+        ((1000, 2000, 4000, 8000), (2000, 2828, 4000, 5657), "the weights are the smaller memory up to about 2,000 "
+         "(1,800 to 2,200 over 3 seeds) facts, then the index (5.66 kB (index) against 8 kB (weights) at 4,000)"),
+        ((2000, 2828, 4000, 5657), (1000, 2000, 4000, 8000), "the index is the smaller memory up to about 2,000 "),
+        ((100, 200, 400, 800), (101, 202, 404, 808), "neither is smaller by more than the search resolves"),
+        ((None,) * 4, (50, 100, 200, 400), "no weights tried suffice, and the index does with 400 B at 4,000"),
+        ((50, 100, 200, None), (None,) * 4, "no index tried suffices, and the weights do with 200 B at 2,000"),
+        ((None,) * 4, (None,) * 4, "no memory of either side that was tried suffices"),
+        ((10, 20, None, None), (20, 40, 80, 160), "(20 B (weights) against 40 B (index) at 1,000)"),
+    ],
+)  # fmt: skip
+def test_the_sentence_of_each_ending(weights: Any, index: Any, said: str) -> None:
+    (contest,) = searched_contests(curves(weights, index))
+    answer = searched_answer(contest)
+    assert answer.startswith(
+        "On 500 to 4,000 facts, with the smallest memory of each side searched for: to answer 99 % "
+    )
+    assert said in answer and answer.endswith(".")
+
+
+def test_both_goals_are_told_in_one_sentence_and_what_stops_in_further_ones() -> None:
+    rows = curves((10, 20, 40, 80), (20, 40, 80, 160))
+    rows += curves((100, 200, None, None), (50, 100, 200, 400), REWORDED)
+    rows[0] = replace(rows[0], monotone=False)
+    (contest,) = searched_contests(rows)
+    answer = searched_answer(contest)
+    assert answer.index("to answer 99 % as written") < answer.index("; to answer 95 % in new words, the index is")
+    assert searched_details(contest) == [
+        "For 99 % as written success of the weights is noisy at 500 facts: a larger memory failed where a smaller one "
+        "did not.",
+        "No weights searched answer 95 % in new words at 2,000 and 4,000 facts: the best of them reach 70 % at 4,000.",
+    ]
+
+
+def test_contests_need_both_sides_on_the_same_values() -> None:
+    rows = curves((10, 20, 40, 80), (20, 40, 80, 160))
+    assert searched_contests([one for one in rows if one.side == "parametric"]) == []
+    real = [replace(one, twin=False) for one in rows]
+    other = [replace(one, study="keys", twin=False) for one in rows]
+    assert [(one.study, one.twin) for one in searched_contests([*other, *real, *rows])] == [
+        ("keys", False), ("cities", True), ("cities", False)
+    ]  # fmt: skip
+    assert searched_contests([*rows[:12], *real[12:]]) == []
+
+
+# ---- tables and the page -------------------------------------------------------------------------------------------
+
+
+def whole() -> tuple[list[SmallestRow], list[Row]]:
+    smallest = curves((1000, 2000, 4000, 8000), (2000, 4000, 8000, 16000))
+    smallest += curves((None,) * 4, (3000, 6000, 12000, 24000), REWORDED)
+    rows = [row(one, phrasing) for one in smallest for phrasing in ("identical", "heldout")]
+    flat = found("retrieval", "faiss-q-Flat", 4000, 0, 6_000_000)
+    rows.append(row(flat, "identical", smallest_for="", accuracy=1.0, bits_per_byte=0.004))
+    return smallest, rows
+
+
+def test_five_rows_of_the_largest_size() -> None:
+    smallest, rows = whole()
+    (contest,) = searched_contests(smallest)
+    table = five_rows(contest, rows)
+    assert table is not None and "at 4,000 facts; medians over 3 seeds" in table.caption
+    ((_, lines),) = table.blocks
+    assert [[cell.text for cell in line] for line in lines] == [
+        ["FFN weights, 99 % as written", "ffn-* in words", "8 kB", "99 %", "50 %", "0.25"],
+        ["index, 99 % as written", "lsh-* in words", "16 kB", "99 %", "50 %", "0.12"],
+        ["FFN weights, 95 % in new words", "none found: the best reach 70 %", "–", "–", "–", "–"],
+        ["index, 95 % in new words", "lsh-* in words", "24 kB", "50 %", "95 %", "0.08"],
+        ["index, whole vectors", "4 bytes a number, nothing compressed", "6 MB", "100 %", "–", "0.00"],
+    ]
+    apart = [one for one in smallest if (one.side == "parametric") == (one.num_facts == 500)]
+    assert five_rows(replace(contest, rows=apart), rows) is None
+
+
+def test_every_family_stands_in_the_list_with_how_it_was_searched() -> None:
+    smallest, _ = whole()
+    smallest[0] = replace(smallest[0], is_lowest=True, monotone=False)
+    table = families_table(smallest)
+    assert [heading for heading, _ in table.blocks][:2] == [
+        "99 % as written, 500 facts",
+        "99 % as written, 1,000 facts",
+    ]
+    first = [cell.text for cell in table.blocks[0][1][0]]
+    assert first == [
+        "ffn-*",
+        "rotate_to",
+        "at most 1 kB",
+        "20 to 22",
+        "3 of 3 seeds, noisy",
+        "2",
+        "18 to 22",
+        "2.00 s",
+    ]
+    assert table.blocks[0][1][0][2].detail == "980 B–1.02 kB"
+    never = table.blocks[4][1][0]
+    assert [cell.text for cell in never][2:5] == ["–", "–", "0 of 3 seeds"] and never[2].detail == "best 70 %"
+
+
+def test_the_page_of_a_search_opens_with_both_charts_and_five_rows(tmp_path: Path) -> None:
+    smallest, rows = whole()
+    run = RunFacts(name="r", title="t", question="q", dropped={}, method={}, smallest=smallest)
+    write_report(rows, tmp_path / "r", run=run)
+    page = (tmp_path / "r" / "index.html").read_text()
+    charts, *rest = page[page.index('<div class="charts">') :].split("</div><p", 1) if "</div><p" in page else [page]
+    assert page.count("<figure>") >= 2
+    head = page[: page.index("<section>")]
+    assert head.count("<svg") == 2 and "Fewest bytes that answer 99 % as written" in head
+    assert "Fewest bytes that answer 95 % in new words" in head and "index, whole vectors" in head
+    assert "the weights 70 kB and 3 kB and the index 70 kB and 3 kB; both need the encoder, 90" in re.sub(
+        "\u00a0", " ", head
+    )
+    assert "Of the few sizes tried" not in page  # nothing here was named by hand but Flat
+    csv = (tmp_path / "r" / "smallest.csv").read_text().splitlines()
+    assert len(csv) == 1 + len(smallest) and "settings_tried" in csv[0] and "20 18" in csv[1]
+    markdown = (tmp_path / "r" / "report.md").read_text()
+    assert "(figures/cities-smallest-identical-0.99.png)" in markdown
+    assert (tmp_path / "r" / "figures" / "cities-smallest-heldout-0.95.png").exists()
+    assert charts or rest
+
+
+def test_a_search_of_one_side_compares_nothing(tmp_path: Path) -> None:
+    smallest, rows = whole()
+    smallest = [one for one in smallest if one.side == "retrieval"]
+    rows = [one for one in rows if one.side == "retrieval" and one.smallest_for]
+    run = RunFacts(name="r", title="t", question="q", dropped={}, method={}, smallest=smallest)
+    write_report(rows, tmp_path / "r", run=run)
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert "Nothing to compare: the smallest memory was searched for on one side alone." in page
+    assert "The smallest of each family: cities, values shuffled" in page
