@@ -1,7 +1,7 @@
 """Chunks with their vectors, an index over them and a payload: one folder that answers, and can be checked and rebuilt.
 
     index.faiss     the serialised index                                         } storage: they alone answer
-    payload.bin     labels at the bits their group needs, and the groups' sizes  }
+    payload.bin     labels, entropy-coded or at the bits their group needs       }
     ids.npy         external ids, int64                                          } maintenance: to change a chunk, or to
     vectors.npy     raw float32, from which any other index can be built         } build another index
     chunks.arrow    ids, texts, groups, labels, places (Arrow IPC stream), if there are texts
@@ -16,7 +16,7 @@ Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers, P p
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,9 @@ class ChunkStore(SegmentedChunks):
         store.replaced = tuple(sorted(self.names() - store.names()))
         return store
 
-    def disturbed(self, labels_N: Int64[ndarray, " N"], flip_rate: float, rng: np.random.Generator) -> "ChunkStore":
-        """A copy with other labels whose codes have random bits flipped; see `VectorIndex.with_flipped_bits`."""
-        starts = np.cumsum([len(segment) for segment in self.segments])[:-1]
-        segments = [
-            Segment(
-                replace(segment.chunks, labels_N=labels),
-                segment.index.with_flipped_bits(flip_rate, rng),
-                segment.generation,
-            )
-            for segment, labels in zip(self.segments, np.split(labels_N, starts), strict=True)
-        ]
+    def disturbed(self, flip_rate: float, rng: np.random.Generator) -> "ChunkStore":
+        """A copy as it is read once random bits of labels and codes were flipped."""
+        segments = [segment.disturbed(flip_rate, rng) for segment in self.segments]
         return ChunkStore(segments, self.encoder, dead_P=self.dead_P, dead_generation=self.dead_generation)
 
     def _tombstones(self) -> dict[str, bytes]:

@@ -5,6 +5,8 @@ Shape legend: N chunks, D dimensions.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,17 @@ from typing import Any
 import numpy as np
 
 from retrieval.arrow_texts import ArrowTexts, arrow_stream
-from retrieval.chunks import Chunks, EncoderId, npy_bytes, pack_payload, unpack_payload
+from retrieval.chunks import Chunks, EncoderId, npy_bytes
 from retrieval.errors import UserError
 from retrieval.generations import name_of
+from retrieval.payload import (
+    Payload,
+    labels_of_flipped_bits,
+    noted_payload,
+    pack_payload,
+    payload_note,
+    unpack_payload,
+)
 from retrieval.self_test import self_test
 from retrieval.vector_index import IndexSpec, VectorIndex
 
@@ -31,14 +41,19 @@ def reading(path: Path) -> Iterator[Path]:
 
 
 def package_versions() -> dict[str, str]:
-    """Of what decides the bytes of an index."""
+    """Of what decides the bytes of an index and of its labels."""
     from retrieval._faiss import faiss
 
     try:
         own = version("retromem")
     except PackageNotFoundError:
         own = "not installed"
-    return {"faiss": str(faiss.__version__), "numpy": np.__version__, "retromem": own}
+    return {
+        "constriction": version("constriction"),
+        "faiss": str(faiss.__version__),
+        "numpy": np.__version__,
+        "retromem": own,
+    }
 
 
 class Segment:
@@ -65,6 +80,7 @@ class Segment:
                 "num_chunks": len(self),
                 "num_labels": self.chunks.num_labels_G,
                 "label_bits": list(self.chunks.label_bits_G),
+                **payload_note(self.payload, self.chunks.label_counts_G),
                 "fingerprint": self.chunks.fingerprint(self.index.spec, encoder),
                 "self_test": {
                     "sampled": tested.sampled,
@@ -75,6 +91,25 @@ class Segment:
             }
         return dict(self._noted)
 
+    @cached_property
+    def payload(self) -> Payload:
+        """Labels and the sizes of groups, as they are stored."""
+        chunks = self.chunks
+        return pack_payload(chunks.labels_N, chunks.groups_N, chunks.label_bits_G, chunks.label_counts_G)
+
+    def disturbed(self, flip_rate: float, rng: np.random.Generator) -> "Segment":
+        """A copy as it is read once random bits of its labels and codes were flipped; see `labels_of_flipped_bits` and
+        `VectorIndex.with_flipped_bits`."""
+        chunks = self.chunks
+        labels_N = labels_of_flipped_bits(
+            self.payload, chunks.groups_N, chunks.label_bits_G, chunks.label_counts_G, rate=flip_rate, rng=rng
+        )
+        # A label beyond the last names no value; it is as wrong as any other.
+        labels_N %= np.asarray(chunks.num_labels_G)[chunks.groups_N]
+        return Segment(
+            replace(chunks, labels_N=labels_N), self.index.with_flipped_bits(flip_rate, rng), self.generation
+        )
+
     def names(self) -> set[str]:
         """Of its files."""
         names = [INDEX, PAYLOAD, IDS, VECTORS, *([] if self.chunks.texts is None else [TEXTS])]
@@ -82,8 +117,7 @@ class Segment:
 
     def storage_files(self) -> dict[str, bytes]:
         """What answers: the index and the payload."""
-        payload = pack_payload(self.chunks.labels_N, self.chunks.groups_N, self.chunks.label_bits_G)
-        files = {INDEX: self.index.storage(), PAYLOAD: payload}
+        files = {INDEX: self.index.storage(), PAYLOAD: self.payload.content}
         return {name_of(name, self.generation): content for name, content in files.items()}
 
     def maintain_files(self) -> dict[str, bytes]:
@@ -124,7 +158,9 @@ class Segment:
         with reading(place(VECTORS)) as path:
             vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False).reshape(num_chunks, dim)
         with reading(place(PAYLOAD)) as path:
-            labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, noted["label_bits"])
+            is_coded, counts_G = noted_payload(noted)
+            payload = Payload(path.read_bytes(), is_coded)
+            labels_N, groups_N = unpack_payload(payload, num_chunks, noted["label_bits"], counts_G)
         with reading(place(INDEX)) as path:
             index = VectorIndex.from_file(spec, dim, path, groups_N)
         arrow_texts = None
@@ -141,5 +177,6 @@ class Segment:
                 texts=arrow_texts,
                 places=arrow_texts.beside("place") if arrow_texts else None,
                 named_labels_G=noted["num_labels"],
+                label_counts_G=counts_G,
             )
         return cls(chunks, index, generation, noted=noted)

@@ -273,7 +273,9 @@ class VectorIndex:
         inner = copy._inner
         if not isinstance(inner, faiss.IndexFlatCodes):
             raise NotImplementedError(f"index {self.spec.label} keeps its codes in no flat array")
-        flip_bits(inner, rate, rng)
+        codes_B = faiss.vector_to_array(inner.codes)
+        flip_bits(codes_B, 8 * len(codes_B), rate, rng)
+        faiss.copy_array_to_vector(codes_B, inner.codes)
         return copy
 
     def emptied(self) -> "VectorIndex":

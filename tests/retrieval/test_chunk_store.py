@@ -303,7 +303,7 @@ def test_the_manifest_says_what_the_store_was_made_from(tmp_path: Path) -> None:
         store = ChunkStore.build(make_chunks(), spec, encoder)
         store.save(tmp_path / "store", extra_files={}, meta={})
         own = read_manifest(tmp_path / "store")["meta"]["store"]
-        assert own["segments"][0]["versions"].keys() == {"faiss", "numpy", "retromem"}
+        assert own["segments"][0]["versions"].keys() == {"constriction", "faiss", "numpy", "retromem"}
         assert own["metric"] == metric
         assert own["encoder"] == {"name": "mini", "revision": "abc"}
         assert (own["num_chunks"], own["dim"], own["index"]["factory"]) == (200, DIM, spec.factory)
