@@ -1,6 +1,7 @@
 """Chunks with their vectors, an index over them and a payload: one folder that answers, and can be checked and rebuilt.
 
-    index.faiss     the serialised index                                         } storage: they alone answer
+    index.faiss     the serialised index, without vectors where there is         } storage: they alone answer
+    codes.bin       their codes, packed to the bit (see `packed_codes`)          }
     payload.bin     labels, entropy-coded or at the bits their group needs       }
     ids.npy         external ids, int64                                          } maintenance: to change a chunk, or to
     vectors.npy     raw float32, from which any other index can be built         } build another index
@@ -31,9 +32,9 @@ from retrieval.errors import UserError
 from retrieval.generations import name_of, while_written
 from retrieval.phases import OnPhase, unwatched
 from retrieval.sealed_folder import MANIFEST, sealed_bytes, verify_sealed, write_sealed
-from retrieval.segment import INDEX, TEXTS, Segment, reading
+from retrieval.segment import Segment, reading
 from retrieval.segmented_chunks import SegmentedChunks
-from retrieval.vector_index import IndexSpec, VectorIndex
+from retrieval.vector_index import INDEX, IndexSpec, VectorIndex
 
 KIND = "chunk-store"
 TOMBSTONES = "tombstones.bin"
@@ -142,8 +143,11 @@ class ChunkStore(SegmentedChunks):
 
     @property
     def resident_bytes(self) -> int:
-        """Of what a search holds in memory: the serialised indexes, labels, and what is made from a seed."""
-        indexes = sum(self.file_bytes[name_of(INDEX, segment.generation)] for segment in self.segments)
+        """Of what a search holds in memory: indexes, unpacked codes, labels, and what is made from a seed."""
+        indexes = sum(
+            self.file_bytes.get(name_of(INDEX, segment.generation), 0) + segment.index.unpacked_bytes
+            for segment in self.segments
+        )
         return indexes + self.labels_N.nbytes + self.seeded_bytes
 
     def own_meta(self) -> dict[str, Any]:
@@ -195,7 +199,7 @@ class ChunkStore(SegmentedChunks):
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True, engine: Engine = "faiss") -> "ChunkStore":
-        """The store that was saved as `folder`; it answers like that one. Indexes, vectors, texts stay on disk, mapped.
+        """The store that was saved as `folder`; it answers like that one. What is not packed stays on disk, mapped.
 
         `verify=False` skips the sha256 of the files, for stores too large to read twice; sizes are always checked.
         UserError, naming the file, for whatever is no whole store, and for an engine that cannot search it.
@@ -225,7 +229,7 @@ class ChunkStore(SegmentedChunks):
                 noted,
                 spec=spec,
                 dim=stored["dim"],
-                texts=name_of(TEXTS, noted["generation"]) in manifest["files"],
+                names=manifest["files"],
             )
             for noted in stored["segments"]
         ]

@@ -3,7 +3,7 @@
 Shape legend: N chunks, D dimensions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -26,9 +26,9 @@ from retrieval.payload import (
     unpack_payload,
 )
 from retrieval.self_test import self_test
-from retrieval.vector_index import IndexSpec, VectorIndex
+from retrieval.vector_index import CODES, INDEX, IndexSpec, VectorIndex
 
-INDEX, PAYLOAD, IDS, VECTORS, TEXTS = "index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
+PAYLOAD, IDS, VECTORS, TEXTS = "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
 
 
 @contextmanager
@@ -112,12 +112,12 @@ class Segment:
 
     def names(self) -> set[str]:
         """Of its files."""
-        names = [INDEX, PAYLOAD, IDS, VECTORS, *([] if self.chunks.texts is None else [TEXTS])]
+        names = [*self.index.storage_names, PAYLOAD, IDS, VECTORS, *([] if self.chunks.texts is None else [TEXTS])]
         return {name_of(name, self.generation) for name in names}
 
     def storage_files(self) -> dict[str, bytes]:
         """What answers: the index and the payload."""
-        files = {INDEX: self.index.storage(), PAYLOAD: self.payload.content}
+        files = {**self.index.storage(), PAYLOAD: self.payload.content}
         return {name_of(name, self.generation): content for name, content in files.items()}
 
     def maintain_files(self) -> dict[str, bytes]:
@@ -142,9 +142,10 @@ class Segment:
         *,
         spec: IndexSpec,
         dim: int,
-        texts: bool,
+        names: Container[str],
     ) -> "Segment":
-        """The segment that a manifest notes, with texts or none; index, vectors and texts stay on disk, mapped.
+        """The segment that a manifest notes, with those of its files that `names` has. Vectors, texts and an index that
+        is stored whole stay on disk, mapped.
 
         UserError that names the file.
         """
@@ -161,10 +162,12 @@ class Segment:
             is_coded, counts_G = noted_payload(noted)
             payload = Payload(path.read_bytes(), is_coded)
             labels_N, groups_N = unpack_payload(payload, num_chunks, noted["label_bits"], counts_G)
-        with reading(place(INDEX)) as path:
-            index = VectorIndex.from_file(spec, dim, path, groups_N)
+        # Codes that are packed may need no other file; an index that is stored whole has none of them.
+        files = {name: place(name) for name in (CODES, INDEX) if name_of(name, generation) in names}
+        with reading(next(iter(files.values()), place(INDEX))):
+            index = VectorIndex.from_files(spec, dim, files, num_chunks, groups_N)
         arrow_texts = None
-        if texts:
+        if name_of(TEXTS, generation) in names:
             with reading(place(TEXTS)) as path:
                 arrow_texts = ArrowTexts(path)
         with reading(place(IDS)):
