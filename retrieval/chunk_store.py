@@ -1,7 +1,8 @@
 """Chunks with their vectors, an index over them and a payload: one folder that answers, and can be checked and rebuilt.
 
-    index.faiss     the serialised index                                         } storage: they alone answer
-    payload.bin     labels at the bits their group needs, and the groups' sizes  }
+    index.faiss     the serialised index, without vectors where there is         } storage: they alone answer
+    codes.bin       their codes, packed to the bit (see `packed_codes`)          }
+    payload.bin     labels, entropy-coded or at the bits their group needs       }
     ids.npy         external ids, int64                                          } maintenance: to change a chunk, or to
     vectors.npy     raw float32, from which any other index can be built         } build another index
     chunks.arrow    ids, texts, groups, labels, places (Arrow IPC stream), if there are texts
@@ -16,7 +17,7 @@ Shape legend: N chunks, D dimensions, G groups, Q queries, K ranked answers, P p
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,9 @@ from retrieval.errors import UserError
 from retrieval.generations import name_of, while_written
 from retrieval.phases import OnPhase, unwatched
 from retrieval.sealed_folder import MANIFEST, sealed_bytes, verify_sealed, write_sealed
-from retrieval.segment import INDEX, TEXTS, Segment, reading
+from retrieval.segment import Segment, reading
 from retrieval.segmented_chunks import SegmentedChunks
-from retrieval.vector_index import IndexSpec, VectorIndex
+from retrieval.vector_index import INDEX, IndexSpec, VectorIndex
 
 KIND = "chunk-store"
 TOMBSTONES = "tombstones.bin"
@@ -104,17 +105,9 @@ class ChunkStore(SegmentedChunks):
         store.replaced = tuple(sorted(self.names() - store.names()))
         return store
 
-    def disturbed(self, labels_N: Int64[ndarray, " N"], flip_rate: float, rng: np.random.Generator) -> "ChunkStore":
-        """A copy with other labels whose codes have random bits flipped; see `VectorIndex.with_flipped_bits`."""
-        starts = np.cumsum([len(segment) for segment in self.segments])[:-1]
-        segments = [
-            Segment(
-                replace(segment.chunks, labels_N=labels),
-                segment.index.with_flipped_bits(flip_rate, rng),
-                segment.generation,
-            )
-            for segment, labels in zip(self.segments, np.split(labels_N, starts), strict=True)
-        ]
+    def disturbed(self, flip_rate: float, rng: np.random.Generator) -> "ChunkStore":
+        """A copy as it is read once random bits of labels and codes were flipped."""
+        segments = [segment.disturbed(flip_rate, rng) for segment in self.segments]
         return ChunkStore(segments, self.encoder, dead_P=self.dead_P, dead_generation=self.dead_generation)
 
     def _tombstones(self) -> dict[str, bytes]:
@@ -150,8 +143,11 @@ class ChunkStore(SegmentedChunks):
 
     @property
     def resident_bytes(self) -> int:
-        """Of what a search holds in memory: the serialised indexes, labels, and what is made from a seed."""
-        indexes = sum(self.file_bytes[name_of(INDEX, segment.generation)] for segment in self.segments)
+        """Of what a search holds in memory: indexes, unpacked codes, labels, and what is made from a seed."""
+        indexes = sum(
+            self.file_bytes.get(name_of(INDEX, segment.generation), 0) + segment.index.unpacked_bytes
+            for segment in self.segments
+        )
         return indexes + self.labels_N.nbytes + self.seeded_bytes
 
     def own_meta(self) -> dict[str, Any]:
@@ -203,7 +199,7 @@ class ChunkStore(SegmentedChunks):
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True, engine: Engine = "faiss") -> "ChunkStore":
-        """The store that was saved as `folder`; it answers like that one. Indexes, vectors, texts stay on disk, mapped.
+        """The store that was saved as `folder`; it answers like that one. What is not packed stays on disk, mapped.
 
         `verify=False` skips the sha256 of the files, for stores too large to read twice; sizes are always checked.
         UserError, naming the file, for whatever is no whole store, and for an engine that cannot search it.
@@ -233,7 +229,7 @@ class ChunkStore(SegmentedChunks):
                 noted,
                 spec=spec,
                 dim=stored["dim"],
-                texts=name_of(TEXTS, noted["generation"]) in manifest["files"],
+                names=manifest["files"],
             )
             for noted in stored["segments"]
         ]

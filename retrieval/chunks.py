@@ -11,16 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Float32, Shaped
 from numpy import ndarray
 
-from retrieval.bit_packing import pack, packed_size, unpack
 from retrieval.errors import UserError
+from retrieval.payload import LabelCounts
 from retrieval.sharded_build import bounds_of_shards
 from retrieval.vector_index import IndexSpec
 from retrieval.whole_numbers import whole_numbers
-
-_COUNT = np.dtype("<u4")  # of one group's chunks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +56,9 @@ class Chunks:
     """where each text stands, for people: `notes.txt 120-240`, empty where nobody knows; None where none has a place"""
     named_labels_G: Sequence[int] = ()
     """labels that each group has, where they are fewer than its bits can name"""
+    label_counts_G: LabelCounts | None = None
+    """how often each of these labels occurs in the store, where that is known to all without being stored here; labels
+    are then entropy-coded. None where nobody knows"""
 
     def __post_init__(self) -> None:
         for name in ("ids_N", "labels_N", "groups_N"):
@@ -73,6 +74,8 @@ class Chunks:
             )
         bits_G = [max(0, number - 1).bit_length() for number in self.num_labels_G]
         assert bits_G == list(self.label_bits_G), "bits that hold the labels, and no more"
+        if self.label_counts_G is not None:
+            assert list(map(len, self.label_counts_G)) == self.num_labels_G, "a count for each label"
         for row in np.flatnonzero((self.groups_N < 0) | (self.groups_N >= len(self.label_bits_G)))[:1].tolist():
             raise UserError(
                 f"chunk id {self.ids_N[row]} is of group {self.groups_N[row]}, and label_bits_G names "
@@ -126,6 +129,8 @@ class Chunks:
             "num_chunks": len(self.ids_N),
             "num_labels": self.num_labels_G,
         }
+        if self.label_counts_G is not None:
+            head["label_counts"] = [counts.tolist() for counts in self.label_counts_G]
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
         for numbers in (self.ids_N, self.labels_N, self.groups_N):
             digest.update(np.ascontiguousarray(numbers, dtype="<i8").data)
@@ -135,39 +140,6 @@ class Chunks:
             digest.update(len(encoded).to_bytes(8, "little"))  # or "ab", "c" would be "a", "bc"
             digest.update(encoded)
         return digest.hexdigest()
-
-
-def pack_payload(labels_N: Int64[ndarray, " N"], groups_N: Int64[ndarray, " N"], label_bits_G: Sequence[int]) -> bytes:
-    """Sizes of the groups (none for a single one: it is the index's), then the labels of one group after the other.
-
-    ValueError for a label that its group's bits do not hold.
-    """
-    counts_G = np.bincount(groups_N, minlength=len(label_bits_G))
-    head = counts_G.astype(_COUNT).tobytes() if len(counts_G) > 1 else b""
-    labels_by_group = np.split(labels_N, np.cumsum(counts_G)[:-1])
-    packed = [pack(labels, bits) for labels, bits in zip(labels_by_group, label_bits_G, strict=True)]
-    return head + b"".join(packed)
-
-
-def payload_size(counts_G: Int64[ndarray, " G"], label_bits_G: Sequence[int]) -> int:
-    """Bytes of `pack_payload` for groups of so many chunks."""
-    head = _COUNT.itemsize * len(counts_G) if len(counts_G) > 1 else 0
-    return head + sum(packed_size(count, bits) for count, bits in zip(counts_G.tolist(), label_bits_G, strict=True))
-
-
-def unpack_payload(payload: bytes, num_chunks: int, label_bits_G: Sequence[int]) -> tuple[ndarray, ndarray]:
-    """Labels and groups; ValueError where `payload` is not made of so many chunks at so many bits."""
-    num_groups = len(label_bits_G)
-    start = num_groups * _COUNT.itemsize if num_groups > 1 else 0
-    counts = np.frombuffer(payload[:start], dtype=_COUNT).tolist() if start else [num_chunks]
-    labels = []
-    for count, bits in zip(counts, label_bits_G, strict=True):
-        stop = start + packed_size(count, bits)
-        labels.append(unpack(payload[start:stop], count, bits))
-        start = stop
-    if sum(counts) != num_chunks or start != len(payload):
-        raise ValueError(f"{len(payload)} bytes do not hold the labels of {num_chunks} chunks")
-    return np.concatenate(labels), np.repeat(np.arange(num_groups), counts)
 
 
 def npy_bytes(array: ndarray) -> bytes:

@@ -136,3 +136,12 @@ def map_index(path: Path) -> Any:
 
     with _limited(path.stat().st_size):
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+
+
+def without_vectors(index: Any) -> Any:
+    """A copy that keeps what was trained alone."""
+    from retrieval._faiss import faiss
+
+    copy = read_index(bytes(faiss.serialize_index(index)))  # FAISS's own cloning knows half of its indexes
+    copy.reset()
+    return copy

@@ -1,8 +1,8 @@
-"""Bytes of a serialised FAISS index from its factory string, by formula: nothing is built.
+"""Bytes of a stored index from its factory string, by formula: nothing is built.
 
-What FAISS 1.15 writes, headers included: to the byte, but for graphs, whose levels are drawn at random, and for
-FastScan codes in inverted lists, whose padding depends on how the lists fill. An oracle for what a store reports, and
-what plans are made with.
+What FAISS 1.15 writes, headers included, less what packed codes save: to the byte, but for graphs, whose levels are
+drawn at random, and for FastScan codes in inverted lists, whose padding depends on how the lists fill. An oracle for
+what a store reports, and what plans are made with.
 
 Shape legend: n vectors, d dimensions (of the codes: after the transforms), m sub-quantisers, b bits of one.
 """
@@ -28,10 +28,14 @@ class CodeBytes:
     a_vector: int
     block: int = 1
     """vectors that are padded to a multiple of it"""
+    packed_bits: int | None = None
+    """of a vector, where codes that stand alone are stored at exactly them; None where as FAISS writes them"""
+    is_trained: bool = True
+    """whether there is anything to store beside packed codes"""
 
 
 def index_bytes(factory: str, dim: int, num_vectors: int) -> int:
-    """Bytes of `serialize_index` for so many vectors; of graphs and of FastScan codes in lists about as many.
+    """Bytes of `VectorIndex.storage` for so many vectors; of graphs and of FastScan codes in lists about as many.
 
     Raises:
         ValueError: there is no formula for this factory string.
@@ -41,6 +45,10 @@ def index_bytes(factory: str, dim: int, num_vectors: int) -> int:
     for transform in transforms:
         added, dim = _transform(transform, dim)
         total += added
+    code = _known_code(rest[0], dim) if len(rest) == 1 else None
+    if code is not None and code.packed_bits is not None:
+        beside = code.once if transforms or code.is_trained else 0
+        return total + beside + _bytes_of(code.packed_bits * num_vectors)
     return total + sum(_index(part, dim, num_vectors) for part in rest)
 
 
@@ -108,10 +116,17 @@ def _bytes_of(bits: int) -> int:
 
 def code_bytes(codec: str, dim: int) -> CodeBytes:
     """Of one kind of code, without transforms, lists and graphs. ValueError where there is no formula."""
+    code = _known_code(codec, dim)
+    if code is None:
+        raise ValueError(f"no formula for the bytes of {codec}")
+    return code
+
+
+def _known_code(codec: str, dim: int) -> CodeBytes | None:
     for pattern, make in _CODES.items():
         if found := re.fullmatch(pattern, codec):
             return make(dim, *found.groups())
-    raise ValueError(f"no formula for the bytes of {codec}")
+    return None
 
 
 def _flat(dim: int) -> CodeBytes:
@@ -130,7 +145,13 @@ def _half(dim: int) -> CodeBytes:
 def _product(dim: int, parts: str, bits: str | None) -> CodeBytes:
     width = int(bits or 8)
     codebook = 4 * dim * 2**width
-    return CodeBytes(once=86 + codebook, once_in_lists=41 + codebook, a_vector=_bytes_of(int(parts) * width))
+    code_bits = int(parts) * width
+    return CodeBytes(
+        once=86 + codebook,
+        once_in_lists=41 + codebook,
+        a_vector=_bytes_of(code_bits),
+        packed_bits=code_bits if code_bits % 8 else None,
+    )
 
 
 def _fast_product(dim: int, parts: str) -> CodeBytes:
@@ -142,7 +163,13 @@ def _fast_product(dim: int, parts: str) -> CodeBytes:
 def _signs(dim: int, bits: str, rotated: str, thresholds: str) -> CodeBytes:
     num_bits = int(bits or dim)
     once = 93 + (4 * dim * num_bits if rotated else 0) + (4 * num_bits if thresholds else 0)
-    return CodeBytes(once=once, once_in_lists=once, a_vector=_bytes_of(num_bits))
+    return CodeBytes(
+        once=once,
+        once_in_lists=once,
+        a_vector=_bytes_of(num_bits),
+        packed_bits=num_bits,
+        is_trained=bool(rotated or thresholds),
+    )
 
 
 def _rabitq(dim: int, bits: str) -> CodeBytes:

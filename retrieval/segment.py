@@ -3,8 +3,10 @@
 Shape legend: N chunks, D dimensions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,21 @@ from typing import Any
 import numpy as np
 
 from retrieval.arrow_texts import ArrowTexts, arrow_stream
-from retrieval.chunks import Chunks, EncoderId, npy_bytes, pack_payload, unpack_payload
+from retrieval.chunks import Chunks, EncoderId, npy_bytes
 from retrieval.errors import UserError
 from retrieval.generations import name_of
+from retrieval.payload import (
+    Payload,
+    labels_of_flipped_bits,
+    noted_payload,
+    pack_payload,
+    payload_note,
+    unpack_payload,
+)
 from retrieval.self_test import self_test
-from retrieval.vector_index import IndexSpec, VectorIndex
+from retrieval.vector_index import CODES, INDEX, IndexSpec, VectorIndex
 
-INDEX, PAYLOAD, IDS, VECTORS, TEXTS = "index.faiss", "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
+PAYLOAD, IDS, VECTORS, TEXTS = "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
 
 
 @contextmanager
@@ -31,14 +41,19 @@ def reading(path: Path) -> Iterator[Path]:
 
 
 def package_versions() -> dict[str, str]:
-    """Of what decides the bytes of an index."""
+    """Of what decides the bytes of an index and of its labels."""
     from retrieval._faiss import faiss
 
     try:
         own = version("retromem")
     except PackageNotFoundError:
         own = "not installed"
-    return {"faiss": str(faiss.__version__), "numpy": np.__version__, "retromem": own}
+    return {
+        "constriction": version("constriction"),
+        "faiss": str(faiss.__version__),
+        "numpy": np.__version__,
+        "retromem": own,
+    }
 
 
 class Segment:
@@ -65,6 +80,7 @@ class Segment:
                 "num_chunks": len(self),
                 "num_labels": self.chunks.num_labels_G,
                 "label_bits": list(self.chunks.label_bits_G),
+                **payload_note(self.payload, self.chunks.label_counts_G),
                 "fingerprint": self.chunks.fingerprint(self.index.spec, encoder),
                 "self_test": {
                     "sampled": tested.sampled,
@@ -75,15 +91,33 @@ class Segment:
             }
         return dict(self._noted)
 
+    @cached_property
+    def payload(self) -> Payload:
+        """Labels and the sizes of groups, as they are stored."""
+        chunks = self.chunks
+        return pack_payload(chunks.labels_N, chunks.groups_N, chunks.label_bits_G, chunks.label_counts_G)
+
+    def disturbed(self, flip_rate: float, rng: np.random.Generator) -> "Segment":
+        """A copy as it is read once random bits of its labels and codes were flipped; see `labels_of_flipped_bits` and
+        `VectorIndex.with_flipped_bits`."""
+        chunks = self.chunks
+        labels_N = labels_of_flipped_bits(
+            self.payload, chunks.groups_N, chunks.label_bits_G, chunks.label_counts_G, rate=flip_rate, rng=rng
+        )
+        # A label beyond the last names no value; it is as wrong as any other.
+        labels_N %= np.asarray(chunks.num_labels_G)[chunks.groups_N]
+        return Segment(
+            replace(chunks, labels_N=labels_N), self.index.with_flipped_bits(flip_rate, rng), self.generation
+        )
+
     def names(self) -> set[str]:
         """Of its files."""
-        names = [INDEX, PAYLOAD, IDS, VECTORS, *([] if self.chunks.texts is None else [TEXTS])]
+        names = [*self.index.storage_names, PAYLOAD, IDS, VECTORS, *([] if self.chunks.texts is None else [TEXTS])]
         return {name_of(name, self.generation) for name in names}
 
     def storage_files(self) -> dict[str, bytes]:
         """What answers: the index and the payload."""
-        payload = pack_payload(self.chunks.labels_N, self.chunks.groups_N, self.chunks.label_bits_G)
-        files = {INDEX: self.index.storage(), PAYLOAD: payload}
+        files = {**self.index.storage(), PAYLOAD: self.payload.content}
         return {name_of(name, self.generation): content for name, content in files.items()}
 
     def maintain_files(self) -> dict[str, bytes]:
@@ -108,9 +142,10 @@ class Segment:
         *,
         spec: IndexSpec,
         dim: int,
-        texts: bool,
+        names: Container[str],
     ) -> "Segment":
-        """The segment that a manifest notes, with texts or none; index, vectors and texts stay on disk, mapped.
+        """The segment that a manifest notes, with those of its files that `names` has. Vectors, texts and an index that
+        is stored whole stay on disk, mapped.
 
         UserError that names the file.
         """
@@ -124,11 +159,15 @@ class Segment:
         with reading(place(VECTORS)) as path:
             vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False).reshape(num_chunks, dim)
         with reading(place(PAYLOAD)) as path:
-            labels_N, groups_N = unpack_payload(path.read_bytes(), num_chunks, noted["label_bits"])
-        with reading(place(INDEX)) as path:
-            index = VectorIndex.from_file(spec, dim, path, groups_N)
+            is_coded, counts_G = noted_payload(noted)
+            payload = Payload(path.read_bytes(), is_coded)
+            labels_N, groups_N = unpack_payload(payload, num_chunks, noted["label_bits"], counts_G)
+        # Codes that are packed may need no other file; an index that is stored whole has none of them.
+        files = {name: place(name) for name in (CODES, INDEX) if name_of(name, generation) in names}
+        with reading(next(iter(files.values()), place(INDEX))):
+            index = VectorIndex.from_files(spec, dim, files, num_chunks, groups_N)
         arrow_texts = None
-        if texts:
+        if name_of(TEXTS, generation) in names:
             with reading(place(TEXTS)) as path:
                 arrow_texts = ArrowTexts(path)
         with reading(place(IDS)):
@@ -141,5 +180,6 @@ class Segment:
                 texts=arrow_texts,
                 places=arrow_texts.beside("place") if arrow_texts else None,
                 named_labels_G=noted["num_labels"],
+                label_counts_G=counts_G,
             )
         return cls(chunks, index, generation, noted=noted)

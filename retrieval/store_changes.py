@@ -2,7 +2,8 @@
 
 Segments never change. What comes is a new segment, coded by what the first one was trained to; what goes is noted as
 dead, whatever the index (FAISS deletes from most of them, but in a pass over all codes, and not at all from a graph),
-and its bytes are given back by `compacted`, which builds anew from the raw vectors.
+and its bytes are given back by `compacted`, which builds anew from the raw vectors. Labels that come have fixed bits:
+counts of a handful of facts, given free, would be the facts themselves.
 
 Shape legend: N chunks, P positions, D dimensions.
 """
@@ -17,6 +18,7 @@ from numpy import ndarray
 from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks
 from retrieval.errors import Refused, UserError
+from retrieval.payload import count_labels
 from retrieval.segment import Segment
 from retrieval.vector_index import VectorIndex
 from retrieval.whole_numbers import whole_numbers
@@ -95,6 +97,9 @@ def compacted(store: ChunkStore) -> ChunkStore:
         raise Refused("every chunk was deleted, and no index can be built of none; add chunks first")
     bounds = np.cumsum([len(segment) for segment in store.segments])[:-1]
     chunks = _live([segment.chunks for segment in store.segments], np.split(store.is_live_N, bounds))
+    if store.segments[0].chunks.label_counts_G is not None:
+        counts_G = count_labels(chunks.labels_N, chunks.groups_N, chunks.num_labels_G)
+        chunks = with_fields(chunks, label_counts_G=counts_G)
     index = VectorIndex(store.spec, store.dim)
     index.add(chunks.vectors_ND, chunks.groups_N)
     return store.changed([Segment(chunks, index, store.generation + 1)], np.empty(0, dtype=np.int64))
@@ -124,7 +129,7 @@ def _fitted(store: ChunkStore, chunks: Chunks, *, more_labels: bool = False) -> 
         if list(chunks.label_bits_G) != list(store.label_bits_G):
             raise UserError(f"chunks have labels of {list(chunks.label_bits_G)} bits, not {list(store.label_bits_G)}")
         chunks.check_labels(store.num_labels_G)
-        chunks = with_fields(chunks, named_labels_G=store.num_labels_G)
+        chunks = with_fields(chunks, named_labels_G=store.num_labels_G, label_counts_G=None)
     if (chunks.texts is not None) != store.has_texts:
         raise UserError(f"the store's chunks have {'texts' if store.has_texts else 'no texts'}; so must what is added")
     store.segments[0].index.check_storable(chunks.vectors_ND, chunks.texts)
@@ -132,7 +137,7 @@ def _fitted(store: ChunkStore, chunks: Chunks, *, more_labels: bool = False) -> 
 
 
 def _live(parts: Sequence[Chunks], is_live: Sequence[ndarray]) -> Chunks:
-    """The live ones of several, sorted by group, and within it as they were."""
+    """The live ones of several, sorted by group, and within it as they were; of their labels nothing is counted."""
     rows = [np.flatnonzero(live) for live in is_live]
 
     def gathered(name: str) -> ndarray:
@@ -158,4 +163,5 @@ def _live(parts: Sequence[Chunks], is_live: Sequence[ndarray]) -> Chunks:
         groups_N=groups_N[order_N],
         texts=gathered_texts("texts"),
         places=gathered_texts("places"),
+        label_counts_G=None,
     )

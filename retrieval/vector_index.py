@@ -6,7 +6,7 @@ Shape legend: N stored vectors, Q queries, K ranked answers, D dimensions of the
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped
 from numpy import ndarray
 
-from retrieval.bit_flips import flip_bits
 from retrieval.engines import Engine, search_of
 from retrieval.errors import Refused, UserError
 from retrieval.faiss_factory import (
@@ -28,11 +27,15 @@ from retrieval.faiss_factory import (
     reason,
     set_search_parameters,
     what_would_do,
+    without_vectors,
 )
+from retrieval.packed_codes import bits_of_packed, fill, flip_stored_bits, has_trained_part, packed
 from retrieval.random_rotation import random_rotation, rotated
 from retrieval.ranked_search import ranked
 from retrieval.sharded_build import can_merge, filled_in_shards
 
+INDEX, CODES = "index.faiss", "codes.bin"
+"""files of an index: as FAISS writes it, without vectors where its codes lie packed beside it"""
 _UNIT_NORM_TOLERANCE = 1e-3
 _LISTS = re.compile(r"IVF(\d+)([kM]?)")
 
@@ -99,6 +102,7 @@ class VectorIndex:
         self._rotation_DE = None if spec.rotate_to is None else random_rotation(dim, spec.rotate_to, spec.rotation_seed)
         self._groups: dict[int, range] | None = None
         self._is_trained = False
+        self._is_stored_whole = False
         self._take(empty_index(spec.factory, spec.rotate_to or dim))
 
     def _take(self, index: Any) -> None:
@@ -254,66 +258,123 @@ class VectorIndex:
             raise NotImplementedError(f"index {self.spec.label}: {reason(error)}") from error
 
     def with_flipped_bits(self, rate: float, rng: np.random.Generator) -> "VectorIndex":
-        """A copy in which every bit of the stored codes is flipped with probability `rate`; what was trained stays.
+        """A copy in which every stored bit of the codes is flipped with probability `rate`; what was trained stays.
 
         NotImplementedError for indexes without one flat array of codes (IVF, graphs, FastScan).
         """
         from retrieval._faiss import faiss
 
-        copy = VectorIndex.from_storage(self.spec, self.dim, self.storage())
-        copy._groups = self._groups
-        inner = copy._inner
-        if not isinstance(inner, faiss.IndexFlatCodes):
+        if not isinstance(self._inner, faiss.IndexFlatCodes):
             raise NotImplementedError(f"index {self.spec.label} keeps its codes in no flat array")
-        flip_bits(inner, rate, rng)
+        copy = VectorIndex(self.spec, self.dim)
+        copy._take(read_index(self.serialized()))
+        copy._groups = self._groups
+        flip_stored_bits(copy._index, rate, rng)
         return copy
 
     def emptied(self) -> "VectorIndex":
         """A copy without vectors that keeps what was trained: codes of both mean the same."""
         copy = VectorIndex(self.spec, self.dim)
         if not copy._index.is_trained:
-            trained = read_index(self.storage())  # FAISS's own cloning knows half of its indexes
-            trained.reset()
-            copy._take(trained)
+            copy._take(without_vectors(self._index))
             copy._is_trained = True
         return copy
 
-    def storage(self) -> bytes:
-        """The serialised FAISS index: what a disk must hold."""
+    def serialized(self) -> bytes:
+        """As FAISS writes the whole index, each code in whole bytes."""
         from retrieval._faiss import faiss
 
         return bytes(faiss.serialize_index(self._index))
 
+    @property
+    def _is_packed(self) -> bool:
+        return not self._is_stored_whole and bits_of_packed(self._index) is not None
+
+    @property
+    def storage_names(self) -> tuple[str, ...]:
+        """Of the files of `storage`."""
+        if not self._is_packed:
+            return (INDEX,)
+        return (INDEX, CODES) if has_trained_part(self._index) else (CODES,)
+
+    def storage(self) -> dict[str, bytes]:
+        """What a disk must hold, by name of the file: packed codes and what was trained, if anything was; else all that
+        FAISS writes."""
+        from retrieval._faiss import faiss
+
+        if not self._is_packed:
+            return {INDEX: self.serialized()}
+        trained = {}
+        if has_trained_part(self._index):
+            trained[INDEX] = bytes(faiss.serialize_index(without_vectors(self._index)))
+        return {**trained, CODES: packed(self._index)}
+
+    @property
+    def storage_bytes(self) -> int:
+        """Of the files of `storage`."""
+        return sum(map(len, self.storage().values()))
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """What packed codes take in memory, where each has whole bytes; 0 where they are not packed."""
+        return self.num_vectors * int(self._inner.code_size) if self._is_packed else 0
+
     @classmethod
     def from_storage(
-        cls, spec: IndexSpec, dim: int, data: bytes, groups_N: Int64[ndarray, " N"] | None = None
+        cls,
+        spec: IndexSpec,
+        dim: int,
+        files: Mapping[str, bytes],
+        num_vectors: int,
+        groups_N: Int64[ndarray, " N"] | None = None,
     ) -> "VectorIndex":
-        """The index whose `storage()` is `data`; UserError where it is not one of this spec, dimension and number.
+        """The index whose `storage()` is `files`; UserError where it is not one of this spec, dimension and number.
 
         A flipped bit goes unnoticed: compare a hash first.
         """
-        return cls._read(spec, dim, read_index(data), groups_N)
+        loaded = read_index(files[INDEX]) if INDEX in files else None
+        return cls._read(spec, dim, loaded, files.get(CODES), num_vectors, groups_N)
 
     @classmethod
-    def from_file(
-        cls, spec: IndexSpec, dim: int, path: Path, groups_N: Int64[ndarray, " N"] | None = None
+    def from_files(
+        cls,
+        spec: IndexSpec,
+        dim: int,
+        files: Mapping[str, Path],
+        num_vectors: int,
+        groups_N: Int64[ndarray, " N"] | None = None,
     ) -> "VectorIndex":
-        """The same of a file, which stays mapped: codes are read as they are searched. It must not be written to."""
-        return cls._read(spec, dim, map_index(path), groups_N)
+        """The same of files. One that holds the whole index stays mapped: codes are read as they are searched. It must
+        not be written to."""
+        if CODES in files:
+            contents = {name: path.read_bytes() for name, path in files.items()}
+            return cls.from_storage(spec, dim, contents, num_vectors, groups_N)
+        return cls._read(spec, dim, map_index(files[INDEX]), None, num_vectors, groups_N)
 
     @classmethod
-    def _read(cls, spec: IndexSpec, dim: int, loaded: Any, groups_N: ndarray | None) -> "VectorIndex":
+    def _read(
+        cls, spec: IndexSpec, dim: int, loaded: Any, codes: bytes | None, num_vectors: int, groups_N: ndarray | None
+    ) -> "VectorIndex":
+        """`loaded`: without vectors where their `codes` are given, None where nothing was trained."""
         index = cls(spec, dim)
+        if loaded is None:
+            loaded = index._index
+            if has_trained_part(loaded):
+                raise UserError(f"what index {spec.label} was trained to is missing; build the store again")
         # Flat reads back as a subclass of what the factory makes.
         if not isinstance(innermost(loaded), type(index._inner)) or loaded.d != index._index.d:
             raise UserError(
                 f"the stored index is a {type(innermost(loaded)).__name__} over {loaded.d} dimensions, "
                 f"not {spec.label} over {index._index.d}; build the store again"
             )
-        if groups_N is not None and len(groups_N) != loaded.ntotal:
-            raise UserError(
-                f"the stored index holds {loaded.ntotal} vectors, not {len(groups_N)}; build the store again"
-            )
+        if codes is not None:
+            try:
+                fill(loaded, codes, num_vectors)
+            except ValueError as error:
+                raise UserError(f"{error}; build the store again") from error
+        if loaded.ntotal != num_vectors:
+            raise UserError(f"the stored index holds {loaded.ntotal} vectors, not {num_vectors}; build the store again")
         index._take(loaded)
+        index._is_stored_whole = codes is None  # so were all, before codes were packed
         index._set_groups(groups_N)
         return index

@@ -15,6 +15,7 @@ _PACKAGES = (
     "faiss-cpu",
     "faiss-gpu",
     "bm25s",
+    "constriction",
     "sentence-transformers",
     "transformers",
     "datasets",

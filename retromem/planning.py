@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from retrieval.chunk_store import ChunkStore
-from retrieval.chunks import payload_size
 from retrieval.exact_recall import num_nearest
+from retrieval.payload import count_labels, pack_payload
 from retrieval.plan_request import PlanRequest
 from retrieval.planner import MOST_SAMPLED, Plan, plan
 from retromem.memories.store_memory import label_bits
@@ -30,9 +30,11 @@ def plan_for(request: PlanRequest, facts: Facts, key_by: KeyBy, *, most_sampled:
     order_N = np.argsort(relation_ids_N, kind="stable")  # as they will lie in the store: ties go to the first
     statements, questions = facts.statements.key_vectors()[order_N], facts.cues[0].key_vectors()[order_N]
     stored, asked = (statements, questions) if key_by == "statement" else (questions, statements)
-    counts_R = np.bincount(relation_ids_N, minlength=len(bits))
-    payload_bytes = payload_size(counts_R, bits)
-    return plan(request, stored, asked, payload_bytes=payload_bytes, most_sampled=most_sampled)
+    # The labels are known, so the very payload is packed: its bytes are exact, entropy-coded or not.
+    labels_N = facts.value_ids_N - np.asarray(facts.values.starts)[relation_ids_N]
+    counts_R = count_labels(labels_N, relation_ids_N, facts.values.num_candidates_R().tolist())
+    payload = pack_payload(labels_N[order_N], relation_ids_N[order_N], bits, counts_R)
+    return plan(request, stored, asked, payload_bytes=len(payload.content), most_sampled=most_sampled)
 
 
 def recall_in(store: ChunkStore, facts: Facts, key_by: KeyBy) -> tuple[int, int]:

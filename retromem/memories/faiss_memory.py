@@ -40,7 +40,7 @@ from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, Write
 class FaissMemoryConfig:
     """One index over one kind of text. Search parameters belong to it, as they change its answers."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 4
     memory: Literal["faiss"] = "faiss"
     key_by: Literal["question", "statement"] = "question"
     """question: the write cues, payload the value (index-q). statement: texts that hold the value, as RAG (index-s)"""
@@ -202,19 +202,13 @@ class FaissMemory:
         return store_footprint(self._store, self._extra_files(), self._meta())
 
     def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "FaissMemory":
-        """A copy with random bits of codes and payload flipped; NotImplementedError where codes lie in no array."""
+        """A copy with random bits of codes and payload flipped, as they are stored: of an entropy-coded payload all is
+        lost that lies behind a flip. NotImplementedError where codes lie in no array."""
         assert self._store is not None
         assert not relative_noise, "an index has no weights"
-        rng = np.random.default_rng(seed)
-        bits_N = np.asarray(self._store.label_bits_G)[self._store.groups_N]
-        flips_NB = rng.random((len(bits_N), max(1, int(bits_N.max())))) < flip_rate
-        flips_NB &= np.arange(flips_NB.shape[1]) < bits_N[:, None]
-        flipped_N = self._store.labels_N ^ (flips_NB << np.arange(flips_NB.shape[1])).sum(axis=1)
-        # A label beyond the last value names no value; it is as wrong as any other.
-        labels_N = flipped_N % self._values.num_candidates_R()[self._store.groups_N]
         copy = FaissMemory(self.config)
         copy._values, copy._encoder_hash, copy._chunk_facts_N = self._values, self._encoder_hash, self._chunk_facts_N
-        copy._store = self._store.disturbed(labels_N, flip_rate, rng)
+        copy._store = self._store.disturbed(flip_rate, np.random.default_rng(seed))
         return copy
 
     def save(self, folder: Path) -> None:

@@ -12,9 +12,18 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.chunks import npy_bytes, pack_payload, unpack_payload
+from retrieval.chunks import npy_bytes
 from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
+from retrieval.payload import (
+    LabelCounts,
+    Payload,
+    count_labels,
+    noted_payload,
+    pack_payload,
+    payload_note,
+    unpack_payload,
+)
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.chunk_votes import recall_by_votes
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
@@ -28,7 +37,7 @@ _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts
 class LexicalMemoryConfig:
     """BM25 over the questions (as index-q) or the statements (as index-s)."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     memory: Literal["bm25"] = "bm25"
     key_by: Literal["question", "statement"] = "question"
     """whose texts are stored"""
@@ -71,6 +80,7 @@ class LexicalMemory:
         self.config = config
         self.calibration = b""
         self._index: LexicalIndex | None = None
+        self._counts_R: LabelCounts | None = None
 
     @property
     def name(self) -> str:
@@ -93,6 +103,7 @@ class LexicalMemory:
         labels = np.tile(facts.value_ids_N, len(sources)) - np.asarray(facts.values.starts)[relation_ids]
         self._values, self._texts = facts.values, [texts[row] for row in order]
         self._know(labels[order], relation_ids[order], ids[order])
+        self._counts_R = count_labels(labels, relation_ids, self._values.num_candidates_R().tolist())
         self._index = LexicalIndex.build(self._texts, self.config.spec)
         return WriteCost(
             seconds=time.perf_counter() - start,
@@ -128,9 +139,12 @@ class LexicalMemory:
 
     def _files(self) -> SavedFiles:
         assert self._index is not None
-        files = SavedFiles("lexical", {"config": asdict(self.config)}, self._values, self.calibration)
+        bits_R, counts_R = label_bits(self._values), self._counts_R
+        payload = pack_payload(self._labels_N, self._groups_N, bits_R, counts_R)
+        meta = {"config": asdict(self.config), **payload_note(payload, counts_R)}
+        files = SavedFiles("lexical", meta, self._values, self.calibration)
         files.add(_INDEX, Part.STORAGE, self._index.storage())
-        files.add(_PAYLOAD, Part.STORAGE, pack_payload(self._labels_N, self._groups_N, label_bits(self._values)))
+        files.add(_PAYLOAD, Part.STORAGE, payload.content)
         files.add(_IDS, Part.MAINTAIN, npy_bytes(self._ids_N))
         files.add(_TEXTS, Part.MAINTAIN, "\n".join(text.replace("\n", " ") for text in self._texts).encode())
         return files
@@ -153,7 +167,9 @@ class LexicalMemory:
         memory = cls(LexicalMemoryConfig(**meta["config"]))
         memory._values = load_values(folder, meta)
         ids_N = np.load(folder / _IDS, allow_pickle=False)
-        labels_N, groups_N = unpack_payload((folder / _PAYLOAD).read_bytes(), len(ids_N), label_bits(memory._values))
+        is_coded, memory._counts_R = noted_payload(meta)
+        payload = Payload((folder / _PAYLOAD).read_bytes(), is_coded)
+        labels_N, groups_N = unpack_payload(payload, len(ids_N), label_bits(memory._values), memory._counts_R)
         memory._know(labels_N, groups_N, ids_N)
         memory._texts = (folder / _TEXTS).read_bytes().decode().split("\n")  # `read_text` would end lines at \r too
         memory._index = LexicalIndex.from_storage((folder / _INDEX).read_bytes())

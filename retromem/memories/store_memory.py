@@ -12,6 +12,7 @@ from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks, EncoderId
 from retrieval.errors import UserError
 from retrieval.generations import current_name
+from retrieval.payload import count_labels
 from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import value_file
 from retromem.memories.saved import CALIBRATION, VALUES
@@ -50,6 +51,7 @@ def chunks_of(facts: Facts, sources: list[Queries], *, with_values: bool) -> Chu
     ids = np.concatenate([facts.ids_N | number for number in range(len(sources))])
     labels = np.tile(facts.value_ids_N, len(sources)) - np.asarray(values.starts)[relation_ids]
     texts = None if sources[0].texts is None else [text for source in sources for text in source.texts or ()]
+    num_values = values.num_candidates_R().tolist()
     return Chunks(
         ids_N=ids[order],
         vectors_ND=np.ascontiguousarray(np.concatenate([source.key_vectors() for source in sources])[order]),
@@ -57,7 +59,9 @@ def chunks_of(facts: Facts, sources: list[Queries], *, with_values: bool) -> Chu
         groups_N=relation_ids[order],
         label_bits_G=label_bits(values) if with_values else [0] * len(values.relations),
         texts=None if texts is None else [texts[row] for row in order],
-        named_labels_G=values.num_candidates_R().tolist() if with_values else (),
+        named_labels_G=num_values if with_values else (),
+        # How often each value occurs is given to every memory; all wordings have the same frequencies.
+        label_counts_G=count_labels(labels, relation_ids, num_values) if with_values else None,
     )
 
 

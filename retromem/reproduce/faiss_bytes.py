@@ -19,7 +19,7 @@ def bytes_a_vector(factory: str) -> float:
     for num in (_FEW, _MANY):
         index = VectorIndex(IndexSpec(factory=factory), _DIM)
         index.add(vectors_ND[:num])
-        sizes.append(len(index.storage()))
+        sizes.append(len(index.serialized()))
     return (sizes[1] - sizes[0]) / (_MANY - _FEW)
 
 

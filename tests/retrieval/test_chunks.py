@@ -1,4 +1,4 @@
-"""A small store, all of whose bytes and notes are written out: payload, fingerprint, manifest, and every change."""
+"""A small store, all of whose notes are written out: fingerprint, manifest, and every change."""
 
 import hashlib
 import io
@@ -13,10 +13,11 @@ from numpy import ndarray
 
 from retrieval import store_changes, store_updates
 from retrieval.chunk_store import ChunkStore, read_tombstones
-from retrieval.chunks import Chunks, EncoderId, npy_bytes, pack_payload, payload_size, unpack_payload
+from retrieval.chunks import Chunks, EncoderId, npy_bytes
 from retrieval.errors import Refused, UserError
 from retrieval.faiss_search import FaissSearch
 from retrieval.index_bytes import index_bytes
+from retrieval.payload import count_labels
 from retrieval.sealed_folder import read_manifest, verify_sealed
 from retrieval.segment import Segment, package_versions
 from retrieval.store_dataset import to_dataset
@@ -50,27 +51,12 @@ def seven() -> Chunks:
     return chunks([31, 12, 53, 24, 75, 46, 97], [0, 0, 0, 1, 2, 2, 2], [4, 0, 3, 0, 19, 7, 8])
 
 
+def counted(given: Chunks) -> Chunks:
+    """The same, with how often each label occurs told to all."""
+    return replace(given, label_counts_G=count_labels(given.labels_N, given.groups_N, given.num_labels_G))
+
+
 # ---- bytes ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_payload_is_sizes_of_groups_and_then_labels_bit_by_bit() -> None:
-    payload = pack_payload(seven().labels_N, seven().groups_N, (3, 0, 5))
-    # 4, 0, 3 in three bits each, the lowest first: 001 000 110; then 19, 7, 8 in five: 11001 11100 00010.
-    labels = bytes([0b11_000_100, 0b0]) + bytes([0b111_10011, 0b0_01000_00])
-    assert payload == np.array([3, 1, 3], dtype="<u4").tobytes() + labels
-    assert len(payload) == payload_size(np.array([3, 1, 3]), (3, 0, 5)) == 16
-    labels_N, groups_N = unpack_payload(payload, 7, (3, 0, 5))
-    assert (labels_N.tolist(), groups_N.tolist()) == ([4, 0, 3, 0, 19, 7, 8], [0, 0, 0, 1, 2, 2, 2])
-    # One group alone is as large as the index: its size is not written.
-    alone = pack_payload(np.array([4, 0, 3]), np.zeros(3, dtype=np.int64), (3,))
-    assert alone == labels[:2] and payload_size(np.array([3]), (3,)) == 2
-    labels_N, groups_N = unpack_payload(alone, 3, (3,))
-    assert (labels_N.tolist(), groups_N.tolist()) == ([4, 0, 3], [0, 0, 0])
-    # A group at the end without any chunk.
-    assert pack_payload(np.array([1]), np.array([0]), (1, 4)) == bytes([1, 0, 0, 0, 0, 0, 0, 0, 1])
-    for num_chunks, damaged in ((6, payload), (8, payload), (7, payload + b"\0")):
-        with pytest.raises(ValueError, match=f"{len(damaged)} bytes do not hold the labels of {num_chunks} chunks"):
-            unpack_payload(damaged, num_chunks, (3, 0, 5))
 
 
 def test_arrays_are_files_that_numpy_reads() -> None:
@@ -90,6 +76,8 @@ def fingerprint_by_hand(given: Chunks, spec: IndexSpec, encoder: EncoderId | Non
         "num_chunks": len(given.ids_N),
         "num_labels": list(given.num_labels_G),
     }
+    if given.label_counts_G is not None:
+        head["label_counts"] = [counts.tolist() for counts in given.label_counts_G]
     content = json.dumps(head, sort_keys=True).encode()
     for numbers in (given.ids_N, given.labels_N, given.groups_N):
         content += b"".join(int(number).to_bytes(8, "little") for number in numbers)
@@ -100,7 +88,12 @@ def fingerprint_by_hand(given: Chunks, spec: IndexSpec, encoder: EncoderId | Non
 
 
 def test_a_fingerprint_is_of_all_inputs_one_after_the_other() -> None:
-    for given in (seven(), replace(seven(), texts=None, places=None), replace(seven(), texts=["Straße"] * 7)):
+    for given in (
+        seven(),
+        replace(seven(), texts=None, places=None),
+        replace(seven(), texts=["Straße"] * 7),
+        counted(seven()),
+    ):
         for encoder in (ENCODER, None):
             spec = IndexSpec(factory="LSH", rotate_to=9, rotation_seed=4)
             assert given.fingerprint(spec, encoder) == fingerprint_by_hand(given, spec, encoder)
@@ -156,6 +149,7 @@ def test_the_notes_of_a_store_are_written_out() -> None:
         "num_chunks": 7,
         "num_labels": [5, 1, 20],
         "label_bits": [3, 0, 5],
+        "payload": "fixed",
         "fingerprint": fingerprint,
         "self_test": {"sampled": 7, "found": 7, "recall_at_1": 1.0},
         "versions": package_versions(),
@@ -230,14 +224,16 @@ def test_a_rotation_is_in_memory_alone() -> None:
     assert store.resident_bytes == index_bytes("Flat", 4, 7) + 8 * 7 + 8 * DIM * 4
 
 
-def test_disturbed_segments_get_their_own_labels_and_flipped_codes() -> None:
+def test_disturbed_segments_read_their_own_flipped_labels_and_codes() -> None:
     first = ChunkStore.build(seven(), IndexSpec(factory="LSH"))
     more = chunks([12, 88], [0, 2], [2, 11])
     store = store_changes.deleted(store_changes.put(first, more), np.array([53]))
-    labels_N = np.array([0, 1, 2, 0, 9, 8, 7, 3, 5])
     for rate in (0.0, 1.0):
-        other = store.disturbed(labels_N, rate, np.random.default_rng(0))
-        assert [segment.chunks.labels_N.tolist() for segment in other.segments] == [[0, 1, 2, 0, 9, 8, 7], [3, 5]]
+        other = store.disturbed(rate, np.random.default_rng(0))
+        # 4 turns to 3, 0 to 7, which of five labels is 2, 3 to 4; 19 to 12, 7 to 24, which of twenty is 4, ...
+        assert [segment.chunks.labels_N.tolist() for segment in other.segments] == (
+            [[4, 0, 3, 0, 19, 7, 8], [2, 11]] if rate == 0 else [[3, 2, 4, 0, 12, 4, 3], [0, 0]]
+        )
         assert [segment.generation for segment in other.segments] == [0, 1]
         assert (other.dead_P.tolist(), other.dead_generation, other.encoder) == ([1, 2], 2, None)
         of_group = other.search(unit(4, seed=9), 9, group=2)[0]
@@ -249,9 +245,8 @@ def test_disturbed_segments_get_their_own_labels_and_flipped_codes() -> None:
             np.testing.assert_array_equal(positions_QK, expected_QK)
             np.testing.assert_array_equal(similarities_QK, right_QK)
         else:
-            # Six bits turn round, and the two that fill the byte up now differ as well.
-            expected_QK = np.sort(-right_QK[:, :7] - 2 * 2 / 6)
-            np.testing.assert_allclose(np.sort(similarities_QK[:, :7]), expected_QK, atol=1e-6)
+            # Six bits turn round; the two that fill the byte up are not stored.
+            np.testing.assert_allclose(np.sort(similarities_QK[:, :7]), np.sort(-right_QK[:, :7]), atol=1e-6)
     assert store.labels_N.tolist() == [4, 0, 3, 0, 19, 7, 8, 2, 11], "the store itself stays as it was"
 
 
@@ -454,7 +449,7 @@ def test_a_segment_is_opened_as_it_was_noted(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     assert segment.names() == {path.name for path in tmp_path.iterdir()}
     noted = {**segment.note(ENCODER), "fingerprint": "as noted"}
-    opened = Segment.open(tmp_path, noted, spec=IndexSpec(), dim=DIM, texts=True)
+    opened = Segment.open(tmp_path, noted, spec=IndexSpec(), dim=DIM, names=segment.names())
     assert opened.note(None) == noted, "nothing is measured again"
     assert (opened.generation, len(opened)) == (3, 7)
     own, other = opened.chunks, seven()
@@ -462,8 +457,9 @@ def test_a_segment_is_opened_as_it_was_noted(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(own, name), getattr(other, name))
     assert (list(own.texts or ()), list(own.places or ())) == (other.texts, other.places)
     assert (list(own.label_bits_G), list(own.num_labels_G)) == ([3, 0, 5], [5, 1, 20])
-    without = Segment.open(tmp_path, noted, spec=IndexSpec(), dim=DIM, texts=False)
+    names = segment.names() - {"chunks-00000003.arrow"}
+    without = Segment.open(tmp_path, noted, spec=IndexSpec(), dim=DIM, names=names)
     assert (without.chunks.texts, without.chunks.places) == (None, None)
     (tmp_path / "ids-00000003.npy").write_bytes(b"")
     with pytest.raises(UserError, match=f"^{tmp_path / 'ids-00000003.npy'}: "):
-        Segment.open(tmp_path, noted, spec=IndexSpec(), dim=DIM, texts=True)
+        Segment.open(tmp_path, noted, spec=IndexSpec(), dim=DIM, names=segment.names())

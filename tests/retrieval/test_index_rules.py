@@ -117,7 +117,7 @@ def test_metrics_training_points_and_threads() -> None:
     limits = faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()
     index = VectorIndex(IndexSpec(), DIM)
     index.add(unit(5))
-    read_index(index.storage())
+    read_index(index.serialized())
     assert (faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()) == limits
 
 
@@ -196,7 +196,7 @@ def test_what_was_stored_is_checked_as_it_is_read() -> None:
     index.add(unit(9), np.array([0, 0, 2, 2, 2, 3, 3, 3, 3]))
     data = index.storage()
     groups_N = np.array([0, 0, 2, 2, 2, 3, 3, 3, 3])
-    again = VectorIndex.from_storage(index.spec, DIM, data, groups_N)
+    again = VectorIndex.from_storage(index.spec, DIM, data, 9, groups_N)
     for group, members in ((0, {0, 1}), (1, set()), (2, {2, 3, 4}), (3, {5, 6, 7, 8}), (4, set())):
         for one in (index, again):
             positions = one.search(unit(1, seed=3), 9, group)[0][0].tolist()
@@ -211,9 +211,9 @@ def test_what_was_stored_is_checked_as_it_is_read() -> None:
         (IndexSpec(factory="SQ8", rotate_to=7), DIM, "a IndexScalarQuantizer over 12 dimensions, not rot7-SQ8 over 7"),
     ):
         with pytest.raises(UserError, match=f"{message}; build the store again$"):
-            VectorIndex.from_storage(spec, dim, data)
+            VectorIndex.from_storage(spec, dim, data, 9)
     with pytest.raises(UserError, match="^the stored index holds 9 vectors, not 8; build the store again$"):
-        VectorIndex.from_storage(index.spec, DIM, data, groups_N[:8])
+        VectorIndex.from_storage(index.spec, DIM, data, 8, groups_N[:8])
     with pytest.raises(Refused, match="^index IVF9,Flat cannot be built from 4 vectors: "):
         VectorIndex(IndexSpec(factory="IVF9,Flat"), DIM).add(unit(4))
     assert (index.metric, VectorIndex(IndexSpec(factory="RR8,LSH"), DIM).metric) == ("inner product", "hamming")
@@ -261,10 +261,10 @@ def test_bytes_of_codes_by_hand() -> None:
         ("SQ4", CodeBytes(once=161, once_in_lists=125, a_vector=5)),
         ("SQfp16", CodeBytes(once=81, once_in_lists=45, a_vector=20)),
         ("PQ5np", CodeBytes(once=86 + 10240, once_in_lists=41 + 10240, a_vector=5)),
-        ("PQ5x6", CodeBytes(once=86 + 2560, once_in_lists=41 + 2560, a_vector=4)),
+        ("PQ5x6", CodeBytes(once=86 + 2560, once_in_lists=41 + 2560, a_vector=4, packed_bits=30)),
         ("PQ5x4fs", CodeBytes(once=105 + 640, once_in_lists=61 + 640, a_vector=3, block=32)),
-        ("LSH", CodeBytes(once=93, once_in_lists=93, a_vector=2)),
-        ("LSH33rt", CodeBytes(once=93 + 40 * 33 + 132, once_in_lists=93 + 40 * 33 + 132, a_vector=5)),
+        ("LSH", CodeBytes(once=93, once_in_lists=93, a_vector=2, packed_bits=10, is_trained=False)),
+        ("LSH33rt", CodeBytes(once=93 + 40 * 33 + 132, once_in_lists=93 + 40 * 33 + 132, a_vector=5, packed_bits=33)),
         ("RaBitQ", CodeBytes(once=114, once_in_lists=30, a_vector=10)),
         ("RaBitQ1", CodeBytes(once=114, once_in_lists=30, a_vector=10)),
         ("RaBitQ3", CodeBytes(once=122, once_in_lists=38, a_vector=2 + 12 + 3 + 8)),
@@ -276,6 +276,11 @@ def test_bytes_of_codes_by_hand() -> None:
     assert index_bytes("IVF6,PQ5x4fs", 10, 0) == 45 + 240 + 94 + 48 + 61 + 640
     assert index_bytes("IVF6,PQ5x4fs", 10, 100) == 45 + 240 + 94 + 48 + 61 + 640 + round(3 * (100 + 6 * 31 / 2) + 800)
     assert index_bytes("PQ5x4fs", 10, 33) == 105 + 640 + 3 * 64 and index_bytes("PQ5x4fs", 10, 32) == 105 + 640 + 3 * 32
+    # Packed to the bit, beside what was trained; a code that refines another, or lies in lists, has whole bytes.
+    assert index_bytes("LSH", 10, 33) == 42 and index_bytes("L2norm,LSH", 10, 33) == 41 + 17 + 93 + 42
+    assert index_bytes("LSHt", 10, 33) == 93 + 40 + 42 and index_bytes("PQ5x6", 10, 33) == 86 + 2560 + 124
+    assert index_bytes("Flat,Refine(PQ5x6)", 10, 33) == 45 + 1320 + 41 + 86 + 2560 + 132
+    assert index_bytes("IVF6,PQ5x6", 10, 33) == 45 + 240 + 94 + 48 + 41 + 2560 + 33 * 12
     for factory in ("Pad16,Flat", "IVF6,Nothing", "PQ5x4fsr", "LSHr3"):
         with pytest.raises(ValueError, match="^no formula for the bytes of (Pad16|Nothing|PQ5x4fsr|LSHr3)$"):
             index_bytes(factory, 10, 5)

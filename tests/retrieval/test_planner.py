@@ -85,7 +85,7 @@ def test_bytes_of_every_candidate_are_those_that_faiss_writes(dim: int) -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     for specs in families(dim, num, in_time=True).values():
         for spec in specs:
-            expected, measured = bytes_of(spec, dim, num), len(index_of(spec, vectors).storage())
+            expected, measured = bytes_of(spec, dim, num), index_of(spec, vectors).storage_bytes
             assert measured == pytest.approx(expected, rel=0.01 if "HNSW" in spec.factory else 0, abs=0), spec.label
 
 
@@ -205,7 +205,7 @@ def test_what_is_chosen_keeps_the_limits_and_is_the_best_of_what_was_tried(reque
     vectors, request = unit(1500), parse_request(request_text)
     made = plan(request, vectors, asked(vectors), payload_bytes=100)
     chosen = made.chosen
-    assert chosen.storage_bytes == len(index_of(chosen.spec, vectors).storage()) + 100
+    assert chosen.storage_bytes == index_of(chosen.spec, vectors).storage_bytes + 100
     limit = request.bytes_for(1500) or math.inf
     assert chosen.storage_bytes <= limit
     within = [

@@ -259,22 +259,19 @@ def codes_of(vectors_ND: ndarray) -> ndarray:
 
 @pytest.mark.parametrize("rate", [0.0009, 0.001, 0.3, 1.0])
 def test_flips_are_those_that_the_generator_draws(rate: float) -> None:
-    from retrieval._faiss import faiss
-
-    vectors_ND = unit(600, seed=9, dim=24)
-    index = VectorIndex(IndexSpec(factory="LSH"), 24)
-    index.add(vectors_ND)
-    flip_bits(index._inner, rate, np.random.default_rng(11))
-    bits_before = np.unpackbits(codes_of(vectors_ND).reshape(-1), bitorder="little")
+    """Numbered from the lowest bit of the first byte; the last three are not stored."""
+    before = np.random.default_rng(2).integers(0, 256, 1800, dtype=np.uint8)
+    data, num_bits = before.copy(), 8 * 1800 - 3
+    flip_bits(data, num_bits, rate, np.random.default_rng(11))
     rng = np.random.default_rng(11)
+    flips = np.zeros(8 * 1800, dtype=bool)
     if rate < 0.001:
-        number = rng.binomial(600 * 24, rate)
-        # The places are numbered from the lowest bit of the first byte.
-        flips = rng.integers(600 * 24, size=number)
-        assert len(set(flips.tolist())) == number > 3
-        bits_before[flips] ^= 1
-        expected = np.packbits(bits_before, bitorder="little")
+        places = rng.integers(num_bits, size=rng.binomial(num_bits, rate))
+        assert len(set(places.tolist())) == len(places) > 3
+        flips[places] = True
     else:
-        drawn = rng.random(600 * 24, dtype=np.float32) < rate
-        expected = codes_of(vectors_ND).reshape(-1) ^ np.packbits(drawn)
-    np.testing.assert_array_equal(faiss.vector_to_array(index._inner.codes), expected)
+        flips[:num_bits] = rng.random(num_bits, dtype=np.float32) < rate
+    np.testing.assert_array_equal(data ^ before, np.packbits(flips, bitorder="little"))
+    flip_bits(data, 0, rate, rng)
+    flip_bits(data[:0], 0, rate, rng)
+    np.testing.assert_array_equal(data ^ before, np.packbits(flips, bitorder="little"))

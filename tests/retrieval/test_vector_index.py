@@ -145,7 +145,7 @@ def test_every_vector_is_an_answer_where_as_many_are_asked_for(
 @pytest.mark.parametrize("spec", APPROXIMATE, ids=lambda spec: spec.label)
 def test_stored_and_loaded_indexes_answer_alike(approximate: dict[IndexSpec, VectorIndex], spec: IndexSpec) -> None:
     index, queries = approximate[spec], unit(40, seed=1)
-    loaded = VectorIndex.from_storage(spec, DIM, index.storage(), np.repeat(np.arange(4), 256))
+    loaded = VectorIndex.from_storage(spec, DIM, index.storage(), 1024, np.repeat(np.arange(4), 256))
     assert loaded.storage() == index.storage()
     for group in (None, 3):
         for found, expected in zip(loaded.search(queries, 7, group), index.search(queries, 7, group), strict=True):
@@ -175,7 +175,7 @@ def test_a_vector_weighs_what_the_formula_says(spec: IndexSpec, bytes_a_vector: 
     for num in (512, 1024):
         index = VectorIndex(spec, DIM)
         index.add(unit(num))
-        sizes.append(len(index.storage()))
+        sizes.append(index.storage_bytes)
     assert (sizes[1] - sizes[0]) / 512 == pytest.approx(bytes_a_vector, abs=2.5 if "HNSW" in spec.factory else 0.02)
 
 
@@ -347,15 +347,16 @@ def test_misuse_by_the_programmer_is_asserted() -> None:
 
 def test_what_is_no_such_index_is_not_loaded() -> None:
     data = built("SQ8", unit(100)).storage()
-    for damaged in (b"", b"x" * 50, data[:-1], data[:40], b"IxFI" + b"\xff" * 100):
+    (whole,) = data.values()
+    for damaged in (b"", b"x" * 50, whole[:-1], whole[:40], b"IxFI" + b"\xff" * 100):
         with pytest.raises(UserError, match="cannot be read"):
-            VectorIndex.from_storage(IndexSpec(factory="SQ8"), DIM, damaged)
+            VectorIndex.from_storage(IndexSpec(factory="SQ8"), DIM, {"index.faiss": damaged}, 100)
     with pytest.raises(UserError, match="is a IndexScalarQuantizer over 96 dimensions, not Flat over 96"):
-        VectorIndex.from_storage(IndexSpec(), DIM, data)
+        VectorIndex.from_storage(IndexSpec(), DIM, data, 100)
     with pytest.raises(UserError, match="not SQ8 over 32"):
-        VectorIndex.from_storage(IndexSpec(factory="SQ8"), 32, data)
+        VectorIndex.from_storage(IndexSpec(factory="SQ8"), 32, data, 100)
     with pytest.raises(UserError, match="holds 100 vectors, not 99"):
-        VectorIndex.from_storage(IndexSpec(factory="SQ8"), DIM, data, np.zeros(99, dtype=np.int64))
+        VectorIndex.from_storage(IndexSpec(factory="SQ8"), DIM, data, 99)
 
 
 def test_flat_remembers_its_vectors() -> None:
@@ -371,13 +372,13 @@ def test_flat_remembers_its_vectors() -> None:
 @pytest.mark.parametrize("factory", ["Flat", "SQ4", "PQ8np", "LSH", "RaBitQ", "PCA64,SQ8"])
 def test_the_share_of_flipped_bits_is_the_rate(factory: str) -> None:
     index = built(factory, unit(1024), np.repeat(np.arange(4), 256))
-    before = index.storage()
-    assert index.with_flipped_bits(0.0, np.random.default_rng(0)).storage() == before
+    before = index.serialized()
+    assert index.with_flipped_bits(0.0, np.random.default_rng(0)).serialized() == before
     flipped = index.with_flipped_bits(0.1, np.random.default_rng(0))
-    assert index.storage() == before
-    assert len(flipped.storage()) == len(before)
-    difference = np.frombuffer(before, np.uint8) ^ np.frombuffer(flipped.storage(), np.uint8)
-    every = index.with_flipped_bits(1.0, np.random.default_rng(0)).storage()
+    assert index.serialized() == before
+    assert len(flipped.serialized()) == len(before)
+    difference = np.frombuffer(before, np.uint8) ^ np.frombuffer(flipped.serialized(), np.uint8)
+    every = index.with_flipped_bits(1.0, np.random.default_rng(0)).serialized()
     num_bits = int(np.unpackbits(np.frombuffer(before, np.uint8) ^ np.frombuffer(every, np.uint8)).sum())
     assert num_bits >= 1024 * 64  # 8 bytes of PQ8 are the smallest code here
     num_flipped = int(np.unpackbits(difference).sum())
@@ -392,7 +393,7 @@ def test_the_share_of_flipped_bits_is_the_rate(factory: str) -> None:
 def test_rare_flips_are_as_many_as_the_rate_says(rate: float) -> None:
     index = built("Flat", unit(2048))
     flipped = index.with_flipped_bits(rate, np.random.default_rng(0))
-    before, after = (np.frombuffer(one.storage(), np.uint8) for one in (index, flipped))
+    before, after = (np.frombuffer(one.serialized(), np.uint8) for one in (index, flipped))
     expected = rate * 2048 * 32 * unit(1).shape[1]
     assert abs(int(np.unpackbits(before ^ after).sum()) - expected) < 5 * np.sqrt(expected)
 

@@ -164,44 +164,56 @@ def test_an_ffn_charges_every_wording(
 
 # ---- an index ------------------------------------------------------------------------------------------------------
 
-PAYLOAD = 2 * 4 + 5 + 2  # two counts; twenty labels of two bits, twelve of one: 40 bits, 12 bits
+# Twenty colours, three fifths red, and twelve sizes, two thirds big, have 27.4 and 11.0 bits of entropy; half of it in
+# statements. A stream is whole words, less zero bytes at the end.
+PAYLOAD, PAYLOAD_OF_STATEMENTS = 8, 5
 
 
 @pytest.mark.parametrize(
-    ("config", "index_bytes", "seeded_bytes"),
+    ("config", "index", "seeded_bytes", "whole_bytes"),
     [
-        (FaissMemoryConfig(), 45 + 32 * 4 * DIM, 0),
-        (FaissMemoryConfig(factory="SQ8"), 81 + 8 * DIM + 32 * DIM, 0),
-        (FaissMemoryConfig(factory="LSH", rotate_to=16), 93 + 32 * 2, 8 * DIM * 16),
+        (FaissMemoryConfig(), {"index.faiss": 45 + 32 * 4 * DIM}, 0, 0),
+        (FaissMemoryConfig(factory="SQ8"), {"index.faiss": 81 + 8 * DIM + 32 * DIM}, 0, 0),
+        (FaissMemoryConfig(factory="LSH", rotate_to=13), {"codes.bin": 32 * 13 // 8}, 8 * DIM * 13, 32 * 2),
+        (FaissMemoryConfig(factory="PQ4x3np"), {"index.faiss": 86 + 4 * DIM * 8, "codes.bin": 32 * 12 // 8}, 0, 32 * 2),
     ],
     ids=lambda given: given.name if isinstance(given, FaissMemoryConfig) else "",
 )
 def test_an_index_of_questions_charges_every_wording(
-    toys: KnowledgeSet, tmp_path: Path, config: FaissMemoryConfig, index_bytes: int, seeded_bytes: int
+    toys: KnowledgeSet,
+    tmp_path: Path,
+    config: FaissMemoryConfig,
+    index: dict[str, int],
+    seeded_bytes: int,
+    whole_bytes: int,
 ) -> None:
+    """`whole_bytes`: of packed codes in memory."""
     memory, rows = judged(config, toys)
     row, files = written_alike(rows), saved(memory, tmp_path / "saved")
     assert texts_charged(row) == pytest.approx(32)
     assert (row.exposures, row.optimizer_steps, row.num_params) == (2, 0, 0)
     assert np.isnan(row.write_flops)
-    assert (files["index.faiss"], files["payload.bin"]) == (index_bytes, PAYLOAD)
+    index_bytes = sum(index.values())
+    assert {name: files[name] for name in (*index, "payload.bin")} == {**index, "payload.bin": PAYLOAD}
     assert row.storage_bytes == index_bytes + PAYLOAD + len(memory.calibration)
     assert row.value_bytes == len(zlib.compress(json.dumps(VALUES).encode(), 9))
     assert (files["ids.npy"], files["vectors.npy"]) == (HEADER + 32 * 8, HEADER + 32 * 4 * DIM)
     assert set(files) == {
-        "index.faiss", "payload.bin", "calibration.bin", "values.json.zlib",
+        *index, "payload.bin", "calibration.bin", "values.json.zlib",
         "ids.npy", "vectors.npy", "chunks.arrow", "manifest.json",
     }  # fmt: skip
     assert row.maintain_bytes == sum(files.values()) - row.storage_bytes - row.value_bytes
     assert row.seeded_bytes == seeded_bytes  # a rotation in float64
-    assert row.resident_bytes == index_bytes + 32 * 8 + seeded_bytes  # labels lie in memory as int64
+    # Labels lie in memory as int64, codes in whole bytes.
+    in_memory = whole_bytes + index.get("index.faiss", 0)
+    assert row.resident_bytes == in_memory + 32 * 8 + seeded_bytes
 
 
 def test_an_index_of_statements_holds_one_a_fact(toys: KnowledgeSet) -> None:
     memory, rows = judged(FaissMemoryConfig(key_by="statement"), toys)
     row = written_alike(rows)
     assert texts_charged(row) == pytest.approx(16)
-    assert row.storage_bytes == 45 + 16 * 4 * DIM + (2 * 4 + 3 + 1) + len(memory.calibration)
+    assert row.storage_bytes == 45 + 16 * 4 * DIM + PAYLOAD_OF_STATEMENTS + len(memory.calibration)
 
 
 # ---- a pair --------------------------------------------------------------------------------------------------------

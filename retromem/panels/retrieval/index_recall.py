@@ -61,7 +61,7 @@ class IndexRecallConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the shuffle of the set, and of the noise"""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     seconds_expected: ClassVar[float] = 90.0
     """of one seed, with keys in the cache"""
 
@@ -89,7 +89,7 @@ class IndexRecallConfig(PanelConfig):
             HYBRID: "hybrid fuses the ranking of bm25 with that of Flat by 1 / (60 + place).",
         }
         said = [text for name, text in told.items() if name in self.indexes]
-        return " ".join(["Bytes are those of the serialised index, codebooks and centroids included.", *said])
+        return " ".join(["Bytes are those of the stored index, codebooks and centroids included.", *said])
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(

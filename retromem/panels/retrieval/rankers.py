@@ -67,7 +67,7 @@ def ranker_of(name: str, cue: Queries, top: int) -> Ranker:
     vectors_ND = np.ascontiguousarray(cue.key_vectors())
     index = VectorIndex(spec_of(name), vectors_ND.shape[1])
     index.add(vectors_ND)
-    return Ranker(len(index.storage()), False, lambda queries: index.search(queries.key_vectors(), top)[0])
+    return Ranker(index.storage_bytes, False, lambda queries: index.search(queries.key_vectors(), top)[0])
 
 
 def plain_queries(texts: Sequence[str], encoded: Vectors, *, is_document: bool) -> Queries:

@@ -3,11 +3,14 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from retrieval.chunk_store import ChunkStore
 from retrieval.errors import UserError
+from retrieval.segment import Segment
 from retromem.memories.faiss_memory import FaissMemory, FaissMemoryConfig
 from retromem.seam import Facts
 
@@ -96,6 +99,24 @@ def test_dials_out_of_range_are_refused() -> None:
         FaissMemoryConfig(nprobe=2)
 
 
+def test_all_behind_a_flip_of_an_entropy_coded_payload_is_lost(colours: Any) -> None:
+    values = ["red", "red", "red", "green", "red", "blue", "red", "red"] * 40
+    facts = colours(len(values), values).facts()
+    memory = written(facts)
+    assert memory._store is not None
+    (segment,) = memory._store.segments
+    assert segment.payload.is_coded
+    wrong = 0
+    for seed in range(8):
+        # Two of some five hundred bits; the codes of Flat keep their order through as few.
+        labels_N = memory.perturbed(flip_rate=0.004, seed=seed)._store.labels_N  # type: ignore[union-attr]
+        differs_N = labels_N != segment.chunks.labels_N
+        assert set(labels_N.tolist()) <= set(segment.chunks.labels_N.tolist()), "a stream names what was counted alone"
+        wrong += int(differs_N.sum())
+    # Fixed bits would lose 2 * .004 of them.
+    assert wrong > 10 * 0.008 * 8 * len(facts)
+
+
 def test_flipped_labels_are_wrong_at_their_rate_and_stay_in_their_relation(toys: Facts) -> None:
     memory = written(toys)
     keys = toys.cues[0]
@@ -107,6 +128,13 @@ def test_flipped_labels_are_wrong_at_their_rate_and_stay_in_their_relation(toys:
     # flips with chance 1/4, and a label that names no value wraps around.
     of_first = np.where(toys.cues[0].relation_ids_Q == 0, 0, 3)
     memory = written(replace(toys, value_ids_N=of_first))
+    assert memory._store is not None
+    assert memory._store.file_bytes["payload.bin"] == 0, "what the counts tell takes no bits, and none can flip"
+    own = memory._store.labels_N.tolist()
+    assert memory.perturbed(flip_rate=1.0, seed=0)._store.labels_N.tolist() == own  # type: ignore[union-attr]
+    # As a store has them that nobody counted for:
+    (segment,) = memory._store.segments
+    memory._store = ChunkStore([Segment(replace(segment.chunks, label_counts_G=None), segment.index)], None)
     labels = Counter[tuple[int, int]]()
     for seed in range(100):
         copy = memory.perturbed(flip_rate=0.25, seed=seed)

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval.chunks import npy_bytes, pack_payload
+from retrieval.chunks import npy_bytes
 from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
+from retrieval.payload import count_labels, pack_payload, payload_note
+from retrieval.sealed_folder import read_manifest, write_sealed
 from retromem.memories.lexical_memory import LexicalMemory, LexicalMemoryConfig
 from retromem.seam import Facts, Holding, Part
 
@@ -74,7 +76,10 @@ def test_every_line_of_a_lexical_ledger(toys: Facts, tmp_path: Path, key_by: Any
     first_of = np.array([0, 3])  # of the colours, of the sizes
     labels_N = toys.value_ids_N[facts] - first_of[relations_N]
     assert content["lexical.npz"] == index.storage()
-    assert content["payload.bin"] == pack_payload(labels_N, relations_N, [2, 3])
+    counts_R = count_labels(labels_N, relations_N, [3, 5])
+    payload = pack_payload(labels_N, relations_N, [2, 3], counts_R)
+    assert content["payload.bin"] == payload.content
+    assert payload_note(payload, counts_R).items() <= read_manifest(tmp_path / "words")["meta"].items()
     assert content["ids.npy"] == npy_bytes(ids_N)
     assert content["texts.txt"].decode().split("\n") == texts
     parts = {
@@ -100,6 +105,21 @@ def test_every_line_of_a_lexical_ledger(toys: Facts, tmp_path: Path, key_by: Any
     assert one.fact_ids_QK.tolist() == two.fact_ids_QK.tolist()
     with pytest.raises(NotImplementedError, match="no codes whose bits could be flipped alone"):
         memory.perturbed(flip_rate=0.1, seed=0)
+
+
+def test_a_lexical_memory_that_says_nothing_of_its_payload_has_fixed_bits(toys: Facts, tmp_path: Path) -> None:
+    memory = LexicalMemoryConfig().build(seed=0)
+    memory.write(toys)
+    memory._counts_R = None
+    memory.save(tmp_path / "words")
+    manifest = read_manifest(tmp_path / "words")
+    files = {name: (tmp_path / "words" / name).read_bytes() for name in manifest["files"]}
+    assert manifest["meta"].pop("payload") == "fixed" and "label_counts" not in manifest["meta"]
+    assert files["payload.bin"] == pack_payload(memory._labels_N, memory._groups_N, [2, 3]).content
+    write_sealed(tmp_path / "before", files, kind="lexical", meta=manifest["meta"])
+    loaded = LexicalMemory.load(tmp_path / "before")
+    assert loaded._labels_N.tolist() == memory._labels_N.tolist()
+    assert loaded._groups_N.tolist() == memory._groups_N.tolist()
 
 
 def test_names_of_lexical_memories(toys: Facts) -> None:
