@@ -1,7 +1,7 @@
 """Chunks with their vectors, an index over them and a payload: one folder that answers, and can be checked and rebuilt.
 
     index.faiss     the serialised index, without vectors where there is         } storage: they alone answer
-    codes.bin       their codes, packed to the bit (see `packed_codes`)          }
+    sorted_codes.bin  their codes, packed to the bit (see `packed_codes`)        }
     payload.bin     labels, entropy-coded or at the bits their group needs       }
     ids.npy         external ids, int64                                          } maintenance: to change a chunk, or to
     vectors.npy     raw float32, from which any other index can be built         } build another index
@@ -78,15 +78,12 @@ class ChunkStore(SegmentedChunks):
         index = VectorIndex(spec, chunks.vectors_ND.shape[1])
         index.check_storable(chunks.vectors_ND, chunks.texts)
         if num_shards == 1 or index.merges:
-            index.add(chunks.vectors_ND, chunks.groups_N, num_shards=num_shards)
-            return cls([Segment(chunks, index)], encoder)
+            return cls([Segment.filled(chunks, index, num_shards=num_shards)], encoder)
         index.train(chunks.vectors_ND)
 
         def built(part: tuple[int, Chunks]) -> Segment:
             number, of_shard = part
-            beside = index.emptied()
-            beside.add(of_shard.vectors_ND, of_shard.groups_N)
-            return Segment(of_shard, beside, generation=number)
+            return Segment.filled(of_shard, index.emptied(), number)
 
         with ThreadPoolExecutor(num_shards) as pool:
             segments = list(pool.map(built, enumerate(chunks.parts(num_shards))))

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 from numpy import ndarray
 
 from retrieval.errors import UserError
@@ -117,6 +117,18 @@ class Chunks:
             )
             for start, stop in bounds_of_shards(len(self.ids_N), num_parts)
         ]
+
+    def in_order(self, rows_N: Int64[ndarray, " N"]) -> "Chunks":
+        """The same chunks in another order of each group."""
+        return replace(
+            self,
+            ids_N=self.ids_N[rows_N],
+            vectors_ND=np.ascontiguousarray(self.vectors_ND[rows_N]),
+            labels_N=self.labels_N[rows_N],
+            groups_N=self.groups_N[rows_N],
+            texts=None if self.texts is None else [self.texts[row] for row in rows_N.tolist()],
+            places=None if self.places is None else [self.places[row] for row in rows_N.tolist()],
+        )
 
     def fingerprint(self, spec: IndexSpec, encoder: EncoderId | None) -> str:
         """sha256 over all that goes into a store: chunks, index, encoder. The same inputs have it on every machine."""

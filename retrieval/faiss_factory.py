@@ -13,6 +13,7 @@ from retrieval.errors import UserError
 # LSH declares a rotation that it neither has nor stores: what is read may be larger than the data by that.
 _MIN_ALLOCATION_LIMIT_BYTES = 1 << 26
 _LSH = re.compile(r"(^|,)LSH\d*r?t?$")
+_PRODUCT = re.compile(r"((RR|PCAR?|OPQ\d+_?|L2norm|Pad)\d*,)*PQ\d+(x\d+)?(np|fs|fsr)?")
 _ABORTS = re.compile(r"(HNSW1|[A-Za-z]0+)(?!\d)")  # these end the process, without an exception
 
 
@@ -63,7 +64,12 @@ def one_thread() -> Iterator[None]:
 
 
 def empty_index(factory: str, dim: int) -> Any:
-    """The index of a factory string, by inner product; UserError where FAISS knows none or it would keep nothing."""
+    """The index of a factory string, by inner product; UserError where FAISS knows none, cannot search it, or it would
+    keep nothing.
+
+    Product codes that stand alone are ranked by distance: of vectors of length 1 that is the same, but what short codes
+    make of a vector is of another length, and by inner product long ones win over a question's own.
+    """
     from retrieval._faiss import faiss
 
     if "_direct" in factory:  # SQ8_direct_signed: recall .002 on unit vectors
@@ -71,7 +77,8 @@ def empty_index(factory: str, dim: int) -> Any:
     if found := _ABORTS.search(factory):
         raise UserError(f"index {factory!r}: {found[0]} is too small a number; {_right_ones(factory, dim)}")
     # LSH exists for L2 alone, and then heeds no metric: Hamming distance orders like the angle.
-    metric = faiss.METRIC_L2 if _LSH.search(factory) else faiss.METRIC_INNER_PRODUCT
+    by_distance = _LSH.search(factory) or _PRODUCT.fullmatch(factory)
+    metric = faiss.METRIC_L2 if by_distance else faiss.METRIC_INNER_PRODUCT
     try:
         index = faiss.index_factory(dim, factory, metric)
     except Exception as error:  # not RuntimeError alone: absurd numbers raise what C++ throws for them
@@ -85,6 +92,11 @@ def empty_index(factory: str, dim: int) -> Any:
     for owner in (inner, getattr(inner, "pq", None)):
         if owner is not None and hasattr(owner, "cp"):
             owner.cp.min_points_per_centroid = 1
+    if isinstance(inner, faiss.IndexPQ) and inner.pq.dsub == 2 and inner.pq.ksub % 8:
+        raise UserError(
+            f"index {factory!r}: FAISS cannot search parts of two dimensions with {inner.pq.nbits} bits; give them one "
+            "dimension, or three and more"
+        )
     return index
 
 

@@ -1,4 +1,5 @@
-"""A FAISS index as `ranked` asks it: restricted where FAISS can be, by inner product or 1 - 2 h / bits at distance h.
+"""A FAISS index as `ranked` asks it: restricted where FAISS can be, by inner product, or for LSH by 1 - 2 h / bits at
+Hamming distance h, for product codes by 1 - d / 2 at squared distance d of vectors of length 1.
 
 Shape legend: N stored vectors, Q queries, K ranked answers, E dimensions that FAISS sees.
 """
@@ -24,6 +25,7 @@ class FaissSearch:
         self._index = index
         self._inner = innermost(index)
         self._is_lsh = isinstance(self._inner, faiss.IndexLSH)
+        self._by_distance = not self._is_lsh and index.metric_type == faiss.METRIC_L2
         # The others (PQ, FastScan, LSH, graphs, refined ones) refuse a selector, or walk past what it hides.
         self.selects = isinstance(
             self._inner, faiss.IndexFlat | faiss.IndexScalarQuantizer | faiss.IndexRaBitQ | faiss.IndexIVF
@@ -39,11 +41,16 @@ class FaissSearch:
     def nearest(
         self, queries_QE: ndarray, depth: int, window: range, is_live_N: ndarray | None, *, everywhere: bool
     ) -> tuple[ndarray, ndarray]:
+        if self._by_distance:
+            lengths_Q1 = np.linalg.norm(queries_QE, axis=1, keepdims=True)
+            queries_QE = queries_QE / np.maximum(lengths_Q1, np.finfo(np.float32).tiny)
         if everywhere:
             distances, positions = search_everything(self._index, queries_QE, depth)
         else:
             distances, positions = self._search(queries_QE, depth, self._parameters(window, is_live_N))
-        return (1 - distances * np.float32(2 / self._inner.nbits) if self._is_lsh else distances), positions
+        if self._is_lsh:
+            return 1 - distances * np.float32(2 / self._inner.nbits), positions
+        return (1 - distances / 2 if self._by_distance else distances), positions
 
     def _search(self, queries_QE: ndarray, depth: int, parameters: Any) -> tuple[ndarray, ndarray]:
         distances, positions = self._index.search(queries_QE, depth, params=parameters)

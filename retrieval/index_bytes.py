@@ -11,6 +11,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from retrieval.packed_codes import is_packed_product
+from retrieval.sorted_codes import expected_bytes
+
 _FASTSCAN_BLOCK = 32
 """vectors that FastScan codes are padded to"""
 _PRETRANSFORM, _REFINE, _GRAPH, _LISTS = 41, 41, 265, 94
@@ -34,8 +37,10 @@ class CodeBytes:
     """whether there is anything to store beside packed codes"""
 
 
-def index_bytes(factory: str, dim: int, num_vectors: int) -> int:
+def index_bytes(factory: str, dim: int, num_vectors: int, *, is_sorted: bool = False) -> int:
     """Bytes of `VectorIndex.storage` for so many vectors; of graphs and of FastScan codes in lists about as many.
+
+    `is_sorted`: packed codes lie sorted, as in a store; about as many then, of one group.
 
     Raises:
         ValueError: there is no formula for this factory string.
@@ -48,7 +53,8 @@ def index_bytes(factory: str, dim: int, num_vectors: int) -> int:
     code = _known_code(rest[0], dim) if len(rest) == 1 else None
     if code is not None and code.packed_bits is not None:
         beside = code.once if transforms or code.is_trained else 0
-        return total + beside + _bytes_of(code.packed_bits * num_vectors)
+        packed = _bytes_of(code.packed_bits * num_vectors)
+        return total + beside + (expected_bytes(code.packed_bits, [num_vectors]) if is_sorted else packed)
     return total + sum(_index(part, dim, num_vectors) for part in rest)
 
 
@@ -150,7 +156,7 @@ def _product(dim: int, parts: str, bits: str | None) -> CodeBytes:
         once=86 + codebook,
         once_in_lists=41 + codebook,
         a_vector=_bytes_of(code_bits),
-        packed_bits=code_bits if code_bits % 8 else None,
+        packed_bits=code_bits if is_packed_product(code_bits) else None,
     )
 
 

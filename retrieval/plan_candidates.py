@@ -61,5 +61,5 @@ def _num_lists(num_vectors: int) -> int:
 
 
 def bytes_of(spec: IndexSpec, dim: int, num_vectors: int) -> int:
-    """Of the stored index, by formula."""
-    return index_bytes(spec.factory, spec.rotate_to or dim, num_vectors)
+    """Of the index in a store, by formula."""
+    return index_bytes(spec.factory, spec.rotate_to or dim, num_vectors, is_sorted=True)

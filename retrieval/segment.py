@@ -26,7 +26,7 @@ from retrieval.payload import (
     unpack_payload,
 )
 from retrieval.self_test import self_test
-from retrieval.vector_index import CODES, INDEX, IndexSpec, VectorIndex
+from retrieval.vector_index import CODES, INDEX, SORTED_CODES, IndexSpec, VectorIndex
 
 PAYLOAD, IDS, VECTORS, TEXTS = "payload.bin", "ids.npy", "vectors.npy", "chunks.arrow"
 
@@ -67,6 +67,13 @@ class Segment:
         self.index = index
         self.generation = generation
         self._noted = noted
+
+    @classmethod
+    def filled(cls, chunks: Chunks, index: VectorIndex, generation: int = 0, *, num_shards: int = 1) -> "Segment":
+        """Chunks and the index, empty until now, that is filled with them; they may come to lie in another order."""
+        index.add(chunks.vectors_ND, chunks.groups_N, num_shards=num_shards)
+        order_N = index.sort_codes()
+        return cls(chunks if order_N is None else chunks.in_order(order_N), index, generation)
 
     def __len__(self) -> int:
         return len(self.chunks.ids_N)
@@ -163,7 +170,7 @@ class Segment:
             payload = Payload(path.read_bytes(), is_coded)
             labels_N, groups_N = unpack_payload(payload, num_chunks, noted["label_bits"], counts_G)
         # Codes that are packed may need no other file; an index that is stored whole has none of them.
-        files = {name: place(name) for name in (CODES, INDEX) if name_of(name, generation) in names}
+        files = {name: place(name) for name in (SORTED_CODES, CODES, INDEX) if name_of(name, generation) in names}
         with reading(next(iter(files.values()), place(INDEX))):
             index = VectorIndex.from_files(spec, dim, files, num_chunks, groups_N)
         arrow_texts = None

@@ -82,8 +82,8 @@ def _with_new(store: ChunkStore, chunks: Chunks, dead_P: Int64[ndarray, " P"]) -
         parts.insert(0, kept.pop().chunks)
     melted = _live(parts, is_live)
     index = min(store.segments, key=len).index.emptied()
-    index.add(melted.vectors_ND, melted.groups_N)
-    return store.changed([*kept, Segment(melted, index, store.generation + 1)], dead_P[dead_P < sum(map(len, kept))])
+    segment = Segment.filled(melted, index, store.generation + 1)
+    return store.changed([*kept, segment], dead_P[dead_P < sum(map(len, kept))])
 
 
 def compacted(store: ChunkStore) -> ChunkStore:
@@ -100,9 +100,8 @@ def compacted(store: ChunkStore) -> ChunkStore:
     if store.segments[0].chunks.label_counts_G is not None:
         counts_G = count_labels(chunks.labels_N, chunks.groups_N, chunks.num_labels_G)
         chunks = with_fields(chunks, label_counts_G=counts_G)
-    index = VectorIndex(store.spec, store.dim)
-    index.add(chunks.vectors_ND, chunks.groups_N)
-    return store.changed([Segment(chunks, index, store.generation + 1)], np.empty(0, dtype=np.int64))
+    segment = Segment.filled(chunks, VectorIndex(store.spec, store.dim), store.generation + 1)
+    return store.changed([segment], np.empty(0, dtype=np.int64))
 
 
 def _positions(store: ChunkStore, ids_P: Int64[ndarray, " P"]) -> Int64[ndarray, " P"]:

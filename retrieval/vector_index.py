@@ -29,12 +29,12 @@ from retrieval.faiss_factory import (
     what_would_do,
     without_vectors,
 )
-from retrieval.packed_codes import bits_of_packed, fill, flip_stored_bits, has_trained_part, packed
+from retrieval.packed_codes import bits_of_packed, fill, flip_stored_bits, has_trained_part, packed, sort_codes
 from retrieval.random_rotation import random_rotation, rotated
 from retrieval.ranked_search import ranked
 from retrieval.sharded_build import can_merge, filled_in_shards
 
-INDEX, CODES = "index.faiss", "codes.bin"
+INDEX, CODES, SORTED_CODES = "index.faiss", "codes.bin", "sorted_codes.bin"
 """files of an index: as FAISS writes it, without vectors where its codes lie packed beside it"""
 _UNIT_NORM_TOLERANCE = 1e-3
 _LISTS = re.compile(r"IVF(\d+)([kM]?)")
@@ -92,7 +92,8 @@ def _norms(vectors_ND: ndarray) -> ndarray:
 class VectorIndex:
     """One FAISS index over unit vectors, by inner product, whose vectors may lie in groups.
 
-    Similarities are inner products as the index estimates them; for LSH 1 - 2 h / bits at Hamming distance h.
+    Similarities are inner products as the index estimates them; for LSH 1 - 2 h / bits at Hamming distance h, for
+    product codes 1 - d / 2 at squared distance d.
     """
 
     def __init__(self, spec: IndexSpec, dim: int) -> None:
@@ -103,6 +104,7 @@ class VectorIndex:
         self._groups: dict[int, range] | None = None
         self._is_trained = False
         self._is_stored_whole = False
+        self._is_sorted = False
         self._take(empty_index(spec.factory, spec.rotate_to or dim))
 
     def _take(self, index: Any) -> None:
@@ -121,10 +123,13 @@ class VectorIndex:
 
     @property
     def metric(self) -> str:
-        """What ranks the answers: `inner product` of unit vectors, or `hamming` distance of their bits."""
+        """What ranks the answers: `inner product` of unit vectors, `distance` to what product codes make of them, or
+        `hamming` distance of their bits."""
         from retrieval._faiss import faiss
 
-        return "hamming" if isinstance(self._inner, faiss.IndexLSH) else "inner product"
+        if isinstance(self._inner, faiss.IndexLSH):
+            return "hamming"
+        return "distance" if self._index.metric_type == faiss.METRIC_L2 else "inner product"
 
     @property
     def seeded_bytes(self) -> int:
@@ -205,6 +210,24 @@ class VectorIndex:
                 self._take(filled_in_shards(stored, num_shards, lambda: self.emptied()._index))
         self._set_groups(groups_N)
 
+    def sort_codes(self) -> Int64[ndarray, " N"] | None:
+        """Let the positions of each group follow its codes, which take fewer bytes then; returns where each vector was.
+
+        None where codes are not packed, and stay where they are.
+        """
+        order_N = sort_codes(self._index, self._counts_G)
+        self._is_sorted = order_N is not None
+        return order_N
+
+    @property
+    def _counts_G(self) -> list[int]:
+        """Vectors of each group, one after the other; all of them where there are no groups."""
+        return [self.num_vectors] if self._groups is None else [len(rows) for rows in self._groups.values()]
+
+    @property
+    def _sorted_counts_G(self) -> list[int] | None:
+        return self._counts_G if self._is_sorted else None
+
     def _storable(self, vectors_ND: ndarray) -> ndarray:
         self.check_storable(vectors_ND)
         return self._rotated(vectors_ND)
@@ -268,8 +291,8 @@ class VectorIndex:
             raise NotImplementedError(f"index {self.spec.label} keeps its codes in no flat array")
         copy = VectorIndex(self.spec, self.dim)
         copy._take(read_index(self.serialized()))
-        copy._groups = self._groups
-        flip_stored_bits(copy._index, rate, rng)
+        copy._groups, copy._is_sorted = self._groups, self._is_sorted
+        flip_stored_bits(copy._index, rate, rng, self._sorted_counts_G)
         return copy
 
     def emptied(self) -> "VectorIndex":
@@ -295,7 +318,8 @@ class VectorIndex:
         """Of the files of `storage`."""
         if not self._is_packed:
             return (INDEX,)
-        return (INDEX, CODES) if has_trained_part(self._index) else (CODES,)
+        codes = SORTED_CODES if self._is_sorted else CODES
+        return (INDEX, codes) if has_trained_part(self._index) else (codes,)
 
     def storage(self) -> dict[str, bytes]:
         """What a disk must hold, by name of the file: packed codes and what was trained, if anything was; else all that
@@ -307,7 +331,7 @@ class VectorIndex:
         trained = {}
         if has_trained_part(self._index):
             trained[INDEX] = bytes(faiss.serialize_index(without_vectors(self._index)))
-        return {**trained, CODES: packed(self._index)}
+        return {**trained, self.storage_names[-1]: packed(self._index, self._sorted_counts_G)}
 
     @property
     def storage_bytes(self) -> int:
@@ -333,7 +357,9 @@ class VectorIndex:
         A flipped bit goes unnoticed: compare a hash first.
         """
         loaded = read_index(files[INDEX]) if INDEX in files else None
-        return cls._read(spec, dim, loaded, files.get(CODES), num_vectors, groups_N)
+        is_sorted = SORTED_CODES in files
+        codes = files.get(SORTED_CODES if is_sorted else CODES)
+        return cls._read(spec, dim, loaded, codes, num_vectors, groups_N, is_sorted=is_sorted)
 
     @classmethod
     def from_files(
@@ -346,14 +372,22 @@ class VectorIndex:
     ) -> "VectorIndex":
         """The same of files. One that holds the whole index stays mapped: codes are read as they are searched. It must
         not be written to."""
-        if CODES in files:
+        if files.keys() & {CODES, SORTED_CODES}:
             contents = {name: path.read_bytes() for name, path in files.items()}
             return cls.from_storage(spec, dim, contents, num_vectors, groups_N)
         return cls._read(spec, dim, map_index(files[INDEX]), None, num_vectors, groups_N)
 
     @classmethod
     def _read(
-        cls, spec: IndexSpec, dim: int, loaded: Any, codes: bytes | None, num_vectors: int, groups_N: ndarray | None
+        cls,
+        spec: IndexSpec,
+        dim: int,
+        loaded: Any,
+        codes: bytes | None,
+        num_vectors: int,
+        groups_N: ndarray | None,
+        *,
+        is_sorted: bool = False,
     ) -> "VectorIndex":
         """`loaded`: without vectors where their `codes` are given, None where nothing was trained."""
         index = cls(spec, dim)
@@ -367,14 +401,20 @@ class VectorIndex:
                 f"the stored index is a {type(innermost(loaded)).__name__} over {loaded.d} dimensions, "
                 f"not {spec.label} over {index._index.d}; build the store again"
             )
+        index._set_groups(groups_N)
+        index._is_sorted = is_sorted
         if codes is not None:
             try:
-                fill(loaded, codes, num_vectors)
+                counts_G = None
+                if is_sorted:
+                    counts_G = (
+                        [num_vectors] if groups_N is None else np.unique(groups_N, return_counts=True)[1].tolist()
+                    )
+                fill(loaded, codes, num_vectors, counts_G)
             except ValueError as error:
                 raise UserError(f"{error}; build the store again") from error
         if loaded.ntotal != num_vectors:
             raise UserError(f"the stored index holds {loaded.ntotal} vectors, not {num_vectors}; build the store again")
         index._take(loaded)
         index._is_stored_whole = codes is None  # so were all, before codes were packed
-        index._set_groups(groups_N)
         return index

@@ -25,9 +25,12 @@ from retrieval.vector_index import IndexSpec, VectorIndex
 DIM = 20
 LSH = [IndexSpec(factory="LSH"), *(IndexSpec(factory="LSH", rotate_to=to) for to in (1, 7, 13, 16, 41))]
 TRAINED = [
-    IndexSpec(factory=name) for name in ("LSHt", "LSH27rt", "LSH27r", "PCA13,LSH", "PQ20x1np", "PQ10x5np", "PQ4x3")
+    IndexSpec(factory=name)
+    for name in ("LSHt", "LSH27rt", "LSH27r", "PCA13,LSH", "PQ20x1np", "PQ10x5np", "PQ4x3", "PQ10x4np", "PQ4np")
 ] + [IndexSpec(factory="PQ5x3np", rotate_to=15), IndexSpec(factory="RR15,PQ5x3np")]  # fmt: skip
-WHOLE = [IndexSpec(factory=name) for name in ("Flat", "PQ10x4np", "PQ4np", "SQ6", "IVF4,PQ10x5np", "SQ4,Refine(PQ4x3)")]
+WHOLE = [
+    IndexSpec(factory=name) for name in ("Flat", "PQ10np", "PQ20x4np", "SQ6", "IVF4,PQ10x5np", "SQ4,Refine(PQ4x3)")
+]
 
 
 def unit(num: int, seed: int = 0) -> ndarray:
@@ -148,7 +151,8 @@ def test_lsh_of_any_number_of_bits_is_brute_force_hamming_over_them(to: int) -> 
 
 
 @pytest.mark.parametrize(("factory", "parts", "bits"), [("PQ20x1np", 20, 1), ("PQ10x5np", 10, 5), ("PQ4x3np", 4, 3)])
-def test_product_codes_of_few_bits_are_inner_products_with_their_centroids(factory: str, parts: int, bits: int) -> None:
+def test_product_codes_are_ranked_by_distance_to_their_centroids(factory: str, parts: int, bits: int) -> None:
+    """As an exact search would rank what the codes say, for questions of any length."""
     from retrieval._faiss import faiss
 
     index = built(IndexSpec(factory=factory))
@@ -158,10 +162,16 @@ def test_product_codes_of_few_bits_are_inner_products_with_their_centroids(facto
     nearest = ((vectors - centroids) ** 2).sum(axis=3).argmin(axis=2)
     approximations = centroids[np.arange(parts), nearest].reshape(333, DIM)
     np.testing.assert_allclose(loaded.reconstruct(np.arange(333)), approximations, atol=1e-6)
-    products_QN = unit(40, seed=1) @ approximations.T
-    positions_QK, similarities_QK = loaded.search(unit(40, seed=1), 10)
-    np.testing.assert_allclose(similarities_QK, -np.sort(-products_QN, axis=1)[:, :10], atol=1e-5)
-    np.testing.assert_allclose(np.take_along_axis(products_QN, positions_QK, axis=1), similarities_QK, atol=1e-5)
+    asked = unit(40, seed=1)
+    similar_QN = 1 - ((asked[:, None] - approximations[None]) ** 2).sum(axis=2) / 2
+    for length in (1, 7):
+        positions_QK, similarities_QK = loaded.search(np.float32(length) * asked, 10)
+        np.testing.assert_allclose(similarities_QK, -np.sort(-similar_QN, axis=1)[:, :10], atol=1e-5)
+        np.testing.assert_allclose(np.take_along_axis(similar_QN, positions_QK, axis=1), similarities_QK, atol=1e-5)
+    # A vector's own code is the nearest that there is, whatever its length.
+    assert (
+        loaded.search(unit(333), 1)[1][:, 0] >= 1 - ((unit(333) - approximations) ** 2).sum(axis=1) / 2 - 1e-5
+    ).all()
 
 
 @pytest.mark.parametrize("spec", [LSH[2], LSH[5], TRAINED[4], TRAINED[5]], ids=label)
@@ -223,8 +233,8 @@ def test_a_packed_store_through_saving_changes_and_verifying(spec: IndexSpec, tm
     store_updates.delete(folder, np.array([5, 310]))
     verify_sealed(folder)
     changed = ChunkStore.open(folder)
-    names = {"codes.bin", "codes-00000001.bin"}
-    assert {name for name in changed.file_bytes if name.startswith("codes")} == names
+    names = {"sorted_codes.bin", "sorted_codes-00000001.bin"}
+    assert {name for name in changed.file_bytes if "codes" in name} == names
     assert ("index.faiss" in changed.file_bytes) == (spec.factory != "LSH")
     manifest = len(changed.manifest_bytes(extra_files={}, meta={}))
     ledger = sum(changed.file_bytes.values()) + sum(map(len, changed.maintain_files().values())) + manifest
@@ -241,11 +251,11 @@ def test_a_packed_store_through_saving_changes_and_verifying(spec: IndexSpec, tm
     assert changed.resident_bytes == 321 * -(-bits // 8) + trained + 8 * 321 + changed.seeded_bytes
     compacted = store_updates.compact(folder)
     fresh = ChunkStore.build(chunks(range(300)), spec)
-    assert [name for name in bytes_in(folder) if name.startswith("codes")] == ["codes-00000003.bin"]
+    assert [name for name in bytes_in(folder) if "codes" in name] == ["sorted_codes-00000003.bin"]
     assert compacted.num_live == 319 and fresh.storage_files() == store.storage_files()
-    damaged = folder / "codes-00000003.bin"
+    damaged = folder / "sorted_codes-00000003.bin"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"codes-00000003\.bin: has \d+ bytes where the manifest says"):
+    with pytest.raises(UserError, match=r"sorted_codes-00000003\.bin: has \d+ bytes where the manifest says"):
         ChunkStore.open(folder, verify=False)
 
 
@@ -256,7 +266,7 @@ def test_a_store_whose_codes_are_not_packed_still_opens_and_changes(spec: IndexS
     expected = store.search(unit(20, seed=3), 9)
     store.segments[0].index._is_stored_whole = True  # as all were before
     store.save(folder, extra_files={}, meta={})
-    assert {"index.faiss", "payload.bin"} < bytes_in(folder).keys() and "codes.bin" not in bytes_in(folder)
+    assert {"index.faiss", "payload.bin"} < bytes_in(folder).keys() and "sorted_codes.bin" not in bytes_in(folder)
     opened = ChunkStore.open(folder)
     for found, right in zip(opened.search(unit(20, seed=3), 9), expected, strict=True):
         np.testing.assert_array_equal(found, right)
@@ -264,10 +274,54 @@ def test_a_store_whose_codes_are_not_packed_still_opens_and_changes(spec: IndexS
     assert opened.resident_bytes == len(store.segments[0].index.serialized()) + 8 * 300 + opened.seeded_bytes
     store_updates.add(folder, chunks(range(300, 310)))
     both = ChunkStore.open(folder)
-    assert {"index.faiss", "codes-00000001.bin"} < both.file_bytes.keys() and "codes.bin" not in both.file_bytes
+    assert {"index.faiss", "sorted_codes-00000001.bin"} < both.file_bytes.keys()
+    assert "sorted_codes.bin" not in both.file_bytes
     np.testing.assert_array_equal(both.search(unit(1000)[300:310], 1)[1], both.search(unit(1000)[300:310], 2)[1][:, :1])
     store_updates.compact(folder)
     files = read_manifest(folder)["files"]
-    assert "codes-00000002.bin" in files and "index.faiss" not in bytes_in(folder)
+    assert "sorted_codes-00000002.bin" in files and "index.faiss" not in bytes_in(folder)
     again = ChunkStore.build(replace(chunks(range(310))), spec)
-    assert again.file_bytes["codes.bin"] == files["codes-00000002.bin"]["bytes"]
+    # Trained on the same vectors in another order.
+    assert again.file_bytes["sorted_codes.bin"] == pytest.approx(files["sorted_codes-00000002.bin"]["bytes"], rel=0.01)
+
+
+@pytest.mark.parametrize("spec", [LSH[0], LSH[3], TRAINED[5], TRAINED[7]], ids=label)
+def test_chunks_of_a_store_follow_their_codes_and_are_the_same_facts(spec: IndexSpec, tmp_path: Path) -> None:
+    """Each chunk keeps its id, label, vector and group; codes rise within each group, and take fewer bytes."""
+    groups_N = np.repeat([0, 2], [200, 133])
+    given = Chunks(
+        ids_N=np.arange(333), vectors_ND=unit(333), labels_N=np.arange(333) % 4, groups_N=groups_N,
+        label_bits_G=(2, 0, 2), texts=[f"text {row}" for row in range(333)], places=[f"{row}" for row in range(333)],
+    )  # fmt: skip
+    store = ChunkStore.build(given, spec)
+    laid = store.segments[0].chunks
+    assert sorted(laid.ids_N.tolist()) == list(range(333)) and laid.ids_N.tolist() != list(range(333))
+    for row, own in enumerate(laid.ids_N.tolist()):
+        assert (laid.labels_N[row], laid.groups_N[row]) == (own % 4, groups_N[own])
+        assert laid.texts is not None and laid.places is not None
+        assert (laid.texts[row], laid.places[row]) == (f"text {own}", f"{own}")
+        np.testing.assert_array_equal(laid.vectors_ND[row], given.vectors_ND[own])
+    plain = VectorIndex(spec, DIM)
+    plain.add(given.vectors_ND, groups_N)
+    np.testing.assert_array_equal(codes_of(store.segments[0].index._index), codes_of(plain._index)[laid.ids_N])
+    bits = bits_of_packed(plain._index)
+    assert bits is not None
+    saved = sum(size for name, size in store.file_bytes.items() if name == "sorted_codes.bin")
+    assert saved < 0.9 * -(-333 * bits // 8) if bits < 60 else saved <= -(-333 * bits // 8)
+    for group in (None, 0, 2):
+        found, expected = store.search(unit(30, seed=1), 333, group), plain.search(unit(30, seed=1), 333, group)
+        np.testing.assert_array_equal(found[1], expected[1])
+    store.save(tmp_path / "store", extra_files={}, meta={})
+    opened = ChunkStore.open(tmp_path / "store")
+    for one, other in zip(opened.search(unit(30, seed=1), 9), store.search(unit(30, seed=1), 9), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_flipped_bits_of_sorted_codes_move_what_follows(tmp_path: Path) -> None:
+    store = ChunkStore.build(chunks(range(300)), IndexSpec(factory="LSH"))
+    whole = codes_of(store.segments[0].index._index)
+    shares = []
+    for rate in (0.0, 0.0002, 0.01):
+        other = store.segments[0].index.with_flipped_bits(rate, np.random.default_rng(1))
+        shares.append(float((codes_of(other._index) == whole).all(axis=1).mean()))
+    assert shares[0] == 1.0 and shares[2] < 0.1 < shares[1] + 0.2
