@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.ffn import FFN
 from models.precisions import Precision
-from models.rounding import round_as_stored
+from models.rounding import Operation, rounding
 from models.training_budget import TrainingBudget
 
 
@@ -33,10 +33,11 @@ class FlatAdam:
         """written by whoever differentiates, read by `step`"""
         self.weights: Mapping[str, Tensor] = own
         """what the FFN is to be computed with: rounded where the training is one for rounded weights"""
-        self._own, self._rounds_to = list(own.values()), rounds_to
+        self.rounding: list[Operation] = []
+        """brings the weights up to date; the gradient of a rounded weight is that of its own"""
         if rounds_to is not None:
             self.weights = self._by_name(torch.empty_like(self._weights_P))
-            self._rounded = list(self.weights.values())
+            self.rounding = rounding(list(own.values()), rounds_to, out=list(self.weights.values()))
         self._update = partial(
             torch._fused_adamw_ if budget.optimizer == "adamw" else torch._fused_adam_,
             **{"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},  # torch's own
@@ -47,11 +48,6 @@ class FlatAdam:
         sizes = [weight.numel() for weight in self._parameters.values()]
         parts = vector_P.split(sizes)
         return {name: part.view(like.shape) for (name, like), part in zip(self._parameters.items(), parts, strict=True)}
-
-    def round_weights(self) -> None:
-        """Bring rounded weights up to date; the gradient of a rounded weight is that of its own."""
-        if self._rounds_to is not None:
-            round_as_stored(self._own, self._rounds_to, out=self._rounded)
 
     def step(self, number: Float[Tensor, ""], rate: float) -> None:
         """One step along the gradients; steps are numbered from 1, in float32."""

@@ -17,10 +17,11 @@ from torch import Tensor
 from models.ffn import FFN
 from models.flat_adam import FlatAdam
 from models.key_noise import move_by_noise
-from models.layer_passes import Operation, has_passes, layers_of
+from models.layer_passes import has_passes, layers_of
 from models.optimizers import rate_after
 from models.precisions import Precision
 from models.read_out_passes import Range, ReadOut
+from models.rounding import Operation
 from models.training_budget import TrainingBudget
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ class FusedStep:
 
     def _through(self, ranges: list[Range]) -> list[Operation]:
         """All that differentiates a batch of these ranges of candidates."""
-        of_read_out = self._read_out.operations(ranges)
-        return of_read_out if self._hidden is None else self._hidden.forward + of_read_out + self._hidden.backward
+        forward, backward = ([], []) if self._hidden is None else (self._hidden.forward, self._hidden.backward)
+        return [*self.adam.rounding, *forward, *self._read_out.operations(ranges), *backward]
 
     @torch.inference_mode()  # a seventh off a small step
     def run(self, num_steps: int, batches: Iterator[Tensor | None], *, after: int) -> Float[Tensor, " S"]:
@@ -99,7 +100,6 @@ class FusedStep:
             self._take(rows_B)
         if self._budget.key_noise:
             move_by_noise(self._keys_BD, self._budget.key_noise, self._generator, out=self._moved_BD)
-        self.adam.round_weights()
         for operation in self._operations:
             operation()
 

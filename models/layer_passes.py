@@ -17,10 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.ffn import FFN, DenseFFN, GatedFFN, LinearMap
+from models.rounding import Operation
 from models.topk import TopKFFN
 
-Operation = Callable[[], object]
-"""on buffers that it was bound to"""
 _ATEN = torch.ops.aten
 
 

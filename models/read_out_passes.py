@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from models.layer_passes import Affine, Operation
+from models.layer_passes import Affine
+from models.rounding import Operation
 
 
 class Range(NamedTuple):

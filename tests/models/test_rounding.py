@@ -12,7 +12,7 @@ from models.ffn_kinds import DenseConfig, GatedConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.memory_kinds import ProductKeysConfig
 from models.precisions import BITS, PRECISIONS
-from models.rounding import round_as_stored, rounded_weights
+from models.rounding import rounded_weights, rounding
 from models.stack_kinds import StackConfig
 from models.training_budget import TrainingBudget
 from models.weight_packing import load_packed, pack, packed, unpack
@@ -57,7 +57,8 @@ def test_matrices_are_rounded_bit_for_bit(precision, flushed):
     expected = unpack(pack(matrices, precision), shapes, precision)
     found = {name: torch.empty_like(weight) for name, weight in matrices.items()}
     with flushed_denormals() if flushed else nullcontext():
-        round_as_stored(list(matrices.values()), precision, out=list(found.values()))
+        for operation in rounding(list(matrices.values()), precision, out=list(found.values())):
+            operation()
     for name in matrices:
         assert torch.equal(found[name], expected[name]), name
 
