@@ -113,7 +113,7 @@ def test_moments_are_those_of_the_first_step_of_adam_weight_by_weight():
         torch.testing.assert_close(square, 0.001 * weight.grad.flatten() ** 2)
 
 
-@pytest.mark.parametrize("steps", [1, 100, 101])
+@pytest.mark.parametrize("steps", [0, 1, 100, 101])
 def test_every_step_of_the_budget_is_done_and_no_more(steps):
     module = module_of(TrainingBudget(steps=steps, goal_nats=0.0))
     assert fit(module, accelerator="cpu") == "cpu"

@@ -50,6 +50,7 @@ class PairCurveConfig(PanelConfig):
     """of the dealing of the countries, of the rotation and of the first weights"""
 
     seconds_expected: ClassVar[float] = 400.0
+    version: ClassVar[int] = 2
     """of one seed, with keys in the cache"""
     reads_statements: ClassVar[bool] = True
 
