@@ -125,6 +125,7 @@ class DenseFFN(HiddenLayerFFN):
 
     def __init__(self, config: DenseConfig, dim_in: int, dim_out: int, *, generator: torch.Generator) -> None:
         super().__init__(dim_in, config.units(dim_in), dim_out, bias=config.bias, generator=generator)
+        self.kind = config.kind
         self._activation = ACTIVATIONS[config.kind]
 
     def hidden(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B F"]:
@@ -139,6 +140,7 @@ class GatedFFN(HiddenLayerFFN):
         super().__init__(dim_in, units, dim_out, bias=config.bias, generator=generator)
         self.w_gate_DF = uniform(dim_in, units, fan_in=dim_in, generator=generator)
         self.b_gate_F = nn.Parameter(torch.zeros(units)) if config.bias else None
+        self.kind = config.kind
         self._activation = ACTIVATIONS[config.kind]
 
     def hidden(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B F"]:

@@ -3,6 +3,7 @@
 Every weight starts at `learning_rate` times the factor that its FFN gives it.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -43,6 +44,13 @@ def schedule_for(optimizer: torch.optim.Optimizer, budget: TrainingBudget) -> to
     if budget.schedule == "constant":
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=budget.steps)
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, budget.steps)
+
+
+def rate_after(steps: int, budget: TrainingBudget) -> float:
+    """Learning rate of the step that follows so many, as these schedules have it, for weights of factor 1."""
+    if budget.schedule == "constant":
+        return budget.learning_rate
+    return budget.learning_rate * (1 + math.cos(math.pi * steps / budget.steps)) / 2
 
 
 Groups = list[tuple[float, list[nn.Parameter]]]

@@ -22,24 +22,24 @@ class TopKFFN(HiddenLayerFFN):
 
     def __init__(self, config: TopKConfig, dim_in: int, dim_out: int, *, generator: torch.Generator) -> None:
         super().__init__(dim_in, config.units(dim_in), dim_out, bias=False, generator=generator)
-        self._units, self._last = config.units(dim_in), config.active_units(dim_in)
-        self._annealed, self._straight_through = config.annealed, config.gradient == "straight_through"
-        self._winners = self._units if config.annealed else self._last
+        self.units, self._last = config.units(dim_in), config.active_units(dim_in)
+        self.annealed, self.straight_through = config.annealed, config.gradient == "straight_through"
+        self.winners = self.units if config.annealed else self._last
 
     def hidden(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B F"]:
         h_BF = functional.relu(x_BD @ self.w_in_DF)
         # Annealing belongs to training: what is stored answers with the last number of winners.
-        winners = self._winners if self.training else self._last
-        if winners == self._units:
+        winners = self.winners if self.training else self._last
+        if winners == self.units:
             return h_BF
         top_BK, units_BK = h_BF.topk(winners, dim=1)
         winners_BF = torch.zeros_like(h_BF).scatter(1, units_BK, top_BK)
-        return h_BF + (winners_BF - h_BF).detach() if self._straight_through else winners_BF
+        return h_BF + (winners_BF - h_BF).detach() if self.straight_through else winners_BF
 
     def is_settled(self) -> bool:
-        return self._winners == self._last
+        return self.winners == self._last
 
     def step_done(self, progress: float) -> None:
-        if self._annealed:
-            silenced = min(1.0, progress / ANNEALED_UNTIL) * (self._units - self._last)
-            self._winners = self._units - round(silenced)
+        if self.annealed:
+            silenced = min(1.0, progress / ANNEALED_UNTIL) * (self.units - self._last)
+            self.winners = self.units - round(silenced)

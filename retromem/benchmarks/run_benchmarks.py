@@ -5,11 +5,12 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
+from itertools import chain
 from pathlib import Path
 
 from retrieval.atomic import write_text
 from retrieval.errors import UserError
-from retromem.benchmarks import encoder_speed, engine_speed, index_cost, million_chunks, training_speed
+from retromem.benchmarks import encoder_speed, engine_speed, index_cost, million_chunks, step_speed, training_speed
 from retromem.benchmarks.in_turns import Timed
 from retromem.doctor import device_name
 from retromem.method import describe_machine, versions
@@ -20,7 +21,7 @@ _BENCHMARKS: dict[str, Callable[[Say], Iterator[Timed]]] = {
     "index": lambda _: index_cost.measure(),
     "encoder": encoder_speed.measure,
     "engines": lambda _: engine_speed.measure(),
-    "training": lambda _: training_speed.measure(),
+    "training": lambda _: chain(step_speed.measure(), training_speed.measure()),
     "million": million_chunks.measure,
 }
 

@@ -40,7 +40,7 @@ from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, Write
 class FaissMemoryConfig:
     """One index over one kind of text. Search parameters belong to it, as they change its answers."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     memory: Literal["faiss"] = "faiss"
     key_by: Literal["question", "statement"] = "question"
     """question: the write cues, payload the value (index-q). statement: texts that hold the value, as RAG (index-s)"""

@@ -47,7 +47,7 @@ _OPTIMIZER = "optimizer.npy"
 class FFNMemoryConfig:
     """One FFN, trained on the facts."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["ffn"] = "ffn"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""

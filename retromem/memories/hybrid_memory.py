@@ -37,7 +37,7 @@ _LEXICAL = "lexical.npz"
 class HybridMemoryConfig:
     """Dense and lexical search by reciprocal rank fusion; the best fused chunk speaks for its value."""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     memory: Literal["hybrid"] = "hybrid"
     key_by: Literal["question", "statement"] = "question"
     """whose texts are stored, in both indexes"""

@@ -1,15 +1,18 @@
 """Rounding while training: the values that storing gives, the gradients of the weights, and what it is for."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn import functional
 
+from models.denormals import flushed_denormals
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.memory_kinds import ProductKeysConfig
 from models.precisions import BITS, PRECISIONS
-from models.rounding import rounded_weights
+from models.rounding import rounded_weights, rounding
 from models.stack_kinds import StackConfig
 from models.training_budget import TrainingBudget
 from models.weight_packing import load_packed, pack, packed, unpack
@@ -34,7 +37,30 @@ def test_rounded_weights_are_those_that_come_back_from_storage(config, precision
     apart = ffn.stored_apart(precision)
     stored = unpack(pack(weights, precision, apart), shapes, precision, apart)
     for name, rounded in rounded_weights(ffn, precision).items():
-        assert rounded.detach() == pytest.approx(stored[name], rel=1e-6, abs=1e-7)
+        assert torch.equal(rounded.detach(), stored[name])
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_matrices_are_rounded_bit_for_bit(precision, flushed):
+    """Single numbers among them, whose float16 steps meet every way of rounding: torch's own would miss some."""
+    generator = torch.Generator().manual_seed(0)
+    matrices = {
+        "numbers": torch.exp(16 * torch.rand(100_000, 1, 1, generator=generator) - 13),
+        "small": torch.randn(5_000, 3, 2, generator=generator),
+        "large": torch.randn(20, 96, 100, generator=generator) * torch.rand(20, 1, 1, generator=generator),
+        "zeros": torch.zeros(4, 3),
+        "tiny": 1e-7 * torch.randn(4, 3, generator=generator),
+        "vector": torch.randn(50, generator=generator),
+    }
+    shapes = {name: tuple(weight.shape) for name, weight in matrices.items()}
+    expected = unpack(pack(matrices, precision), shapes, precision)
+    found = {name: torch.empty_like(weight) for name, weight in matrices.items()}
+    with flushed_denormals() if flushed else nullcontext():
+        for operation in rounding(list(matrices.values()), precision, out=list(found.values())):
+            operation()
+    for name in matrices:
+        assert torch.equal(found[name], expected[name]), name
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

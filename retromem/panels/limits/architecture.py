@@ -61,6 +61,7 @@ class ArchitectureConfig(PanelConfig):
     """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 150.0
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

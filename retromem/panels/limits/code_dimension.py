@@ -42,6 +42,7 @@ class CodeDimensionConfig(PanelConfig):
     """of keys, values, codes and first weights"""
 
     seconds_expected: ClassVar[float] = 160.0
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

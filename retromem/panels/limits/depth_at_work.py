@@ -95,7 +95,7 @@ class DepthAtWorkConfig(PanelConfig):
     """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 150.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -77,7 +77,7 @@ class EncoderKeysConfig(PanelConfig):
     """of the values' dealing, of random keys, of the turn and of first weights"""
 
     seconds_expected: ClassVar[float] = 180.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()

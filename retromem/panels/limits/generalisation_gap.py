@@ -46,6 +46,7 @@ class GeneralisationConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 47.0
+    version: ClassVar[int] = 2
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds", "written_noises", "query_noises"})
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ class InterferenceConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 60.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds", "offsets"})
 
     def __post_init__(self) -> None:

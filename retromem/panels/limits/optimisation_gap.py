@@ -48,6 +48,7 @@ class OptimisationConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 135.0
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -37,6 +37,7 @@ class OverloadConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 20.0
+    version: ClassVar[int] = 2
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds", "query_noise"})
 
     def __post_init__(self) -> None:

@@ -50,6 +50,7 @@ class RankLimitsConfig(PanelConfig):
     """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 60.0
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

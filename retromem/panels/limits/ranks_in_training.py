@@ -67,6 +67,7 @@ class RanksInTrainingConfig(PanelConfig):
     """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 20.0
+    version: ClassVar[int] = 2
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds", "at_steps"})
 
     def __post_init__(self) -> None:

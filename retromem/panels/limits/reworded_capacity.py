@@ -67,6 +67,7 @@ class RewordedCapacityConfig(PanelConfig):
     """of the dealing of the values to the subjects, and of weights"""
 
     seconds_expected: ClassVar[float] = 100.0
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

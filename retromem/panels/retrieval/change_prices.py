@@ -35,7 +35,7 @@ class ChangePricesConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
     """of the vectors"""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     seconds_expected: ClassVar[float] = 60.0
     """of one seed"""
 

@@ -61,7 +61,7 @@ class ReadingConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the documents and the questions that are drawn, and of the reader"""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     seconds_expected: ClassVar[float] = 240.0
     """of one seed, with vectors of passages in the cache"""
 

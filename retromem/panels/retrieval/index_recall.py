@@ -61,7 +61,7 @@ class IndexRecallConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the shuffle of the set, and of the noise"""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     seconds_expected: ClassVar[float] = 90.0
     """of one seed, with keys in the cache"""
 

@@ -33,7 +33,7 @@ class LimitSmallConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """nothing is drawn but what an index draws"""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     seconds_expected: ClassVar[float] = 5.0
 
     @cached_property

@@ -35,7 +35,7 @@ class NearDuplicatesPanelConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the subjects and of the dealing of their values"""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     seconds_expected: ClassVar[float] = 60.0
     """of one seed, with keys in the cache"""
 

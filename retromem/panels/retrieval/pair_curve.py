@@ -49,7 +49,7 @@ class PairCurveConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """of the dealing of the countries, of the rotation and of the first weights"""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     seconds_expected: ClassVar[float] = 400.0
     """of one seed, with keys in the cache"""
     reads_statements: ClassVar[bool] = True

@@ -46,7 +46,7 @@ class PassagesConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the dealing of the countries and of the order of the sentences"""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     seconds_expected: ClassVar[float] = 60.0
     """of one seed, with keys in the cache"""
     may_be_zero: ClassVar[frozenset[str]] = PanelConfig.may_be_zero | {"distractors"}

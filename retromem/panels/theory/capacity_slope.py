@@ -126,6 +126,7 @@ class CapacitySlopeConfig(PanelConfig):
     """of keys, labels and weights"""
 
     seconds_expected: ClassVar[float] = 1000.0
+    version: ClassVar[int] = 2
     """of one seed"""
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class KeySparsityConfig(PanelConfig):
     """of keys, codes, labels and weights"""
 
     seconds_expected: ClassVar[float] = 53.0
+    version: ClassVar[int] = 2
     """of one seed"""
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
 

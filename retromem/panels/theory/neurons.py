@@ -59,6 +59,7 @@ class NeuronsConfig(PanelConfig):
     """of keys, labels, weights, rotations and permutations"""
 
     seconds_expected: ClassVar[float] = 31.0
+    version: ClassVar[int] = 2
     """of one seed"""
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
 

@@ -43,6 +43,7 @@ class ActivationPatternsConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 40.0
+    version: ClassVar[int] = 2
     may_repeat: ClassVar[frozenset[str]] = frozenset({"bits_per_param"})
 
     def __post_init__(self) -> None:

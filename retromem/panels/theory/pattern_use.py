@@ -44,6 +44,7 @@ class PatternUseConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 20.0
+    version: ClassVar[int] = 2
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds", "noises"})
 
     def __post_init__(self) -> None:

@@ -83,6 +83,7 @@ class SparseUnitsConfig(PanelConfig):
     """of keys, labels, weights, autoencoders and permutations"""
 
     seconds_expected: ClassVar[float] = 69.0
+    version: ClassVar[int] = 2
     """of one seed"""
     may_be_empty: ClassVar[frozenset[str]] = frozenset({"annealed_shares"})
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})

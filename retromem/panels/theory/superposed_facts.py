@@ -37,6 +37,7 @@ class SuperposedFactsConfig(PanelConfig):
     """of keys, codes and weights"""
 
     seconds_expected: ClassVar[float] = 5.0
+    version: ClassVar[int] = 2
     """of one seed"""
 
     def __post_init__(self) -> None:

@@ -38,7 +38,8 @@ def test_a_watched_ffn_is_looked_at_after_every_step_and_trained_as_ever() -> No
     train_built(WatchedFFN(ffn, 7, seen.append), table, budget, generator=generator)
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     expected = train(DenseConfig(kind="relu"), table, budget, seed=1).state_dict()
-    assert all(torch.equal(weight, expected[name]) for name, weight in ffn.state_dict().items())
+    for name, weight in ffn.state_dict().items():  # by autograd here, by a step that is written out there
+        torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-5)
 
 
 def test_ranks_of_the_parts_of_a_gated_ffn_by_brute_force() -> None:

@@ -1,0 +1,221 @@
+"""The step that is written out against autograd and torch.optim, in float64; and who takes it."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional
+
+from models.expert_kinds import ExpertsConfig
+from models.ffn import DenseFFN
+from models.ffn_kinds import DENSE_KINDS, GATED_KINDS, DenseConfig, GatedConfig, LinearConfig, TopKConfig
+from models.fused_step import MOST_RANGES, FusedStep, can_fuse
+from models.key_value_training import KeyValueData, KeyValueModule, fit
+from models.layer_passes import ACTIVATION_PASSES
+from models.memory_kinds import ProductKeysConfig
+from models.precisions import PRECISIONS
+from models.stack_kinds import StackConfig
+from models.training_budget import TrainingBudget, TrainingDiverged
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
+
+NUM_FACTS, DIM, CODE_DIM = 50, 7, 6
+KINDS = [
+    LinearConfig(),
+    *(DenseConfig(kind=kind, width=9, bias=bias) for kind in DENSE_KINDS for bias in (False, True)),
+    *(GatedConfig(kind=kind, width=12, bias=bias) for kind in GATED_KINDS for bias in (False, True)),
+    TopKConfig(width=12),
+    TopKConfig(width=12, gradient="straight_through"),
+    TopKConfig(width=4, active_share=1.0),
+]
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def module_of(config, budget=None, *, num_values=5, ranges=1, rounds_to=None, ffn=None):
+    """Facts of relations whose ranges of candidates differ in length, in float64."""
+    generator = seeded()
+    ends = torch.tensor([-(-num_values * place**2 // ranges**2) for place in range(ranges + 1)])
+    relation = torch.arange(NUM_FACTS) % ranges
+    first, end = ends[relation], ends[relation + 1]
+    data = KeyValueData(
+        keys_ND=torch.randn(NUM_FACTS, DIM, generator=generator).double(),
+        value_ids_N=first + torch.randint(10**6, (NUM_FACTS,), generator=generator) % (end - first),
+        first_candidates_N=first,
+        end_candidates_N=end,
+    )
+    codes = torch.randn(num_values, CODE_DIM, generator=generator).double()
+    ffn = (ffn or config.build(DIM, CODE_DIM, generator=generator)).double()
+    with torch.no_grad():
+        for weight in ffn.parameters():
+            if weight.dim() == 1:
+                weight.normal_(generator=generator)
+    return KeyValueModule(ffn, data, codes, budget or TrainingBudget(), generator=seeded(1), rounds_to=rounds_to)
+
+
+def fused(module):
+    module.configure_optimizers()
+    assert isinstance(module._fused, FusedStep)
+    return module._fused
+
+
+def assert_gradients_are_autograds(module):
+    step = fused(module)
+    for _ in range(3):
+        rows, state = next(module._batches), module._generator.get_state()
+        loss = module.loss(rows)
+        expected = torch.autograd.grad(loss, list(module.backbone.parameters()))
+        module._generator.set_state(state)  # the same noise
+        right = loss.new_empty(module.batch_facts, 1)
+        step.differentiate(rows, right_B1=right)
+        assert float(-right.log().mean()) == pytest.approx(float(loss.detach()), rel=1e-12)
+        for mine, its in zip(step.adam.gradients.values(), expected, strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: config.label)
+@pytest.mark.parametrize("num_values", [3, 40])  # fewer and more than code dimensions: two ways to read out
+@pytest.mark.parametrize("ranges", [1, 3])
+def test_gradients_are_those_of_autograd(config, num_values, ranges):
+    for batch in (NUM_FACTS, 20):
+        budget = TrainingBudget(full_batch_up_to=batch, batch_size=batch)
+        assert_gradients_are_autograds(module_of(config, budget, num_values=num_values, ranges=ranges))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_gradients_of_rounded_weights_are_those_of_autograd(precision, bias):
+    for config in (LinearConfig(), DenseConfig(width=9, bias=bias), GatedConfig(width=12, bias=bias)):
+        assert_gradients_are_autograds(module_of(config, rounds_to=precision))
+        assert_gradients_are_autograds(module_of(config, num_values=40, ranges=2, rounds_to=precision))
+
+
+@pytest.mark.parametrize("batch", [NUM_FACTS, 20])
+def test_gradients_at_noisy_keys_are_those_of_autograd(batch):
+    budget = TrainingBudget(full_batch_up_to=batch, batch_size=batch, key_noise=0.4)
+    assert_gradients_are_autograds(module_of(DenseConfig(width=9), budget))
+    assert_gradients_are_autograds(module_of(LinearConfig(), budget))
+
+
+@pytest.mark.parametrize("ranges", [1, 3])
+def test_a_relation_that_is_not_of_all_values_keeps_to_its_own(ranges):
+    """The first values are no candidates of anything."""
+    module = module_of(DenseConfig(width=9), num_values=30, ranges=ranges)
+    module.codes_VE = torch.cat([module.codes_VE[:4] + 9, module.codes_VE])
+    for buffer in (module.value_ids_N, module.first_N, module.end_N):
+        buffer += 4
+    module._masks = True
+    assert_gradients_are_autograds(module)
+
+
+def torch_steps(ffn, module, optimizer, num_steps):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, module.budget.steps)
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        functional.cross_entropy(ffn(module.keys_ND) @ module.codes_VE.T, module.value_ids_N).backward()
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+@pytest.mark.parametrize(("name", "optimizer"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_ten_steps_are_those_of_torch(name, optimizer, weight_decay):
+    budget = TrainingBudget(steps=10, optimizer=name, learning_rate=0.03, weight_decay=weight_decay)
+    module = module_of(GatedConfig(width=12, bias=True), budget)
+    other = copy.deepcopy(module.backbone)
+    theirs = optimizer(other.parameters(), lr=0.03, weight_decay=weight_decay)
+    torch_steps(other, module, theirs, 10)
+    step = fused(module)
+    losses = [step.run(num, module._batches, after=after) for num, after in ((3, 0), (7, 3))]
+    assert [len(of) for of in losses] == [3, 7]
+    for mine, its in zip(module.backbone.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-12)
+    for (mean, square), state in zip(module.optimizer_moments(), theirs.state.values(), strict=True):
+        torch.testing.assert_close(mean, state["exp_avg"].flatten(), rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(square, state["exp_avg_sq"].flatten(), rtol=1e-6, atol=1e-12)
+
+
+class ByAutograd(DenseFFN):
+    """A kind of one's own."""
+
+
+@pytest.mark.parametrize("rounds_to", [None, "midrise3"])
+def test_as_much_is_learned_as_by_autograd(rounds_to):
+    generator = seeded()
+    keys = functional.normalize(torch.randn(400, 16, generator=generator), dim=1)
+    codes = functional.normalize(torch.randn(16, 16, generator=generator), dim=1)
+    data = KeyValueData.of_one_relation(keys, torch.randint(16, (400,), generator=generator), 16)
+    right = {}
+    for kind in (DenseFFN, ByAutograd):
+        ffn = kind(DenseConfig(width=32), 16, 16, generator=seeded(3))
+        budget = TrainingBudget(steps=1000, goal_nats=0.0)
+        module = KeyValueModule(ffn, data, codes, budget, generator=seeded(4), rounds_to=rounds_to)
+        fit(module, accelerator="cpu")
+        assert (module._fused is None) == (kind is ByAutograd)
+        right[kind] = float(((ffn(keys) @ codes.T).argmax(1) == data.value_ids_N).float().mean())
+    assert right[DenseFFN] == pytest.approx(right[ByAutograd], abs=0.03)
+    assert rounds_to or right[DenseFFN] > 0.9
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_what_diverges_is_told_in_the_words_of_autograd(optimizer):
+    told = []
+    for kind in (DenseFFN, ByAutograd):
+        ffn = kind(DenseConfig(kind="relu", width=9), DIM, CODE_DIM, generator=seeded(3))
+        budget = TrainingBudget(steps=50, learning_rate=1e200, optimizer=optimizer)
+        with pytest.raises(TrainingDiverged, match=r"the loss is nan after \d+ steps of adam") as error:
+            fit(module_of(None, budget, ffn=ffn), accelerator="cpu")
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
+def test_of_winners_there_are_as_many_as_asked_for():
+    module = module_of(TopKConfig(width=40, active_share=0.1))
+    step = fused(module)
+    step.differentiate(None, right_B1=module.keys_ND.new_empty(NUM_FACTS, 1))
+    assert (step._hidden.h_BF > 0).sum(dim=1).tolist() == [4] * NUM_FACTS
+
+
+def test_every_activation_is_written_out():
+    assert ACTIVATION_PASSES.keys() == {*DENSE_KINDS, *GATED_KINDS}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TopKConfig(width=12, annealed=True),
+        ExpertsConfig(experts=2, top_k=1, width=4),
+        ProductKeysConfig(sub_keys=3, heads=2),
+        StackConfig(depth=1, block=DenseConfig(width=4)),
+    ],
+    ids=lambda config: config.label,
+)
+def test_kinds_that_ask_for_more_are_trained_by_autograd(config):
+    module = module_of(config)
+    module.configure_optimizers()
+    assert module._fused is None and module._optimizers
+
+
+def test_who_takes_a_written_step():
+    ffn = DenseConfig(width=3).build(DIM, CODE_DIM, generator=seeded())
+
+    def fuses(ranges=1, **budget):
+        first = torch.arange(100) % ranges
+        data = KeyValueData(
+            keys_ND=torch.zeros(100, DIM), value_ids_N=first, first_candidates_N=first, end_candidates_N=first + 1
+        )
+        return can_fuse(ffn, data, TrainingBudget(**budget))
+
+    assert fuses() and fuses(optimizer="adamw")
+    assert not fuses(optimizer="sgd") and not fuses(optimizer="muon")
+    assert fuses(ranges=MOST_RANGES) and not fuses(ranges=MOST_RANGES + 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gradients_on_a_gpu_are_those_of_autograd():
+    for config, ranges in itertools.product((KINDS[0], DenseConfig(width=9), GatedConfig(), TopKConfig()), (1, 3)):
+        assert_gradients_are_autograds(module_of(config, ranges=ranges, rounds_to="midrise3").cuda())
