@@ -277,8 +277,8 @@ def test_the_recall_of_a_store_is_counted_against_exact_search(key_by: Any) -> N
     from retrieval.vector_index import IndexSpec
 
     store = build_store(facts, [stored], IndexSpec(factory="LSH", rotate_to=24), with_values=True)
-    order = np.argsort(stored.relation_ids_Q, kind="stable")
-    similarity_QN = asked.key_vectors() @ stored.key_vectors()[order].T
+    laid = np.searchsorted(facts.ids_N, store.ids_N, sorter=(by_id := np.argsort(facts.ids_N)))
+    similarity_QN = asked.key_vectors() @ stored.key_vectors()[by_id[laid]].T
     found_Q = store.search(asked.key_vectors(), 1)[0][:, 0]
     right = sum(
         similarity_QN[row, found] >= similarity_QN[row].max() - 1e-6 for row, found in enumerate(found_Q.tolist())
@@ -305,8 +305,8 @@ def test_a_plan_counts_the_payload_of_every_relation_and_asks_the_other_text(key
     cheap = plan_for(parse_request("auto: bytes<=4 per fact"), facts, key_by)
     stored, asked = (facts.cues[0], facts.statements) if key_by == "question" else (facts.statements, facts.cues[0])
     store = build_store(facts, [stored], cheap.chosen.spec, with_values=True)
-    order = np.argsort(stored.relation_ids_Q, kind="stable")
-    similarity_QN = asked.key_vectors() @ stored.key_vectors()[order].T
+    laid = np.searchsorted(facts.ids_N, store.ids_N, sorter=(by_id := np.argsort(facts.ids_N)))
+    similarity_QN = asked.key_vectors() @ stored.key_vectors()[by_id[laid]].T
     found_Q = store.search(asked.key_vectors(), 1)[0][:, 0]
     best_Q = similarity_QN.max(axis=1)
     right = (similarity_QN[np.arange(90), found_Q] >= best_Q - 1e-6).mean()
