@@ -22,7 +22,7 @@ from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSea
 from retromem.memories.dial import Dialled
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.seam import Role
-from retromem.search_bounds import refuse_search
+from retromem.search_bounds import can_be_asked, refuse_search
 
 MOST_PARAMS = 10**9
 """of an FFN, as float32 with gradients and Adam's two moments"""
@@ -118,7 +118,9 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                         path=f"studies.{study_name}.arms.{number}",
                     )
             for memory in _resized(arms, whole, config, dim, path=f"studies.{study_name}.arms.{number}"):
-                for num_facts in _sizes(arms, whole, config, trained=hasattr(memory, "training")):
+                # Both sides of a search for the smallest are asked at the same sizes.
+                trained = hasattr(memory, "training") or arms.smallest is not None
+                for num_facts in _sizes(arms, whole, config, trained=trained):
                     # Uniformly drawn values are dealt anew for each seed as it is: a twin would be the same again.
                     for twin in (False,) if whole.uniform else arms.twins:
                         cells += [
@@ -187,6 +189,8 @@ def _sizes(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, t
     if not trained:
         sizes |= {most << doublings for doublings in range(1, 40) if most << doublings < 0.75 * whole.num_facts}
         sizes.add(whole.num_facts)
+    if arms.smallest:  # of a set that nobody knew when the config was written: what cannot be asked is left out
+        sizes = {size for size in sizes if can_be_asked(arms.smallest, whole.prefix(size), config.measures)}
     return sorted(sizes)
 
 

@@ -24,7 +24,8 @@ class ArmsConfig:
     memories: tuple[AnyMemoryConfig, ...]
     """what is compared"""
     num_facts: tuple[int, ...] = ()
-    """sizes; where empty: four, halving from the largest that weights are trained on; stores go on from there"""
+    """sizes; where empty: four, halving from the largest that weights are trained on; stores go on from there. Of a
+    search for the smallest those with enough questions for its goal"""
     capacity: CapacitySearch | None = None
     """search the capacity of each memory instead of running the sizes"""
     smallest: SmallestSearch | None = None

@@ -23,6 +23,13 @@ def load_of(knowledge: KnowledgeSet, dim: int, search: SmallestSearch) -> Load:
     )
 
 
+def can_be_asked(search: SmallestSearch, knowledge: KnowledgeSet, measures: MeasureConfig) -> bool:
+    """Whether these facts have the questions of the goal, and enough of them."""
+    if search.phrasing not in knowledge.phrasings():
+        return False
+    return len(knowledge.ask(search.phrasing, num=measures.most(search.phrasing))) >= search.questions_needed
+
+
 def refuse_search(
     search: SmallestSearch,
     memories: Sequence[MemoryConfig],

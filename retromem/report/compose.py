@@ -6,6 +6,7 @@ from retromem.report.answer import answer, answer_on_real_values
 from retromem.report.content import Block, Content, FirstScreen, Points, Section, Terms
 from retromem.report.crossover import min_bytes, recallable
 from retromem.report.drawing import Picture
+from retromem.report.envelope import searched_contests
 from retromem.report.figures import file_stem, study_pictures
 from retromem.report.front import draw_front
 from retromem.report.glossary import GLOSSARY
@@ -42,7 +43,8 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
         first = found or _first_of_others(rows, run, bool(paired))
     else:
         contest = main_contest(recallable(grid))
-        main = grid[0].study if contest is None else contest.study
+        searched = searched_contests(run.smallest)
+        main = searched[0].study if searched else grid[0].study if contest is None else contest.study
         pictures = study_pictures(grid, run.capacities, main)
         if found is None:
             found = _first_by_hand(grid, run, contest, pictures)

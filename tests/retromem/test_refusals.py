@@ -55,6 +55,20 @@ def test_the_blocks_below_are_planned_without_what_is_refused() -> None:
     planned(arms({"smallest": {"accuracy": 1.0}, "num_facts": [9]}))
 
 
+def test_sizes_that_are_chosen_by_themselves_leave_out_what_cannot_be_asked() -> None:
+    def sizes(search: Mapping[str, Any]) -> list[int]:
+        content = arms({"smallest": search, "num_facts": [], "memories": [GELU, LSH], "seeds": [0]}, MANY)
+        config = build(ExperimentConfig, {"title": "t", "question": "q", **content}, source="mine.yaml")
+        cells = plan(config, encoder_hash="an-encoder", text_dim=384)
+        assert len({cell.name for cell in cells}) in (0, 2), "both sides at the same sizes"
+        return sorted({cell.num_facts for cell in cells})
+
+    LSH, MANY = {"memory": "faiss", "factory": "LSH", "rotate_to": 8}, {**KEYS, "num_facts": 700}
+    assert sizes({"accuracy": 0.9}) == [87, 175, 350, 700]
+    assert sizes({"accuracy": 0.99}) == [175, 350, 700]  # a hundred questions
+    assert sizes({"phrasing": "heldout"}) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
