@@ -31,6 +31,10 @@ from models.precisions import Precision
 from models.rounding import rounded_weights
 from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged, what_to_lower
 
+_FACTS_ASKED_AT_ONCE = 8192
+_NATS_WORTH_COUNTING = 0.7
+"""mean cross-entropy above which no look counts right answers"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeyValueData:
@@ -133,18 +137,37 @@ class KeyValueModule(lightning.LightningModule):
             keys_BD, values_B, first_B, end_B = keys_BD[rows_B], values_B[rows_B], first_B[rows_B], end_B[rows_B]
         if self.budget.key_noise:
             keys_BD = move_by_noise(keys_BD, self.budget.key_noise, self._generator, out=torch.empty_like(keys_BD))
+        logits_BM, answers_B = self._logits(keys_BD, first_B, end_B), values_B - first_B if self._masks else values_B
+        return functional.cross_entropy(logits_BM, answers_B)
+
+    def _logits(
+        self, keys_BD: Float[Tensor, "B D"], first_B: Int64[Tensor, " B"], end_B: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B M"]:
+        """Of the candidates of each key from its first one on, by weights rounded where they are trained to be; of all
+        values where every one is a candidate."""
         if self._rounds_to is None:
             out_BE = self.backbone(keys_BD)
         else:
             out_BE = functional_call(self.backbone, rounded_weights(self.backbone, self._rounds_to), (keys_BD,))
-        logits_BV = out_BE @ self.codes_VE.T
+        logits_BV: Tensor = out_BE @ self.codes_VE.T
         if not self._masks:
-            return functional.cross_entropy(logits_BV, values_B)
+            return logits_BV
         # Of thousands of values a relation has a few hundred: the softmax over the others would be most of the cost.
         columns_BM = first_B[:, None] + torch.arange(self._most_candidates, device=self.device)
         outside_BM = columns_BM >= end_B[:, None]
-        logits_BM = logits_BV.gather(1, columns_BM.clamp(max=len(self.codes_VE) - 1))
-        return functional.cross_entropy(logits_BM.masked_fill(outside_BM, -math.inf), values_B - first_B)
+        logits_BM: Tensor = logits_BV.gather(1, columns_BM.clamp(max=len(self.codes_VE) - 1))
+        return logits_BM.masked_fill(outside_BM, -math.inf)
+
+    @torch.no_grad()
+    def share_right(self) -> float:
+        """Share of the facts that are answered right, asked by the keys as they are."""
+        num_right = 0
+        for start in range(0, len(self.keys_ND), _FACTS_ASKED_AT_ONCE):
+            rows = slice(start, start + _FACTS_ASKED_AT_ONCE)
+            first_B = self.first_N[rows]
+            answers_B = self._logits(self.keys_ND[rows], first_B, self.end_N[rows]).argmax(1)
+            num_right += int((answers_B + first_B * self._masks == self.value_ids_N[rows]).sum())
+        return num_right / len(self.keys_ND)
 
     def configure_optimizers(self) -> Any:
         """By now the weights are on their device."""
@@ -185,11 +208,18 @@ class KeyValueModule(lightning.LightningModule):
             self._say_diverged(f"loss is {losses_S[first].item()}", before + first, before + first)
         if not all(weight.isfinite().all() for weight in self.backbone.parameters()):
             self._say_diverged("weights are not finite", self.steps_done, self.steps_done - 1)
-        if float(losses_S.mean()) <= self.budget.goal_nats and self.backbone.is_settled():
+        if self.backbone.is_settled() and self._reached_its_goal(float(losses_S.mean())):
             self.trainer.should_stop = True
         elif time.monotonic() > self._deadline and self.steps_done < self.budget.steps:
             self.succeeded = False
             self.trainer.should_stop = True
+
+    def _reached_its_goal(self, mean_nats: float) -> bool:
+        if mean_nats <= self.budget.goal_nats:
+            return True
+        goal = self.budget.goal_accuracy
+        # A share p of wrong answers costs p log 2 nats a fact at least: far from the goal nothing need be counted.
+        return goal is not None and mean_nats <= _NATS_WORTH_COUNTING and self.share_right() >= goal
 
     def _autograd_step(self) -> Float[Tensor, ""]:
         """For what no step is written out; returns the loss before it."""

@@ -40,12 +40,17 @@ class TrainingBudget:
     """facts a minibatch"""
     goal_nats: float = 0.003
     """mean cross-entropy a fact, over the last 100 steps, at which training ends early; 0: never"""
+    goal_accuracy: float | None = None
+    """share of the facts answered right, by weights rounded where they are trained to be, at which training ends early;
+    looked at every 100 steps. Empty: never"""
     max_seconds: float = 120.0
     """cap on one training; a row that hit it says so"""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, not {self.batch_size}")
+        if self.goal_accuracy is not None and not 0 < self.goal_accuracy <= 1:
+            raise ValueError(f"goal_accuracy must be more than 0 and at most 1, not {self.goal_accuracy:g}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
 

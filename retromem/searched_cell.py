@@ -6,6 +6,7 @@ Each step writes a memory and asks the questions of the goal alone; the one wher
 import time
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from models.training_budget import TrainingCutShort
 from retromem.cells import Cell
@@ -13,6 +14,7 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.capacity import search_capacity
 from retromem.measure.judgement import Setting, Written, judge, write
 from retromem.measure.latency import EncoderCost
+from retromem.measure.settings import SmallestSearch
 from retromem.measure.smallest import Tried, search_smallest
 from retromem.memories.dial import Dialled, dial_of
 from retromem.rows import CapacityRow, Row, SmallestRow
@@ -73,6 +75,17 @@ def find_capacity(
     )
 
 
+def _ending_at(config: Any, search: SmallestSearch) -> Any:
+    """The memory, trained no longer than until it has succeeded, where that is seen while it is trained: asked for what
+    it learns, by the weights that will be stored."""
+    training = getattr(config, "training", None)
+    if training is None or search.phrasing != "identical" or training.key_noise:
+        return config
+    if training.rounding != "aware" and config.precision != "float32":
+        return config
+    return replace(config, training=replace(training, goal_accuracy=search.accuracy))
+
+
 def find_smallest(
     cell: Cell, knowledge: KnowledgeSet, *, setting: Setting, encoder: EncoderCost
 ) -> tuple[tuple[Row, ...], SmallestRow]:
@@ -92,7 +105,7 @@ def find_smallest(
 
     def written(value: int) -> Tried:
         nonlocal best
-        config = family.turned(value)
+        config = _ending_at(family.turned(value), search)
         memory = write(config, knowledge, setting=setting)
         (row,) = ask(config, knowledge, only=search.phrasing, quick=True, written=memory).rows
         if not row.succeeded and (row.accuracy or 0) < search.accuracy:
@@ -116,7 +129,7 @@ def find_smallest(
     seconds = time.perf_counter() - start
     assert best is not None
     at, memory = best
-    rows = ask(family.turned(at.setting), knowledge, written=memory).rows
+    rows = ask(_ending_at(family.turned(at.setting), search), knowledge, written=memory).rows
     rows = tuple(replace(row, memory=cell.name, smallest_for=search.phrasing, dial_setting=at.setting) for row in rows)
     return rows, SmallestRow(
         study=cell.study,

@@ -103,28 +103,29 @@ def test_every_field_of_a_config_has_its_docstring(cls: type) -> None:
             assert explained, f"{cls.__name__}.{node.target.id} says nothing of itself"
 
 
-def test_quickstart_compares_on_enough_sizes_seeds_and_the_twin(quickstart: list[Cell]) -> None:
-    arms = [cell for cell in quickstart if cell.study == "cities" and cell.role == "arm" and not cell.halves]
-    weights = [cell for cell in arms if cell.memory.memory == "ffn"]
-    stores = [cell for cell in arms if cell.memory.memory == "faiss" and cell.memory.stores == "questions"]
-    sizes = {cell.num_facts for cell in weights}
-    assert len(sizes) >= 4
-    wanted = {(size, seed) for size in sizes for seed in (0, 1, 2)}
-    for side in (weights, stores):
-        for name in {cell.name for cell in side}:
-            assert {(cell.num_facts, cell.seed) for cell in side if cell.name == name and cell.twin} == wanted
-            given = {(cell.num_facts, cell.seed) for cell in side if cell.name == name and not cell.twin}
-            assert given == wanted or (side is weights and not given)
-    # So many widths that the smallest that answers is not merely the smallest that was tried.
-    assert len({cell.name for cell in weights}) >= 4
-    assert len({cell.name for cell in weights if not cell.twin}) == 2
-    assert len({cell.knowledge_hash for cell in quickstart if cell.study == "cities"}) == 1
+def test_quickstart_searches_both_sides_by_one_rule(quickstart: list[Cell]) -> None:
+    """For each goal as many families, the same sizes, seeds and resolution; on the twin."""
+    searched = [cell for cell in quickstart if cell.smallest is not None]
+    assert len({cell.knowledge_hash for cell in searched}) == 1
+    goals = {cell.smallest for cell in searched}
+    assert {(goal.phrasing, goal.accuracy, goal.resolution) for goal in goals if goal} == {
+        ("identical", 0.99, 0.05), ("heldout", 0.95, 0.05)
+    }  # fmt: skip
+    for goal in goals:
+        of_goal = [cell for cell in searched if cell.smallest == goal]
+        assert all(cell.twin and cell.role == "arm" for cell in of_goal)
+        sides = [[cell for cell in of_goal if cell.memory.memory == side] for side in ("ffn", "faiss")]
+        assert len(of_goal) == sum(map(len, sides))
+        settings = [sorted((cell.num_facts, cell.seed) for cell in side) for side in sides]
+        assert settings[0] == settings[1] and len({size for size, _ in settings[0]}) >= 3
+        assert {seed for _, seed in settings[0]} == {0, 1, 2} and max(settings[0])[0] == 4000
+        assert all(cell.memory.stores == "questions" for side in sides for cell in side)
 
 
-def test_quickstart_compares_ffn_kinds_and_small_codes(quickstart: list[Cell]) -> None:
-    names = {cell.name for cell in quickstart}
+def test_quickstart_shows_ffn_kinds_and_what_people_use_beside(quickstart: list[Cell]) -> None:
+    names = {cell.name for cell in quickstart if cell.smallest is None}
     assert {name.split("-")[1] for name in names if name.startswith("ffn-")} == {"relu", "gelu", "swiglu"}
-    for code in ("Flat", "SQ8", "RaBitQ", "PQ", "rot"):
+    for code in ("Flat", "RaBitQ"):
         assert any(name.startswith("faiss-q") and code in name for name in names)
     assert any(name.startswith("faiss-s") for name in names)
     assert {"floor", "control"} <= {cell.role for cell in quickstart}

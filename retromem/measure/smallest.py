@@ -4,6 +4,7 @@ A search over the one dial of the family (hidden width, bits of a code), the sam
 as it is stored. Success need not be monotone in the dial: the search looks below its first failure, and says so.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,7 +48,9 @@ class Smallest:
 def search_smallest(
     written: Callable[[int], Tried], settings: range, search: SmallestSearch, *, start: int
 ) -> Smallest:
-    """Gallop from `start` to both ends of a bracket, bisect it to `resolution` of its bytes, look below its failure.
+    """Gallop from `start` to both ends of a bracket, narrow it to `resolution` of its bytes, look below its failure.
+
+    Where the next setting is tried follows from the accuracies of the bracket's ends.
 
     What refuses these facts is too small, what diverges too large. Raised again where nothing could be written.
     """
@@ -77,7 +80,8 @@ def search_smallest(
         elif bad is None:
             place, step = _times(settings, good, 1 / step), step**2
         elif good - bad > 1 and not _alike(tried[bad], tried[good], search.resolution):
-            place = _times(settings, bad, (settings[good] / settings[bad]) ** 0.5)
+            share = _share_between(tried[bad].accuracy, tried[good].accuracy, search.accuracy)
+            place = _times(settings, bad, (settings[good] / settings[bad]) ** share)
             place = min(max(place, bad + 1), good - 1)
         elif looks < _MOST_LOOKS:
             looks, place = looks + 1, _times(settings, bad, BELOW)
@@ -90,6 +94,13 @@ def search_smallest(
         is_lowest=good == 0,
         monotone=good is None or all(reached(at) or tried[at].storage_bytes is None for at in tried if at > good),
     )
+
+
+def _share_between(failed: float, reached: float, goal: float) -> float:
+    """How far from the failure the goal is to be expected: on a straight line of log odds, in the middle half of it."""
+    low, high, at = (math.log(min(max(share, 1e-3), 1 - 1e-3) / (1 - min(max(share, 1e-3), 1 - 1e-3)))
+                     for share in (failed, reached, goal))  # fmt: skip
+    return min(max((at - low) / (high - low), 0.25), 0.75) if high > low else 0.5
 
 
 def _times(settings: range, place: int, factor: float) -> int:

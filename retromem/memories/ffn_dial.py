@@ -8,10 +8,12 @@ from retromem.memories.dial import Dial, Load
 
 BITS_PER_PARAM: Mapping[Precision, float] = {
     **{"float32": 2.3, "float16": 2.3, "int8": 2.2, "int6": 2.0, "int4": 1.5, "int3": 1.1},
-    **{"midrise4": 1.4, "midrise3": 1.1, "midrise2": 0.7, "midrise1": 0.3},
+    **{"midrise4": 1.5, "midrise3": 1.1, "midrise2": 0.7, "midrise1": 0.3},
 }
 """about what a trained FFN of one hidden layer holds at capacity, of random facts (`make report
 CONFIG=configs/bits_in_a_byte.yaml`)"""
+KEPT_WITH_NOISE = (0.8, 0.6)
+"""share of it where keys are moved while it is trained: of weights of one or two bits, and of more"""
 _LARGEST = 1 << 16
 _SLACK_BITS = 1024
 """for biases and the steps of a few matrices"""

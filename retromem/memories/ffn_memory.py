@@ -14,12 +14,19 @@ from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig
-from models.precisions import Precision
+from models.precisions import BITS, Precision
 from models.training_budget import TrainingBudget
 from retrieval.sealed_folder import verify_sealed
 from retromem.configuration import build
 from retromem.memories.dial import Dial, Load
-from retromem.memories.ffn_dial import BITS_PER_PARAM, dial_of_ffn, ffn_in_words, first_size, most_bits_of_ffn
+from retromem.memories.ffn_dial import (
+    BITS_PER_PARAM,
+    KEPT_WITH_NOISE,
+    dial_of_ffn,
+    ffn_in_words,
+    first_size,
+    most_bits_of_ffn,
+)
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import (
     FACTS_FILES,
@@ -106,7 +113,8 @@ class FFNMemoryConfig:
         return replace(self, ffn=self.ffn.resized(setting))
 
     def first_setting(self, load: Load) -> float:
-        bits_per_param = BITS_PER_PARAM[self.precision] * (0.6 if self.training.key_noise else 1.0)
+        kept = KEPT_WITH_NOISE[BITS[self.precision] > 2] if self.training.key_noise else 1.0
+        bits_per_param = kept * BITS_PER_PARAM[self.precision]
         return first_size(self.ffn, load, bits_per_param, rotate_to=self.rotate_to, code_dim=self.code_dim)
 
     def most_bits(self, setting: int, load: Load) -> float:

@@ -34,7 +34,11 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
     whole = [row for row in here if row.memory == "faiss-q-Flat" and not row.smallest_for]
     if whole:
         lines.append(
-            [Cell(text="index, whole vectors"), Cell(text="4 bytes a number, nothing compressed"), *_judged(whole)]
+            [
+                Cell(text="index, whole vectors"),
+                Cell(text="4 bytes a number, nothing compressed", is_prose=True),
+                *_judged(whole),
+            ]
         )
     seeds = len({row.seed for row in contest.rows})
     return Table(
@@ -42,7 +46,6 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
         f"{'seed' if seeds == 1 else 'seeds'}.",
         header=["smallest that answers", "what it keeps", "storage", "as written", "in new words", "bits per byte"],
         blocks=[("", lines)],
-        long_names=True,
     )
 
 
@@ -50,7 +53,11 @@ def _line(name: str, point: EnvelopePoint, rows: Sequence[Row]) -> list[Cell]:
     """Of the family that is smallest in most seeds; dashes where none reaches the goal."""
     if point.size is None:
         best = percent_text(point.best_accuracy)
-        return [Cell(text=name), Cell(text=f"none found: the best reach {best}"), *(Cell(text="–") for _ in range(4))]
+        return [
+            Cell(text=name),
+            Cell(text=f"none found: the best reach {best}", is_prose=True),
+            *(Cell(text="–") for _ in range(4)),
+        ]
     found = [row for row in point.smallest if row.memory == point.family]
     middle = sorted(found, key=lambda row: row.storage_bytes or 0)[len(found) // 2]
     own = [
@@ -58,7 +65,7 @@ def _line(name: str, point: EnvelopePoint, rows: Sequence[Row]) -> list[Cell]:
         for row in rows
         if (row.memory, row.smallest_for) == (point.family, middle.phrasing) and row.seed in {one.seed for one in found}
     ]
-    return [Cell(text=name), Cell(text=middle.in_words), *_judged(own)]
+    return [Cell(text=name), Cell(text=middle.in_words, is_prose=True), *_judged(own)]
 
 
 def _judged(rows: Sequence[Row]) -> list[Cell]:
@@ -116,7 +123,7 @@ def _family(memory: str, rows: Sequence[SmallestRow]) -> list[Cell]:
     best = f"best {percent_text(max(share for row in rows for _, _, share in row.tried))}"
     settings = [setting for row in rows for setting, _, _ in row.tried]
     return [
-        Cell(text=memory),
+        Cell(text=memory, is_name=True),
         Cell(text=rows[0].dial),
         Cell(text=size, detail=spread or ("" if reached else best)),
         Cell(text=range_text([row.setting for row in reached], count_text) if reached else "–"),

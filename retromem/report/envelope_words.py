@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from retromem.report.envelope import (
+    Crossing,
     EnvelopePoint,
     Goal,
     SearchedContest,
@@ -13,7 +14,6 @@ from retromem.report.envelope import (
     smaller,
 )
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text
-from retromem.report.seed_spread import Spread
 from retromem.report.sides import Group
 
 _SAID = {"identical": "as written", "heldout": "in new words"}
@@ -27,46 +27,50 @@ def goal_text(goal: Goal) -> str:
 
 def searched_answer(contest: SearchedContest) -> str:
     """One sentence over all goals, every number of which is read off the two envelopes."""
-    sizes = sorted({row.num_facts for row in contest.rows})
-    on = f"{count_text(sizes[0])} to {count_text(sizes[-1])}" if len(sizes) > 1 else count_text(sizes[0])
-    parts = [f"to answer {goal_text(goal)}, {_of_goal(contest, goal)}" for goal in goals_of(contest.rows)]
-    return f"On {on} facts, with the smallest memory of each side searched for: {'; '.join(parts)}."
+    parts = [f"{_SAID[goal.phrasing]} {_of_goal(contest, goal)}" for goal in goals_of(contest.rows)]
+    told = "; ".join(parts)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _of_goal(contest: SearchedContest, goal: Goal) -> str:
     weights, index = (envelope(contest.rows, group, goal) for group in (Group.WEIGHTS, Group.INDEX))
     if not weights or not index:
-        return f"only {'the index' if index else 'the weights'} were searched for"
+        return f"only {'the index was' if index else 'the weights were'} searched for"
     of_weights, of_index = sizes_of(weights), sizes_of(index)
     common = sorted(of_weights.keys() & of_index.keys())
     if not common:
         return _one_sided(of_weights, of_index)
     last = common[-1]
     winner = smaller(of_weights[last], of_index[last])
-    pair = [f"{bytes_text(of_weights[last])} (weights)", f"{bytes_text(of_index[last])} (index)"]
+    sizes = [f"{bytes_text(of_weights[last])} of weights", f"{bytes_text(of_index[last])} of index"]
     if winner == "index":
-        pair.reverse()
-    at = f"at {count_text(last)}" if len(common) > 1 else f"at {count_text(last)} facts"
-    against = f"{pair[0]} against {pair[1]} {at}"
+        sizes.reverse()
+    against = f"{sizes[0]}, {sizes[1]} at {count_text(last)} facts"
     changes = crossings(weights, index)
     if changes:
-        told = f"{_SIDES[changes[0].first]} are the smaller memory" if changes[0].first == "weights" else (
-            "the index is the smaller memory")  # fmt: skip
+        told = _is_smaller(changes[0].first)
         for change in changes:
-            told += f" up to {_place(change.num_facts)} facts, then {_SIDES[change.then]}"
+            told += f" up to about {count_text(_rounded(change.num_facts.median))} facts, then {_SIDES[change.then]}"
         return f"{told} ({against})"
     if not winner:
         return f"neither is smaller by more than the search resolves ({against})"
-    verb = "are" if winner == "weights" else "is"
     whole = all(smaller(of_weights[at_size], of_index[at_size]) == winner for at_size in common)
-    return f"{_SIDES[winner]} {verb} the smaller memory {'at every size' if whole else 'at most sizes'} ({against})"
+    return f"{_is_smaller(winner)} {'at every size' if whole else 'at most sizes'} ({against})"
 
 
-def _place(num_facts: Spread) -> str:
-    """`about 900 (800 to 1,000 over 3 seeds)`."""
-    middle, low, high = (count_text(_rounded(number)) for number in (num_facts.median, num_facts.low, num_facts.high))
-    seeds = "one seed" if num_facts.num_seeds == 1 else f"{num_facts.num_seeds} seeds"
-    return f"about {middle} ({low if low == high else f'{low} to {high}'} over {seeds})"
+def _is_smaller(side: str) -> str:
+    return f"{_SIDES[side]} {'are' if side == 'weights' else 'is'} the smaller memory"
+
+
+def _crossing_text(goal: Goal, crossing: Crossing, num_seeds: int) -> str:
+    """Where the seeds cross."""
+    low, high = (count_text(_rounded(number)) for number in (crossing.num_facts.low, crossing.num_facts.high))
+    between = f"at about {low}" if low == high else f"between {low} and {high}"
+    first, then = (_SIDES[side].removeprefix("the ") for side in (crossing.first, crossing.then))
+    return (
+        f"For {goal_text(goal)} {first} and {then} cross {between} facts in {crossing.num_facts.num_seeds} of "
+        f"{num_seeds} seeds."
+    )
 
 
 def _rounded(number: float) -> float:
@@ -87,9 +91,17 @@ def _one_sided(of_weights: dict[int, float], of_index: dict[int, float]) -> str:
 
 
 def searched_details(contest: SearchedContest) -> list[str]:
-    """Where a side stops, and where success was noisy; a sentence each."""
-    sentences = []
-    for goal in goals_of(contest.rows):
+    """What was searched, where the seeds cross, where a side stops, and where success was noisy; a sentence each."""
+    sizes, goals = sorted({row.num_facts for row in contest.rows}), goals_of(contest.rows)
+    on = f"{count_text(sizes[0])} to {count_text(sizes[-1])}" if len(sizes) > 1 else count_text(sizes[0])
+    sentences = [
+        f"The smallest memory of each side that answers {list_text([goal_text(goal) for goal in goals])} was searched "
+        f"for at {on} facts."
+    ]
+    for goal in goals:
+        weights, index = (envelope(contest.rows, group, goal) for group in (Group.WEIGHTS, Group.INDEX))
+        num_seeds = len({row.seed for row in contest.rows})
+        sentences += [_crossing_text(goal, crossing, num_seeds) for crossing in crossings(weights, index)]
         for side, group in (("weights", Group.WEIGHTS), ("index", Group.INDEX)):
             points = envelope(contest.rows, group, goal)
             stops = [point for point in points if point.size is None]

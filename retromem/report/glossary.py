@@ -3,6 +3,7 @@
 from retromem.report.numerals import percent_text
 from retromem.rows import TAU
 
+NAMES_OF_MEMORIES = "names of memories"
 GLOSSARY: tuple[tuple[str, str], ...] = (
     ("fact", "a subject, a relation and one value: (Lyon, country, France)."),
     ("value", "what has to be answered. Every memory is given the list of possible values and picks one."),
@@ -62,6 +63,19 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "floor",
         "what no memory, or no memory of its kind, can beat: the demand in bytes (entropy), a packed table of values "
         "(static), always the commonest value (mode).",
+    ),
+    (
+        "smallest memory",
+        "of a family: the fewest storage bytes that answer well enough, found by a search over its one dial (the width "
+        "of an FFN, the bits of a code). The curve of a side takes the smallest family at each size, seed by seed.",
+    ),
+    (
+        NAMES_OF_MEMORIES,
+        "rot96: keys rotated to 96 dimensions by a random rotation that a seed gives. LSH: the signs of the numbers, "
+        "one bit each. PQ24x1: a code of 24 parts of one bit each, compared with the whole question; RaBitQ, SQ8: a "
+        "bit or a byte a number; Flat: whole vectors. q: questions are stored, s: statements. swiglu, gelu: the units "
+        "of an FFN, and their number. int8, midrise4: weights of 8, of 4 bits; aware: rounded at every training step; "
+        "noise0.3: keys moved while training. *: the dial that was searched.",
     ),
     ("control", "a memory that should fail, or a part taken away: untrained, shuffled, guessing, no neighbours."),
     (

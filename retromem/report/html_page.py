@@ -5,7 +5,8 @@ import re
 
 from retromem.report.content import Block, Content, Points, Section, Terms
 from retromem.report.drawing import Picture
-from retromem.report.table_text import table_html
+from retromem.report.glossary import NAMES_OF_MEMORIES
+from retromem.report.table_text import NAMES, table_html
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -33,7 +34,9 @@ thead th { vertical-align: bottom; border-bottom: 2px solid #b9b9be; white-space
 th:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 tbody th { font-weight: 400; }
 .long-names tbody th { white-space: normal; min-width: 16rem; }
+td.prose { white-space: normal; text-align: left; min-width: 14rem; }
 .group th { font-weight: 600; padding-top: .8rem; color: #33333a; }
+th a { color: inherit; text-decoration: underline dotted #9a9aa0; }
 small { display: block; font-size: .72rem; line-height: 1.1; }
 dl { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .35rem 1.2rem; margin: 0; }
 dt { font-weight: 600; overflow-wrap: anywhere; max-width: 22rem; }
@@ -78,6 +81,10 @@ def _section_html(section: Section) -> str:
     return f"<section><h2>{html.escape(section.title)}</h2>\n{blocks}\n</section>"
 
 
+def _anchor(word: str) -> str:
+    return f' id="{NAMES}"' if word == NAMES_OF_MEMORIES else ""
+
+
 def _block_html(block: Block) -> str:
     escape = html.escape
     match block:
@@ -86,7 +93,7 @@ def _block_html(block: Block) -> str:
             caption = f"<figcaption>{escape(block.caption)}</figcaption>" if block.caption else ""
             return f"<figure><div>{svg}</div>{caption}</figure>"
         case Terms():
-            pairs = (f"<dt>{escape(word)}</dt><dd>{escape(text)}</dd>" for word, text in block.pairs)
+            pairs = (f"<dt{_anchor(word)}>{escape(word)}</dt><dd>{escape(text)}</dd>" for word, text in block.pairs)
             return f"<dl>{''.join(pairs)}</dl>"
         case Points():
             return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in block.texts)}</ul>"

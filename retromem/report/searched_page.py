@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from retromem.report.content import Block, FirstScreen, Points, Section
-from retromem.report.envelope import SearchedContest, envelope, goals_of, searched_contests
+from retromem.report.envelope import Goal, SearchedContest, envelope, goals_of, searched_contests
 from retromem.report.envelope_figure import draw_envelopes
 from retromem.report.envelope_tables import families_table, five_rows
 from retromem.report.envelope_words import searched_answer, searched_details
 from retromem.report.figures import file_stem
-from retromem.report.numerals import bytes_text, list_text
+from retromem.report.numerals import bytes_text, count_text, list_text
 from retromem.report.seed_spread import seed_spread
 from retromem.report.sides import Group
 from retromem.report.tables import ledger_table
@@ -64,14 +64,18 @@ def _beside_storage(contest: SearchedContest, rows: Sequence[Row]) -> str:
         if any(size is None for size in sizes):
             return ""
         to_change, from_seed = (bytes_text(size.median) for size in sizes if size is not None)
-        told.append(f"{side} {to_change} and {from_seed}")
+        told.append(f"{to_change} and {from_seed} for {side}")
     encoder = seed_spread([row for row in rows if row.study == contest.study], "shared_bytes")
     both = f"; both need the encoder, {bytes_text(encoder.median)}" if encoder and encoder.median else ""
     return (
         "The index keeps a short code of each question and the number of its value; the weights keep nothing of a "
-        "question. Not in these bytes: what changing a fact needs (texts, ids, vectors; training facts), and random "
-        f"rotations and value codes that a seed gives again: {list_text(told)}{both}."
+        "question. Not in these bytes are what changing a fact needs (texts, ids, vectors; training facts) and random "
+        f"rotations and value codes that a seed gives again: {list_text(told)} at {_at(contest, goal)} facts{both}."
     )
+
+
+def _at(contest: SearchedContest, goal: Goal) -> str:
+    return count_text(max(row.num_facts for row in contest.rows if row.phrasing == goal.phrasing))
 
 
 def _floor(contest: SearchedContest, rows: Sequence[Row]) -> list[tuple[int, float]]:

@@ -5,6 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NAMES = "names"
+"""anchor of the words that say how memories are named"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -14,6 +17,10 @@ class Cell:
     detail: str = ""
     """range over seeds and the like, set small"""
     strong: bool = False
+    is_prose: bool = False
+    """words, which may be broken into lines"""
+    is_name: bool = False
+    """of a memory: it leads to the words that say how names are made"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +55,20 @@ def table_html(table: Table) -> str:
             )
         for cells in block:
             name, *numbers = cells
-            texts = [f'<th scope="row">{_cell_html(name)}</th>', *(f"<td>{_cell_html(cell)}</td>" for cell in numbers)]
+            texts = [f'<th scope="row">{_cell_html(name)}</th>', *map(_data_html, numbers)]
             lines.append(f"<tr>{''.join(texts)}</tr>")
     return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def _data_html(cell: Cell) -> str:
+    opening = '<td class="prose">' if cell.is_prose else "<td>"
+    return f"{opening}{_cell_html(cell)}</td>"
 
 
 def _cell_html(cell: Cell) -> str:
     text = html.escape(cell.text)
     text = f"<b>{text}</b>" if cell.strong else text
+    text = f'<a href="#{NAMES}">{text}</a>' if cell.is_name else text
     return f"{text}<small>{html.escape(cell.detail)}</small>" if cell.detail else text
 
 

@@ -88,7 +88,7 @@ def ledger_table(rows: Sequence[Row], *, twin: bool, num_facts: int, role: str) 
                 _median_cell(costs, column, text, memory == marked and column == "storage_bytes")
                 for _, column, text in ledger
             ]
-            lines.append([Cell(text=memory), *accuracy, *numbers])
+            lines.append([Cell(text=memory, is_name=True), *accuracy, *numbers])
         if lines:
             blocks.append((group.value, lines))
     return Table(

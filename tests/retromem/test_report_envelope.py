@@ -122,26 +122,30 @@ def test_a_crossing_is_where_two_power_laws_meet() -> None:
     ("weights", "index", "said"),
     [
         ((10, 20, 40, 80), (20, 40, 80, 160), "the weights are the smaller memory at every size "
-         "(80 B (weights) against 160 B (index) at 4,000)"),
+         "(80 B of weights, 160 B of index at 4,000 facts)"),
         ((100, 200, 400, 800), (50, 100, 200, 400), "the index is the smaller memory at every size "
-         "(400 B (index) against 800 B (weights) at 4,000)"),
+         "(400 B of index, 800 B of weights at 4,000 facts)"),
         ((1000, 2000, 4000, 8000), (2000, 2828, 4000, 5657), "the weights are the smaller memory up to about 2,000 "
-         "(1,800 to 2,200 over 3 seeds) facts, then the index (5.66 kB (index) against 8 kB (weights) at 4,000)"),
-        ((2000, 2828, 4000, 5657), (1000, 2000, 4000, 8000), "the index is the smaller memory up to about 2,000 "),
+         "facts, then the index (5.66 kB of index, 8 kB of weights at 4,000 facts)"),
+        ((2000, 2828, 4000, 5657), (1000, 2000, 4000, 8000), "the index is the smaller memory up to about 2,000 facts, "
+         "then the weights"),
         ((100, 200, 400, 800), (101, 202, 404, 808), "neither is smaller by more than the search resolves"),
         ((None,) * 4, (50, 100, 200, 400), "no weights tried suffice, and the index does with 400 B at 4,000"),
         ((50, 100, 200, None), (None,) * 4, "no index tried suffices, and the weights do with 200 B at 2,000"),
         ((None,) * 4, (None,) * 4, "no memory of either side that was tried suffices"),
-        ((10, 20, None, None), (20, 40, 80, 160), "(20 B (weights) against 40 B (index) at 1,000)"),
+        ((10, 20, None, None), (20, 40, 80, 160), "(20 B of weights, 40 B of index at 1,000 facts)"),
     ],
 )  # fmt: skip
 def test_the_sentence_of_each_ending(weights: Any, index: Any, said: str) -> None:
     (contest,) = searched_contests(curves(weights, index))
     answer = searched_answer(contest)
-    assert answer.startswith(
-        "On 500 to 4,000 facts, with the smallest memory of each side searched for: to answer 99 % "
+    assert answer.startswith("As written ") and said in answer and answer.endswith(".")
+    details = searched_details(contest)
+    assert details[0] == (
+        "The smallest memory of each side that answers 99 % as written was searched for at 500 to 4,000 facts."
     )
-    assert said in answer and answer.endswith(".")
+    crosses = "For 99 % as written weights and index cross between 1,800 and 2,200 facts in 3 of 3 seeds."
+    assert (crosses in details) == ("the weights are the smaller memory up to" in said)
 
 
 def test_both_goals_are_told_in_one_sentence_and_what_stops_in_further_ones() -> None:
@@ -150,8 +154,11 @@ def test_both_goals_are_told_in_one_sentence_and_what_stops_in_further_ones() ->
     rows[0] = replace(rows[0], monotone=False)
     (contest,) = searched_contests(rows)
     answer = searched_answer(contest)
-    assert answer.index("to answer 99 % as written") < answer.index("; to answer 95 % in new words, the index is")
-    assert searched_details(contest) == [
+    assert answer.startswith("As written the weights are") and "; in new words the index is the smaller" in answer
+    assert searched_details(contest)[0].startswith(
+        "The smallest memory of each side that answers 99 % as written and 95"
+    )
+    assert searched_details(contest)[1:] == [
         "For 99 % as written success of the weights is noisy at 500 facts: a larger memory failed where a smaller one "
         "did not.",
         "No weights searched answer 95 % in new words at 2,000 and 4,000 facts: the best of them reach 70 % at 4,000.",
@@ -232,9 +239,8 @@ def test_the_page_of_a_search_opens_with_both_charts_and_five_rows(tmp_path: Pat
     head = page[: page.index("<section>")]
     assert head.count("<svg") == 2 and "Fewest bytes that answer 99 % as written" in head
     assert "Fewest bytes that answer 95 % in new words" in head and "index, whole vectors" in head
-    assert "the weights 70 kB and 3 kB and the index 70 kB and 3 kB; both need the encoder, 90" in re.sub(
-        "\u00a0", " ", head
-    )
+    beside = "70 kB and 3 kB for the weights and 70 kB and 3 kB for the index at 4,000 facts; both need the encoder, 90"
+    assert beside in re.sub("\u00a0", " ", head)
     assert "Of the few sizes tried" not in page  # nothing here was named by hand but Flat
     csv = (tmp_path / "r" / "smallest.csv").read_text().splitlines()
     assert len(csv) == 1 + len(smallest) and "settings_tried" in csv[0] and "20 18" in csv[1]

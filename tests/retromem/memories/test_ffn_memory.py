@@ -233,3 +233,35 @@ def test_a_construction_takes_as_many_facts_as_it_is_told(toys: Facts) -> None:
 
 def matrices_of(memory: FFNMemory) -> list[torch.Tensor]:
     return list(memory._ffn.ffn.state_dict().values())
+
+
+@pytest.mark.parametrize("rounding", ["aware", "after"])
+def test_a_training_ends_once_so_many_facts_are_answered_by_what_is_stored(toys: Facts, rounding: Any) -> None:
+    """No earlier than its goal, at a look; the memory then answers as many, asked by both cues that it learnt."""
+    precision = "midrise4" if rounding == "aware" else "float32"
+    whole = TrainingBudget(steps=3000, learning_rate=0.02, goal_nats=0.0, rounding=rounding)
+    wide = DenseConfig(kind="relu", width=40)
+
+    def right(memory: FFNMemory) -> float:
+        told = [memory.recall(cue, top_k=1).value_ids_QK[:, 0] == toys.value_ids_N for cue in toys.cues]
+        return float(np.mean(told))
+
+    steps = {}
+    for goal in (0.6, 0.95, None):
+        budget = replace(whole, goal_accuracy=goal)
+        memory = FFNMemoryConfig(ffn=wide, code_dim=6, precision=precision, training=budget).build(seed=2)
+        steps[goal] = memory.write(toys).optimizer_steps
+        assert right(memory) >= (goal or 0)
+        assert memory._stored is not None and steps[goal] % 100 == 0
+    assert steps[0.6] <= steps[0.95] < steps[None] == 3000
+    # A look before it there were too few: the same training, cut there, says so.
+    schedule = replace(whole, schedule="constant")
+    goal = 0.95
+    ended = FFNMemoryConfig(ffn=wide, code_dim=6, precision=precision, training=replace(schedule, goal_accuracy=goal))
+    at = ended.build(seed=2).write(toys).optimizer_steps
+    if at > 100:
+        before = replace(ended, training=replace(schedule, steps=at - 100)).build(seed=2)
+        before.write(toys)
+        assert right(before) < goal
+    with pytest.raises(ValueError, match="goal_accuracy must be more than 0 and at most 1, not 1.5"):
+        TrainingBudget(goal_accuracy=1.5)
