@@ -110,6 +110,12 @@ class Crossing:
     """and behind it"""
     num_facts: Spread
     """by interpolation, over the seeds that cross there"""
+    of_seeds: int
+    """that were searched"""
+
+    @property
+    def is_of_most_seeds(self) -> bool:
+        return 2 * self.num_facts.num_seeds > self.of_seeds
 
 
 def crossings(weights: Sequence[EnvelopePoint], index: Sequence[EnvelopePoint]) -> list[Crossing]:
@@ -117,7 +123,8 @@ def crossings(weights: Sequence[EnvelopePoint], index: Sequence[EnvelopePoint]) 
     found: dict[tuple[str, str], list[float]] = {}
     of_weights, of_index = ({point.num_facts: point for point in points} for points in (weights, index))
     common = sorted(of_weights.keys() & of_index.keys())
-    for seed in sorted({seed for point in weights for seed in point.bytes_by_seed}):
+    seeds = sorted({seed for point in weights for seed in point.bytes_by_seed})
+    for seed in seeds:
         sizes = [
             (num_facts, of_weights[num_facts].bytes_by_seed.get(seed), of_index[num_facts].bytes_by_seed.get(seed))
             for num_facts in common
@@ -134,7 +141,7 @@ def crossings(weights: Sequence[EnvelopePoint], index: Sequence[EnvelopePoint]) 
     for (first, then), places in found.items():
         spread = spread_of(places)
         assert spread is not None
-        listed.append(Crossing(first=first, then=then, num_facts=spread))
+        listed.append(Crossing(first=first, then=then, num_facts=spread, of_seeds=len(seeds)))
     return sorted(listed, key=lambda crossing: crossing.num_facts.median)
 
 

@@ -57,6 +57,8 @@ def _draw(
             at, height = floor[-1]
             labels.append(Label(x=float(at), y=height, text="information in the facts", colour=COLOURS[Group.FLOOR]))
         for crossing in crossings(curves[Group.WEIGHTS], curves[Group.INDEX]):
+            if not crossing.is_of_most_seeds:
+                continue
             low, high = crossing.num_facts.low / 1.02, crossing.num_facts.high * 1.02
             axes.axvspan(low, high, color="#f3ecd0", zorder=0, linewidth=0)
             axes.text((low * high) ** 0.5, 0.02, "crossover", transform=axes.get_xaxis_transform(), ha="center",

@@ -46,7 +46,7 @@ def _of_goal(contest: SearchedContest, goal: Goal) -> str:
     if winner == "index":
         sizes.reverse()
     against = f"{sizes[0]}, {sizes[1]} at {count_text(last)} facts"
-    changes = crossings(weights, index)
+    changes = [crossing for crossing in crossings(weights, index) if crossing.is_of_most_seeds]
     if changes:
         told = _is_smaller(changes[0].first)
         for change in changes:
@@ -62,14 +62,14 @@ def _is_smaller(side: str) -> str:
     return f"{_SIDES[side]} {'are' if side == 'weights' else 'is'} the smaller memory"
 
 
-def _crossing_text(goal: Goal, crossing: Crossing, num_seeds: int) -> str:
+def _crossing_text(goal: Goal, crossing: Crossing) -> str:
     """Where the seeds cross."""
     low, high = (count_text(_rounded(number)) for number in (crossing.num_facts.low, crossing.num_facts.high))
     between = f"at about {low}" if low == high else f"between {low} and {high}"
     first, then = (_SIDES[side].removeprefix("the ") for side in (crossing.first, crossing.then))
     return (
         f"For {goal_text(goal)} {first} and {then} cross {between} facts in {crossing.num_facts.num_seeds} of "
-        f"{num_seeds} seeds."
+        f"{crossing.of_seeds} seeds."
     )
 
 
@@ -100,8 +100,7 @@ def searched_details(contest: SearchedContest) -> list[str]:
     ]
     for goal in goals:
         weights, index = (envelope(contest.rows, group, goal) for group in (Group.WEIGHTS, Group.INDEX))
-        num_seeds = len({row.seed for row in contest.rows})
-        sentences += [_crossing_text(goal, crossing, num_seeds) for crossing in crossings(weights, index)]
+        sentences += [_crossing_text(goal, crossing) for crossing in crossings(weights, index)]
         for side, group in (("weights", Group.WEIGHTS), ("index", Group.INDEX)):
             points = envelope(contest.rows, group, goal)
             stops = [point for point in points if point.size is None]

@@ -34,7 +34,7 @@ thead th { vertical-align: bottom; border-bottom: 2px solid #b9b9be; white-space
 th:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 tbody th { font-weight: 400; }
 .long-names tbody th { white-space: normal; min-width: 16rem; }
-td.prose { white-space: normal; text-align: left; min-width: 14rem; }
+.prose { white-space: normal; text-align: left; min-width: 14rem; }
 .group th { font-weight: 600; padding-top: .8rem; color: #33333a; }
 th a { color: inherit; text-decoration: underline dotted #9a9aa0; }
 small { display: block; font-size: .72rem; line-height: 1.1; }

@@ -44,7 +44,10 @@ def table_html(table: Table) -> str:
     # The caption stands outside of the box: it must not scroll away with the numbers.
     names = ' class="long-names"' if table.long_names else ""
     lines = [f'<p class="caption">{html.escape(table.caption)}</p><div class="scroll"><table{names}>', "<thead><tr>"]
-    lines += [f'<th scope="col">{html.escape(name)}</th>' for name in table.header]
+    rows = [cells for _, block in table.blocks for cells in block]
+    for column, title in enumerate(table.header):
+        in_words = bool(rows) and all(cells[column].is_prose for cells in rows)
+        lines.append(f'<th scope="col"{" class=prose" if in_words else ""}>{html.escape(title)}</th>')
     lines.append("</tr></thead><tbody>")
     for heading, block in table.blocks:
         if heading:

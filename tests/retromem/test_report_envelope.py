@@ -111,6 +111,7 @@ def test_a_crossing_is_where_two_power_laws_meet() -> None:
     assert crossing.num_facts.median == pytest.approx(2500 / 1.21, rel=0.01)
     assert crossing.num_facts.low == pytest.approx(2500 / 1.21**2, rel=0.01)
     assert crossing.num_facts.num_seeds == 3
+    assert crossing.of_seeds == 3 and crossing.is_of_most_seeds
     ((back,),) = [crossings(index, weights)]
     assert (back.first, back.then) == ("index", "weights")
 
@@ -174,6 +175,21 @@ def test_contests_need_both_sides_on_the_same_values() -> None:
         ("keys", False), ("cities", True), ("cities", False)
     ]  # fmt: skip
     assert searched_contests([*rows[:12], *real[12:]]) == []
+
+
+def test_a_crossing_of_few_seeds_is_told_apart_and_decides_nothing() -> None:
+    rows = curves((100, 200, 400, 800), (103, 206, 412, 824))
+    rows = [
+        replace(row, storage_bytes=round(row.storage_bytes * (0.8 if row.num_facts > 1000 else 1.2)))
+        if row.seed == 1 and row.side == "retrieval" and row.storage_bytes
+        else row
+        for row in rows
+    ]
+    (contest,) = searched_contests(rows)
+    assert "neither is smaller by more than the search resolves" in searched_answer(contest)
+    assert any(
+        "weights and index cross at about 1,400 facts in 1 of 3 seeds" in one for one in searched_details(contest)
+    )
 
 
 # ---- tables and the page -------------------------------------------------------------------------------------------
