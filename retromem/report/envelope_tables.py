@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from retromem.report.envelope import EnvelopePoint, SearchedContest, envelope, goals_of
 from retromem.report.envelope_words import goal_text
-from retromem.report.numerals import bytes_text, count_text, percent_text, range_text, seconds_text
+from retromem.report.numerals import bytes_text, count_text, percent_text, range_text, seconds_text, significant_text
 from retromem.report.seed_spread import seed_spread, spread_of
 from retromem.report.sides import Group, group_of
 from retromem.report.table_text import Cell, Table
@@ -76,7 +76,7 @@ def _judged(rows: Sequence[Row]) -> list[Cell]:
         (written, "storage_bytes", bytes_text),
         (written, "accuracy", percent_text),
         (reworded, "accuracy", percent_text),
-        (written, "bits_per_byte", lambda number: f"{number:.2f}"),
+        (written, "bits_per_byte", significant_text),
     ):
         spread = seed_spread(own, column)
         cells.append(Cell(text="–" if spread is None else text(spread.median)))
