@@ -13,17 +13,22 @@ pandas.DataFrame(rows)
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder_config import EncoderConfig
+from retrieval.errors import UserError
 from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
-from retromem.measure.settings import MeasureConfig
-from retromem.rows import Row
+from retromem.measure.settings import MeasureConfig, SmallestSearch
+from retromem.memories.dial import dial_of
+from retromem.rows import Row, SmallestRow
 from retromem.seam import MemoryConfig
+from retromem.search_bounds import refuse_search
+from retromem.smallest_search import find_smallest
 
 
 def compare(
@@ -61,6 +66,40 @@ def compare(
         for memory in memories:
             rows += judge(memory, prefix, setting=setting, measures=measures, encoder=cost).rows
     return rows
+
+
+def smallest(
+    knowledge: KnowledgeSet,
+    family: MemoryConfig,
+    *,
+    num_facts: int,
+    accuracy: float = 0.99,
+    phrasing: Literal["identical", "heldout"] = "identical",
+    seed: int = 0,
+    twin: bool = False,
+    encoder: EncoderConfig | None = None,
+    measures: MeasureConfig | None = None,
+    cache: Path = Path(".cache/embeddings"),
+) -> SmallestRow:
+    """The fewest storage bytes in which a memory of this family answers the first N facts so well, by a search.
+
+    `family`: a memory whose dial is left open, such as `FaissMemoryConfig(factory="LSH", rotate_to=24)`. `accuracy`: of
+    the questions as they were written (`identical`), or in new words (`heldout`). UserError for a family without a
+    dial, for too few questions and for bounds that cannot hold the facts.
+    """
+    if dial_of(family) is None:
+        raise UserError(f"{family.name} has no dial, so there is no smallest of its family")
+    encoder, measures = encoder or EncoderConfig(), measures or MeasureConfig()
+    search = SmallestSearch(accuracy=accuracy, phrasing=phrasing)
+    prefix = (knowledge.twin(seed=seed) if twin or knowledge.uniform else knowledge).prefix(num_facts)
+    cost = EncoderCost()
+    if knowledge.text is not None:
+        keys, cost = _encoded([(prefix, seed)], [family], encoder, measures, cache, halves=False)
+        prefix = prefix.with_keys(keys)
+    dim = prefix.ask("identical", num=1).queries.key_vectors().shape[1]
+    refuse_search(search, [family], prefix, dim=dim, measures=measures, path=knowledge.name)
+    setting = Setting(study=knowledge.name, role="arm", seed=seed)
+    return find_smallest(family, prefix, search, setting=setting, measures=measures, encoder=cost)[1]
 
 
 def _encoded(

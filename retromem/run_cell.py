@@ -21,6 +21,7 @@ from retrieval.encoder import loaded_encoder
 from retrieval.encoder_config import EncoderConfig, Prompts
 from retrieval.errors import Refused
 from retrieval.tokens import Tokens
+from retromem.capacity_search import find_capacity
 from retromem.cells import Cell
 from retromem.compare import collect_texts
 from retromem.knowledge.cities import spare_city_names
@@ -33,7 +34,7 @@ from retromem.measure.settings import MeasureConfig
 from retromem.panel_cells import PanelCell
 from retromem.points import Point
 from retromem.rows import CapacityRow, LawBroken, Row, SmallestRow
-from retromem.searched_cell import find_capacity, find_smallest
+from retromem.smallest_search import find_smallest
 
 AnyCell = Cell | PanelCell
 RESULT, ERROR, RUNNING = "result.json", "error.txt", "running.json"
@@ -153,7 +154,9 @@ def measure_cell(cell: Cell, workplace: Workplace) -> Measured:
         return Measured(rows=rows, capacity=capacity)
     prefix = knowledge.prefix(cell.num_facts)
     if cell.smallest is not None:
-        rows, smallest = find_smallest(cell, prefix, setting=setting, encoder=encoder)
+        rows, smallest = find_smallest(
+            cell.memory, prefix, cell.smallest, setting=setting, measures=cell.measures, encoder=encoder
+        )
         return Measured(rows=rows, smallest=smallest)
     rows = judge(cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder).rows
     if cell.memory.memory == "frequency" and not cell.memory.guess:

@@ -59,6 +59,11 @@ class Setting:
     halves: bool = False
     shuffled: bool = False
 
+    @property
+    def suffix(self) -> str:
+        """Of the names of memories judged so."""
+        return ("-raw" if self.raw_keys else "") + ("-shuffled" if self.shuffled else "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
@@ -136,7 +141,7 @@ def judge(
     base = Row(
         study=setting.study,
         side=memory.side,
-        memory=config.name + ("-raw" if setting.raw_keys else "") + ("-shuffled" if setting.shuffled else ""),
+        memory=config.name + setting.suffix,
         role=setting.role,
         family=config.family,
         stores=config.stores,

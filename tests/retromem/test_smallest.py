@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.training_budget import TrainingBudget, TrainingCutShort, TrainingDiverged
-from retrieval.errors import Refused
+from retrieval.errors import Refused, UserError
 from retromem.cells import Cell
+from retromem.compare import smallest
 from retromem.configuration import build
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.measure.judgement import Setting, judge
@@ -306,6 +307,20 @@ def test_a_training_that_the_clock_ended_says_nothing_of_a_size(tmp_path: Path) 
     budget = TrainingBudget(steps=100_000, goal_nats=0.0, max_seconds=0.0)
     with pytest.raises(TrainingCutShort, match=r"did not learn 200 facts within training\.max_seconds"):
         measure_cell(cell_of(FFNMemoryConfig(training=budget), SmallestSearch()), place(tmp_path))
+
+
+def test_the_same_search_from_python(tmp_path: Path) -> None:
+    """Twin and seeds as a cell has them; what a config would be refused for is refused."""
+    family = FaissMemoryConfig(factory="LSH", rotate_to=8)
+    search = SmallestSearch(accuracy=0.95)
+    of_cell = measure_cell(cell_of(family, search), place(tmp_path)).smallest
+    found = smallest(keys_set(KEYS), family, num_facts=200, accuracy=0.95, seed=3, measures=MEASURES)
+    assert of_cell is not None
+    assert replace(found, study="s", search_seconds=0.0) == replace(of_cell, search_seconds=0.0)
+    with pytest.raises(UserError, match="faiss-q-Flat has no dial"):
+        smallest(keys_set(KEYS), FaissMemoryConfig(), num_facts=200)
+    with pytest.raises(UserError, match="it takes 100; give more facts, or a lower accuracy"):
+        smallest(keys_set(KEYS), family, num_facts=99)
 
 
 def test_searched_cells_are_called_by_their_family(tmp_path: Path) -> None:

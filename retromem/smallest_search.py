@@ -1,6 +1,6 @@
-"""A cell that searches: for the most facts that a memory holds, or for the smallest memory that holds the facts.
+"""The smallest memory of a family that answers so many facts well enough: searched, and judged in full.
 
-Each step writes a memory and asks the questions of the goal alone; the one where the search ends is judged in full.
+Each step writes a memory and asks the questions of the goal alone.
 """
 
 import time
@@ -9,70 +9,15 @@ from functools import partial
 from typing import Any
 
 from models.training_budget import TrainingCutShort
-from retromem.cells import Cell
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.measure.capacity import search_capacity
 from retromem.measure.judgement import Setting, Written, judge, write
 from retromem.measure.latency import EncoderCost
-from retromem.measure.settings import SmallestSearch
+from retromem.measure.settings import MeasureConfig, SmallestSearch
 from retromem.measure.smallest import Tried, search_smallest
 from retromem.memories.dial import Dialled, dial_of
-from retromem.rows import CapacityRow, Row, SmallestRow
+from retromem.rows import Row, SmallestRow
 from retromem.seam import Part
 from retromem.search_bounds import load_of
-
-
-def find_capacity(
-    cell: Cell, knowledge: KnowledgeSet, *, setting: Setting, encoder: EncoderCost
-) -> tuple[tuple[Row, ...], CapacityRow]:
-    """Rows of each size that was tried, that at capacity in full, and the capacity. Raises Refused."""
-    assert cell.capacity is not None
-    search, seen = cell.capacity, dict[int, Row]()
-
-    def reaches(num_facts: int) -> bool:
-        (row,) = judge(
-            cell.memory,
-            knowledge.prefix(num_facts),
-            setting=setting,
-            measures=cell.measures,
-            encoder=encoder,
-            only=search.phrasing,
-            quick=True,
-            tau=search.accuracy,
-        ).rows
-        seen[num_facts] = row
-        reached = row.accuracy is not None and row.accuracy >= search.accuracy
-        if not reached and not row.succeeded:
-            raise TrainingCutShort(
-                f"{num_facts:,} facts were not learnt within training.max_seconds, which says nothing of the capacity: "
-                "raise it"
-            )
-        return reached
-
-    found = search_capacity(reaches, search, num_available=knowledge.num_facts)
-    at = seen.get(found.num_facts)
-    rows = tuple(seen[num_facts] for num_facts in sorted(seen))
-    if at is not None:  # the row at capacity is judged in full
-        prefix = knowledge.prefix(found.num_facts)
-        full = judge(
-            cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder, tau=search.accuracy
-        ).rows
-        rows = tuple(row for row in rows if row.num_facts != found.num_facts) + full
-    weighed = rows[0] if at is None else at  # at capacity: a store grows with its facts
-    return rows, CapacityRow(
-        study=cell.study,
-        memory=weighed.memory,
-        twin=weighed.twin,
-        phrasing=search.phrasing,
-        tau=search.accuracy,
-        seed=cell.seed,
-        num_facts=found.num_facts,
-        censored=found.censored,
-        storage_bytes=weighed.storage_bytes,
-        num_params=weighed.num_params,
-        bits=at.bits_at_tau if at and at.bits_at_tau is not None else at.bits_ce if at else None,
-        monotone=found.monotone,
-    )
 
 
 def _ending_at(config: Any, search: SmallestSearch) -> Any:
@@ -87,16 +32,23 @@ def _ending_at(config: Any, search: SmallestSearch) -> Any:
 
 
 def find_smallest(
-    cell: Cell, knowledge: KnowledgeSet, *, setting: Setting, encoder: EncoderCost
+    family: Any,
+    knowledge: KnowledgeSet,
+    search: SmallestSearch,
+    *,
+    setting: Setting,
+    measures: MeasureConfig,
+    encoder: EncoderCost,
 ) -> tuple[tuple[Row, ...], SmallestRow]:
     """Rows of the smallest memory that reached the goal, and what was tried; raises Refused where none can be written.
 
-    Where none reached the goal the rows are those of the most accurate one.
+    `family`: the config of a memory with a dial (see `memories.dial`), whose own setting counts for nothing. Where none
+    reached the goal the rows are those of the most accurate one.
     """
-    search, family, dial, start = cell.smallest, cell.memory, dial_of(cell.memory), time.perf_counter()
-    assert search is not None and isinstance(family, Dialled) and dial is not None
+    dial, start = dial_of(family), time.perf_counter()
+    assert isinstance(family, Dialled) and dial is not None, "a family has a dial"
     settings = dial.between(search.low, search.high)
-    ask = partial(judge, setting=setting, measures=cell.measures, encoder=encoder, tau=search.accuracy)
+    ask = partial(judge, setting=setting, measures=measures, encoder=encoder, tau=search.accuracy)
     best: tuple[Tried, Written] | None = None
 
     def rank(tried: Tried) -> tuple[float, float]:
@@ -130,16 +82,17 @@ def find_smallest(
     assert best is not None
     at, memory = best
     rows = ask(_ending_at(family.turned(at.setting), search), knowledge, written=memory).rows
-    rows = tuple(replace(row, memory=cell.name, smallest_for=search.phrasing, dial_setting=at.setting) for row in rows)
+    name = f"{family.searched_name}{setting.suffix}"
+    rows = tuple(replace(row, memory=name, smallest_for=search.phrasing, dial_setting=at.setting) for row in rows)
     return rows, SmallestRow(
-        study=cell.study,
+        study=setting.study,
         side=rows[0].side,
         stores=rows[0].stores,
-        memory=cell.name,
+        memory=name,
         in_words=family.turned(at.setting).in_words,
         twin=rows[0].twin,
         num_facts=knowledge.num_facts,
-        seed=cell.seed,
+        seed=setting.seed,
         phrasing=search.phrasing,
         tau=search.accuracy,
         storage_bytes=None if found.found is None else found.found.storage_bytes,
