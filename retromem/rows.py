@@ -230,7 +230,7 @@ class SmallestRow:
 
     @property
     def num_tried(self) -> int:
-        """Memories that were written."""
+        """Settings that were tried."""
         return len(self.tried)
 
     @property

@@ -3,6 +3,7 @@
 Each step writes a memory and asks the questions of the goal alone.
 """
 
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -49,7 +50,9 @@ def find_smallest(
     assert isinstance(family, Dialled) and dial is not None, "a family has a dial"
     settings = dial.between(search.low, search.high)
     ask = partial(judge, setting=setting, measures=measures, encoder=encoder, tau=search.accuracy)
+    load = load_of(knowledge, knowledge.ask("identical", num=1).queries.key_vectors().shape[1], search)
     best: tuple[Tried, Written] | None = None
+    of_bound: dict[float, Tried] = {}
 
     def rank(tried: Tried) -> tuple[float, float]:
         reached = tried.accuracy >= search.accuracy
@@ -57,6 +60,9 @@ def find_smallest(
 
     def written(value: int) -> Tried:
         nonlocal best
+        bound = family.most_bits(value, load)
+        if bound in of_bound:  # two settings may come to one memory: widths of a gated FFN, whose units are whole
+            return replace(of_bound[bound], setting=value)
         config = _ending_at(family.turned(value), search)
         memory = write(config, knowledge, setting=setting)
         (row,) = ask(config, knowledge, only=search.phrasing, quick=True, written=memory).rows
@@ -71,12 +77,12 @@ def find_smallest(
             storage_bytes=memory.memory.footprint().num_bytes(Part.STORAGE),
             accuracy=row.accuracy,
         )
+        if bound < math.inf:
+            of_bound[bound] = tried
         if best is None or rank(tried) > rank(best[0]):
             best = tried, memory
         return tried
 
-    dim = knowledge.ask("identical", num=1).queries.key_vectors().shape[1]
-    load = load_of(knowledge, dim, search)
     found = search_smallest(written, settings, search, start=round(family.first_setting(load)))
     seconds = time.perf_counter() - start
     assert best is not None

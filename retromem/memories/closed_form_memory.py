@@ -116,7 +116,7 @@ class ClosedFormMemoryConfig:
         return replace(self, width=setting)
 
     def first_setting(self, load: Load) -> float:
-        return first_size(self.ffn, load, 0.2, rotate_to=self.rotate_to, code_dim=self.code_dim)
+        return first_size(self.ffn, load, load.demand_bits / 0.2, rotate_to=self.rotate_to, code_dim=self.code_dim)
 
     def most_bits(self, setting: int, load: Load) -> float:
         dim = self.rotate_to or load.dim

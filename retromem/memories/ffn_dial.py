@@ -12,8 +12,11 @@ BITS_PER_PARAM: Mapping[Precision, float] = {
 }
 """about what a trained FFN of one hidden layer holds at capacity, of random facts (`make report
 CONFIG=configs/bits_in_a_byte.yaml`)"""
-KEPT_WITH_NOISE = (0.8, 0.6)
-"""share of it where keys are moved while it is trained: of weights of one or two bits, and of more"""
+WRITTEN = (2.6, 1.57)
+"""bits that a fact costs beside its value, and times the bits a parameter that hold both: fitted on cities"""
+NOISY_OF_FEW_BITS, NOISY = (6.6, 1.75), (6.6, 1.3)
+"""the same where keys are moved while facts are trained, so that they are found in new words: for weights of one or two
+bits, and of more"""
 _LARGEST = 1 << 16
 _SLACK_BITS = 1024
 """for biases and the steps of a few matrices"""
@@ -27,12 +30,12 @@ def dial_of_ffn(ffn: AnyFFNConfig) -> Dial | None:
 
 
 def first_size(
-    ffn: AnyFFNConfig, load: Load, bits_per_param: float, *, rotate_to: int | None, code_dim: int | None
+    ffn: AnyFFNConfig, load: Load, num_params: float, *, rotate_to: int | None, code_dim: int | None
 ) -> float:
-    """The size that would hold the demand at so many bits a parameter."""
+    """The size of about so many parameters."""
     dim = rotate_to or load.dim
     try:
-        found = sized(ffn, round(load.demand_bits / bits_per_param), dim, code_dim or dim)
+        found = sized(ffn, round(num_params), dim, code_dim or dim)
     except ValueError:  # the smallest is larger
         return 1
     return found.size or 1

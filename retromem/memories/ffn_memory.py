@@ -21,7 +21,9 @@ from retromem.configuration import build
 from retromem.memories.dial import Dial, Load
 from retromem.memories.ffn_dial import (
     BITS_PER_PARAM,
-    KEPT_WITH_NOISE,
+    NOISY,
+    NOISY_OF_FEW_BITS,
+    WRITTEN,
     dial_of_ffn,
     ffn_in_words,
     first_size,
@@ -113,9 +115,11 @@ class FFNMemoryConfig:
         return replace(self, ffn=self.ffn.resized(setting))
 
     def first_setting(self, load: Load) -> float:
-        kept = KEPT_WITH_NOISE[BITS[self.precision] > 2] if self.training.key_noise else 1.0
-        bits_per_param = kept * BITS_PER_PARAM[self.precision]
-        return first_size(self.ffn, load, bits_per_param, rotate_to=self.rotate_to, code_dim=self.code_dim)
+        beside, held = WRITTEN
+        if self.training.key_noise:
+            beside, held = NOISY if BITS[self.precision] > 2 else NOISY_OF_FEW_BITS
+        num_params = (load.demand_bits + beside * load.num_facts) / (held * BITS_PER_PARAM[self.precision])
+        return first_size(self.ffn, load, num_params, rotate_to=self.rotate_to, code_dim=self.code_dim)
 
     def most_bits(self, setting: int, load: Load) -> float:
         dim = self.rotate_to or load.dim
