@@ -29,11 +29,15 @@ ROOMS = ("models", "retrieval", "retromem")
 SHARED = (
     "retromem/measure/judgement.py",
     "retromem/measure/capacity.py",
+    "retromem/measure/smallest.py",
     "retromem/knowledge/sources.py",
     "retromem/knowledge/text_keys.py",
 )
 """where the code begins that all measurements share"""
-SHARED_ALONE = {"retromem/run_cell.py", "retromem/panel_cells.py", "retromem/cells.py", "retromem/compare.py"}
+SHARED_ALONE = {
+    *("retromem/run_cell.py", "retromem/panel_cells.py", "retromem/cells.py", "retromem/compare.py"),
+    *("retromem/capacity_search.py", "retromem/smallest_search.py", "retromem/search_bounds.py"),
+}
 """the same, though what they import belongs to single memories and panels"""
 ENCODER = {"retrieval/encoder.py", "retrieval/encoder_config.py", "retrieval/hashed_trigrams.py"}
 """what makes vectors of texts, whose version is in the hash of every encoder"""
