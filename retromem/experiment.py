@@ -86,7 +86,14 @@ class ArmsConfig:
     def _check_smallest(self, sizes_given: Sequence[str]) -> None:
         """ValueError where there is nothing to search, or something else says which sizes are run."""
         assert self.smallest
-        for other in (*(["capacity"] if self.capacity else []), *(["halves"] if self.halves else []), *sizes_given):
+        unlike = {
+            "capacity": self.capacity,
+            "halves": self.halves,
+            "shuffled": self.shuffled,
+            "keys: raw": self.keys == "raw",
+            f"role: {self.role}": self.role != "arm",
+        }
+        for other in (*(name for name, given in unlike.items() if given), *sizes_given):
             raise ValueError(f"smallest and {other} do not go together: leave one of them out")
         for number, memory in enumerate(self.memories):
             dial = dial_of(memory)

@@ -19,6 +19,7 @@ def load_of(knowledge: KnowledgeSet, dim: int, search: SmallestSearch) -> Load:
         num_facts=knowledge.num_facts,
         num_candidates=int(knowledge.values.num_candidates_R().max(initial=1)),
         dim=dim,
+        num_relations=len(knowledge.values.relations),
         reworded=search.phrasing != "identical",
     )
 

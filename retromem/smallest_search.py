@@ -62,14 +62,14 @@ def find_smallest(
         nonlocal best
         bound = family.most_bits(value, load)
         if bound in of_bound:  # two settings may come to one memory: widths of a gated FFN, whose units are whole
-            return replace(of_bound[bound], setting=value)
+            return of_bound[bound]
         config = _ending_at(family.turned(value), search)
         memory = write(config, knowledge, setting=setting)
         (row,) = ask(config, knowledge, only=search.phrasing, quick=True, written=memory).rows
         if not row.succeeded and (row.accuracy or 0) < search.accuracy:
             raise TrainingCutShort(
                 f"{config.name} did not learn {knowledge.num_facts:,} facts within training.max_seconds, which says "
-                "nothing of its size: raise it"
+                "nothing of its size: raise it, or lower smallest.high"
             )
         assert row.accuracy is not None
         tried = Tried(
@@ -77,7 +77,7 @@ def find_smallest(
             storage_bytes=memory.memory.footprint().num_bytes(Part.STORAGE),
             accuracy=row.accuracy,
         )
-        if bound < math.inf:
+        if 0 < bound < math.inf:
             of_bound[bound] = tried
         if best is None or rank(tried) > rank(best[0]):
             best = tried, memory

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from models.training_budget import TrainingDiverged
+from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.errors import Refused
 from retromem.measure.settings import SmallestSearch
 
@@ -16,8 +16,10 @@ BELOW = 0.9
 """times the setting that failed: asked too, for where success is noisy one failure is not the end"""
 _MOST_LOOKS = 3
 """below a failure: each that succeeds sends the search on from there"""
-_FIRST_STEP = 1.2
+_FIRST_STEP, _LARGEST_STEP = 1.2, 4.0
 """times the setting that is tried first; the step is squared each time that the end of the bracket is not found"""
+MOST_TIMES_FIRST = 64
+"""times the first setting: a family that is not good enough there is said not to be, wherever its dial ends"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,33 +54,37 @@ def search_smallest(
 
     Where the next setting is tried follows from the accuracies of the bracket's ends.
 
-    What refuses these facts is too small, what diverges too large. Raised again where nothing could be written.
+    What refuses these facts is too small; what diverges, or is cut short by the clock, too large unless a larger one
+    did well. Raised again where nothing could be written.
     """
     tried: dict[int, Tried] = {}
     failures: list[Exception] = []
-    end = len(settings)  # from there on trainings diverge
+    first = min(range(len(settings)), key=lambda at: abs(settings[at] - start))
+    # From `end` on trainings diverge, or nobody would call the memory a small one.
+    end = min(len(settings), _times(settings, first, MOST_TIMES_FIRST) + 1)
 
     def reached(place: int) -> bool:
         one = tried[place]
         return one.storage_bytes is not None and one.accuracy >= search.accuracy
 
-    place, step, looks = min(range(end), key=lambda at: abs(settings[at] - start)), _FIRST_STEP, 0
+    place, step, looks = first, _FIRST_STEP, 0
     while place not in tried and 0 <= place < end:
         try:
             tried[place] = written(settings[place])
-        except (Refused, TrainingDiverged) as error:
+        except (Refused, TrainingDiverged, TrainingCutShort) as error:
             tried[place] = Tried(setting=settings[place], storage_bytes=None, accuracy=0.0)
             failures.append(error)
-            end = place if isinstance(error, TrainingDiverged) else end
+            if isinstance(error, TrainingDiverged | TrainingCutShort) and not any(reached(at) for at in tried):
+                end = place  # what is larger would end so too
         good = min((at for at in tried if reached(at)), default=None)
         bad = max((at for at in tried if not reached(at) and at < (end if good is None else good)), default=None)
         if good is None and bad is None:
-            place, step = _times(settings, end, 1 / step), step**2
+            place, step = _times(settings, end, 1 / step), min(step**2, _LARGEST_STEP)
         elif good is None:
             assert bad is not None
-            place, step = min(_times(settings, bad, step), end - 1), step**2
+            place, step = min(_times(settings, bad, step), end - 1), min(step**2, _LARGEST_STEP)
         elif bad is None:
-            place, step = _times(settings, good, 1 / step), step**2
+            place, step = _times(settings, good, 1 / step), min(step**2, _LARGEST_STEP)
         elif good - bad > 1 and not _alike(tried[bad], tried[good], search.resolution):
             share = _share_between(tried[bad].accuracy, tried[good].accuracy, search.accuracy)
             place = _times(settings, bad, (settings[good] / settings[bad]) ** share)

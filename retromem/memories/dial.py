@@ -40,6 +40,7 @@ class Load:
     """values that can answer a question, of the relation that has most"""
     dim: int
     """of the keys"""
+    num_relations: int = 1
     reworded: bool = False
     """asked in new words, which want more bits"""
 

@@ -48,7 +48,8 @@ def most_bits_of_ffn(ffn: AnyFFNConfig, precision: Precision, dim_in: int, dim_o
 
 
 def ffn_in_words(ffn: AnyFFNConfig, precision: Precision, rotate_to: int | None) -> str:
-    """`SwiGLU of width 180, 3-bit weights, keys rotated to 96 dimensions`."""
+    """`SwiGLU of width 180, 3-bit weights, keys rotated to 96 dimensions`; of a gated one the width of a dense FFN
+    of as many parameters."""
     names = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "swiglu": "SwiGLU", "geglu": "GeGLU", "reglu": "ReGLU"}
     rotated = "" if rotate_to is None else f", keys rotated to {rotate_to} dimensions"
     return f"{names.get(ffn.family, ffn.family)} of width {ffn.size}, {BITS[precision]}-bit weights{rotated}"

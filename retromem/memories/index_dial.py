@@ -12,7 +12,7 @@ _WRITTEN_BITS, _REWORDED_BITS = 8, 16
 
 
 def dial_of_index(factory: str, rotate_to: int | None) -> Dial | None:
-    """None without a rotation, and for product codes inside of lists or graphs.
+    """None without a rotation, and for codes of a size of their own (`LSH24`, product codes inside of lists or graphs).
 
     The parts of a product code grow with the dimensions: each part keeps as many of them.
     """
@@ -21,7 +21,8 @@ def dial_of_index(factory: str, rotate_to: int | None) -> Dial | None:
     if _PRODUCT.fullmatch(factory):
         a_part = _dims_of_a_part(factory, rotate_to)
         return Dial(name="rotate_to", low=a_part, high=_HIGHEST // a_part * a_part, step=a_part) if a_part else None
-    return None if "PQ" in factory else Dial(name="rotate_to", low=1, high=_HIGHEST)
+    fixes_its_bits = re.search(r"PQ|LSH\d|OPQ|PCA|RR\d", factory)
+    return None if fixes_its_bits else Dial(name="rotate_to", low=1, high=_HIGHEST)
 
 
 def turned_factory(factory: str, rotate_to: int | None, setting: int) -> str:
@@ -61,11 +62,11 @@ def first_rotation(factory: str, rotate_to: int, load: Load) -> float:
 
 
 def most_bits_of_index(factory: str, rotate_to: int, load: Load) -> float:
-    """Each code that there is can stand for one value."""
+    """Each code that there is can stand for one value of each relation."""
     bits = code_bits(factory, rotate_to)
     if bits is None or bits > 60:
         return math.inf
-    return 2.0**bits * math.log2(max(2, load.num_candidates))
+    return load.num_relations * 2.0**bits * math.log2(max(2, load.num_candidates))
 
 
 def index_in_words(factory: str, rotate_to: int | None) -> str:
@@ -73,6 +74,6 @@ def index_in_words(factory: str, rotate_to: int | None) -> str:
     rotated = "" if rotate_to is None else f", vectors rotated to {rotate_to} dimensions"
     bits = None if rotate_to is None else code_bits(factory, rotate_to)
     if factory == "LSH" and bits:
-        return f"{bits} random bits a vector"
+        return f"{bits} random bits a vector" if bits > 1 else "1 random bit a vector"
     found = _PRODUCT.fullmatch(factory)
     return (f"{bits} bits a vector: a code of {found[1]} parts" if found else factory) + rotated

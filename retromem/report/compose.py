@@ -44,7 +44,9 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     else:
         contest = main_contest(recallable(grid))
         searched = searched_contests(run.smallest)
-        main = searched[0].study if searched else grid[0].study if contest is None else contest.study
+        main = grid[0].study if contest is None else contest.study
+        if searched and any(row.study == searched[0].study for row in grid):
+            main = searched[0].study
         pictures = study_pictures(grid, run.capacities, main)
         if found is None:
             found = _first_by_hand(grid, run, contest, pictures)

@@ -120,25 +120,28 @@ class Crossing:
 
 def crossings(weights: Sequence[EnvelopePoint], index: Sequence[EnvelopePoint]) -> list[Crossing]:
     """Changes of the smaller side between neighbouring sizes, by rising number of facts; a tie changes nothing."""
-    found: dict[tuple[str, str], list[float]] = {}
+    # The first, second, ... change of a seed belongs with those of the others; each seed counts once in each.
+    found: dict[tuple[int, str, str], list[float]] = {}
     of_weights, of_index = ({point.num_facts: point for point in points} for points in (weights, index))
     common = sorted(of_weights.keys() & of_index.keys())
-    seeds = sorted({seed for point in weights for seed in point.bytes_by_seed})
+    seeds = sorted({seed for point in (*weights, *index) for seed in point.bytes_by_seed})
     for seed in seeds:
         sizes = [
             (num_facts, of_weights[num_facts].bytes_by_seed.get(seed), of_index[num_facts].bytes_by_seed.get(seed))
             for num_facts in common
         ]
         decided = [(at, w, i) for at, w, i in sizes if w is not None and i is not None and smaller(w, i)]
+        num_changes = 0
         for (before, w0, i0), (after, w1, i1) in pairwise(decided):
             assert w0 is not None and i0 is not None and w1 is not None and i1 is not None
             first, then = smaller(w0, i0), smaller(w1, i1)
             if first != then:
                 lead, trail = math.log(w0 / i0), math.log(w1 / i1)
                 share = lead / (lead - trail)
-                found.setdefault((first, then), []).append(before * (after / before) ** share)
+                found.setdefault((num_changes, first, then), []).append(before * (after / before) ** share)
+                num_changes += 1
     listed = []
-    for (first, then), places in found.items():
+    for (_, first, then), places in found.items():
         spread = spread_of(places)
         assert spread is not None
         listed.append(Crossing(first=first, then=then, num_facts=spread, of_seeds=len(seeds)))

@@ -29,8 +29,9 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
     lines = []
     for goal in goals_of(contest.rows):
         for group in (Group.WEIGHTS, Group.INDEX):
-            (point,) = [one for one in envelope(contest.rows, group, goal) if one.num_facts == last]
-            lines.append(_line(f"{_NAMES[group]}, {goal_text(goal)}", point, here))
+            points = [one for one in envelope(contest.rows, group, goal) if one.num_facts == last]
+            name = f"{_NAMES[group]}, {goal_text(goal)}"
+            lines += [_line(name, point, here) for point in points] or [_without(name, "not searched at this size")]
     whole = [row for row in here if row.memory == "faiss-q-Flat" and not row.smallest_for]
     if whole:
         lines.append(
@@ -66,6 +67,10 @@ def _line(name: str, point: EnvelopePoint, rows: Sequence[Row]) -> list[Cell]:
         if (row.memory, row.smallest_for) == (point.family, middle.phrasing) and row.seed in {one.seed for one in found}
     ]
     return [Cell(text=name), Cell(text=middle.in_words, is_prose=True), *_judged(own)]
+
+
+def _without(name: str, why: str) -> list[Cell]:
+    return [Cell(text=name), Cell(text=why, is_prose=True), *(Cell(text="–") for _ in range(4))]
 
 
 def _judged(rows: Sequence[Row]) -> list[Cell]:

@@ -46,16 +46,24 @@ def _of_goal(contest: SearchedContest, goal: Goal) -> str:
     if winner == "index":
         sizes.reverse()
     against = f"{sizes[0]}, {sizes[1]} at {count_text(last)} facts"
+    winners = [smaller(of_weights[size], of_index[size]) for size in common]
+    alone = sorted(of_weights.keys() ^ of_index.keys())
+    if alone:  # a side that does not get there is no smaller memory, whatever it was where it did
+        who = "index" if alone[0] in of_index else "weights"
+        met = f" ({against})" if common else ""
+        where = list_text([count_text(size) for size in alone])
+        return f"only {_SIDES[who]} {'gets' if who == 'index' else 'get'} there at {where} facts{met}"
     changes = [crossing for crossing in crossings(weights, index) if crossing.is_of_most_seeds]
     if changes:
         told = _is_smaller(changes[0].first)
         for change in changes:
             told += f" up to about {count_text(_rounded(change.num_facts.median))} facts, then {_SIDES[change.then]}"
         return f"{told} ({against})"
-    if not winner:
+    ahead = max(("weights", "index"), key=winners.count)
+    if not winners.count(ahead):
         return f"neither is smaller by more than the search resolves ({against})"
-    whole = all(smaller(of_weights[at_size], of_index[at_size]) == winner for at_size in common)
-    return f"{_is_smaller(winner)} {'at every size' if whole else 'at most sizes'} ({against})"
+    times = "every size" if winners.count(ahead) == len(winners) else f"{winners.count(ahead)} of {len(winners)} sizes"
+    return f"{_is_smaller(ahead)} at {times} ({against})"
 
 
 def _is_smaller(side: str) -> str:

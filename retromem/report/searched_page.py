@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from retromem.report.content import Block, FirstScreen, Points, Section
-from retromem.report.envelope import Goal, SearchedContest, envelope, goals_of, searched_contests
+from retromem.report.envelope import SearchedContest, envelope, goals_of, searched_contests
 from retromem.report.envelope_figure import draw_envelopes
 from retromem.report.envelope_tables import families_table, five_rows
 from retromem.report.envelope_words import searched_answer, searched_details
@@ -24,7 +24,7 @@ _CHARTS = (
 
 def searched_first_screen(smallest: Sequence[SmallestRow], rows: Sequence[Row]) -> FirstScreen | None:
     """The first searched study with both sides; None where there is none."""
-    contests = searched_contests(smallest)
+    contests = searched_contests(_with_something_to_recall(smallest, rows))
     if not contests:
         return None
     contest = contests[0]
@@ -45,15 +45,22 @@ def searched_first_screen(smallest: Sequence[SmallestRow], rows: Sequence[Row]) 
     )
 
 
+def _with_something_to_recall(smallest: Sequence[SmallestRow], rows: Sequence[Row]) -> list[SmallestRow]:
+    """Without those of sets in which every fact has one value, where no memory is the better one."""
+    empty = {(row.study, row.twin, row.num_facts) for row in rows if row.smallest_for and row.demand_bits == 0}
+    return [row for row in smallest if (row.study, row.twin, row.num_facts) not in empty]
+
+
 def _beside_storage(contest: SearchedContest, rows: Sequence[Row]) -> str:
     """What the bytes of the two smallest memories for the first goal leave out, at the largest common size."""
-    goal = goals_of(contest.rows)[0]
-    told = []
-    for side, group in (("the weights", Group.WEIGHTS), ("the index", Group.INDEX)):
-        points = [point for point in envelope(contest.rows, group, goal) if point.size is not None]
-        if not points:
-            return ""
-        point = points[-1]
+    goal, told = goals_of(contest.rows)[0], []
+    curves = [envelope(contest.rows, group, goal) for group in (Group.WEIGHTS, Group.INDEX)]
+    common = set.intersection(*({point.num_facts for point in points if point.size} for points in curves))
+    if not common:
+        return ""
+    last = max(common)
+    for side, points in zip(("the weights", "the index"), curves, strict=True):
+        (point,) = [one for one in points if one.num_facts == last]
         own = [
             row
             for row in rows
@@ -70,12 +77,8 @@ def _beside_storage(contest: SearchedContest, rows: Sequence[Row]) -> str:
     return (
         "The index keeps a short code of each question and the number of its value; the weights keep nothing of a "
         "question. Not in these bytes are what changing a fact needs (texts, ids, vectors; training facts) and random "
-        f"rotations and value codes that a seed gives again: {list_text(told)} at {_at(contest, goal)} facts{both}."
+        f"rotations and value codes that a seed gives again: {list_text(told)} at {count_text(last)} facts{both}."
     )
-
-
-def _at(contest: SearchedContest, goal: Goal) -> str:
-    return count_text(max(row.num_facts for row in contest.rows if row.phrasing == goal.phrasing))
 
 
 def _floor(contest: SearchedContest, rows: Sequence[Row]) -> list[tuple[int, float]]:
@@ -92,7 +95,7 @@ def _floor(contest: SearchedContest, rows: Sequence[Row]) -> list[tuple[int, flo
 def searched_sections(smallest: Sequence[SmallestRow], rows: Sequence[Row]) -> list[Section]:
     """How each study's smallest memories were found, and their ledger; charts too of those not on the first screen."""
     sections = []
-    contests = searched_contests(smallest)
+    contests = searched_contests(_with_something_to_recall(smallest, rows))
     for study in dict.fromkeys(row.study for row in smallest):
         for twin in (True, False):
             own = [row for row in smallest if (row.study, row.twin) == (study, twin)]

@@ -121,6 +121,10 @@ def test_sizes_that_are_chosen_by_themselves_leave_out_what_cannot_be_asked() ->
          "65,536 in steps of 1"),
         ({"smallest": {}, "capacity": {}}, "smallest and capacity do not go together: leave one of them out"),
         ({"smallest": {}, "halves": True}, "smallest and halves do not go together: leave one of them out"),
+        ({"smallest": {}, "shuffled": True}, "smallest and shuffled do not go together: leave one of them out"),
+        ({"smallest": {}, "role": "control"}, "smallest and role: control do not go together: leave one of them out"),
+        ({"smallest": {}, "keys": "raw"}, "smallest and keys: raw do not go together: leave one of them out"),
+        ({"smallest": {}, "memories": [{"memory": "faiss", "factory": "LSH24", "rotate_to": 28}]}, "has no dial"),
         ({"smallest": {}, "num_params": [50]}, "smallest and num_params do not go together: leave one of them out"),
         ({"memories": [{"memory": "faiss", "key_by": "statement"}]}, "studies.mine.arms.0.memories.0: faiss-s-Flat "
          "reads statements, and keys has no text"),

@@ -116,6 +116,24 @@ def test_a_crossing_is_where_two_power_laws_meet() -> None:
     assert (back.first, back.then) == ("index", "weights")
 
 
+def test_a_seed_that_crosses_twice_counts_once_in_each() -> None:
+    """Index, weights, index, weights: three changes of every seed, none of which has more seeds than there are."""
+    rows = curves((130, 200, 520, 800), (100, 260, 400, 1040))
+    weights, index = (envelope(rows, group, WRITTEN) for group in (Group.WEIGHTS, Group.INDEX))
+    found = crossings(weights, index)
+    assert [(one.first, one.then) for one in found] == [
+        ("index", "weights"),
+        ("weights", "index"),
+        ("index", "weights"),
+    ]
+    assert all(one.num_facts.num_seeds == one.of_seeds == 3 for one in found)
+    (contest,) = searched_contests(rows)
+    assert (
+        "the index is the smaller memory up to about 710 facts, then the weights up to about 1,400"
+        in searched_answer(contest)
+    )
+
+
 # ---- in words --------------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +152,10 @@ def test_a_crossing_is_where_two_power_laws_meet() -> None:
         ((None,) * 4, (50, 100, 200, 400), "no weights tried suffice, and the index does with 400 B at 4,000"),
         ((50, 100, 200, None), (None,) * 4, "no index tried suffices, and the weights do with 200 B at 2,000"),
         ((None,) * 4, (None,) * 4, "no memory of either side that was tried suffices"),
-        ((10, 20, None, None), (20, 40, 80, 160), "(20 B of weights, 40 B of index at 1,000 facts)"),
+        ((10, 20, None, None), (20, 40, 80, 160), "only the index gets there at 2,000 and 4,000 facts (20 B of "
+         "weights, 40 B of index at 1,000 facts)"),
+        ((10, 20, 40, 80), (11, 22, 44, 82), "the weights are the smaller memory at 3 of 4 sizes (80 B of weights, "
+         "82 B of index at 4,000 facts)"),
     ],
 )  # fmt: skip
 def test_the_sentence_of_each_ending(weights: Any, index: Any, said: str) -> None:
@@ -155,7 +176,8 @@ def test_both_goals_are_told_in_one_sentence_and_what_stops_in_further_ones() ->
     rows[0] = replace(rows[0], monotone=False)
     (contest,) = searched_contests(rows)
     answer = searched_answer(contest)
-    assert answer.startswith("As written the weights are") and "; in new words the index is the smaller" in answer
+    assert answer.startswith("As written the weights are")
+    assert "; in new words only the index gets there at 2,000 and 4,000 facts (100 B of index" in answer
     assert searched_details(contest)[0].startswith(
         "The smallest memory of each side that answers 99 % as written and 95"
     )
@@ -219,6 +241,34 @@ def test_five_rows_of_the_largest_size() -> None:
     ]
     apart = [one for one in smallest if (one.side == "parametric") == (one.num_facts == 500)]
     assert five_rows(replace(contest, rows=apart), rows) is None
+
+
+def test_what_was_not_searched_at_the_largest_size_is_a_line_of_its_own() -> None:
+    smallest, rows = whole()
+    smallest = [one for one in smallest if (one.phrasing, one.num_facts, one.side) != ("heldout", 4000, "retrieval")]
+    (contest,) = searched_contests(smallest)
+    table = five_rows(contest, rows)
+    assert table is not None
+    lines = [[cell.text for cell in line] for line in table.blocks[0][1]]
+    assert lines[3] == ["index, 95 % in new words", "not searched at this size", "–", "–", "–", "–"]
+
+
+def test_a_set_with_nothing_to_know_has_no_winner(tmp_path: Path) -> None:
+    smallest, rows = whole()
+    rows = [replace(one, demand_bits=0.0, bits_ce=0.0) for one in rows]
+    run = RunFacts(name="r", title="t", question="q", dropped={}, method={}, smallest=smallest)
+    write_report(rows, tmp_path / "r", run=run)
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert "smaller memory" not in page[: page.index("<section>")]
+
+
+def test_grid_rows_of_another_study_stand_beside_a_search(tmp_path: Path) -> None:
+    smallest, rows = whole()
+    rows = [one for one in rows if one.smallest_for]
+    rows += [replace(one, study="keys", smallest_for="", twin=False) for one in rows if one.phrasing == "identical"]
+    run = RunFacts(name="r", title="t", question="q", dropped={}, method={}, smallest=smallest)
+    write_report(rows, tmp_path / "r", run=run)
+    assert "As written the weights are the smaller memory" in (tmp_path / "r" / "index.html").read_text()
 
 
 def test_every_family_stands_in_the_list_with_how_it_was_searched() -> None:

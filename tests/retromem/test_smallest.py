@@ -59,6 +59,8 @@ def test_the_search_finds_the_smallest_of_a_step(
     needed: int, low: int, length: int, step: int, start: int, resolution: float, header: int
 ) -> None:
     settings = range(low, low + step * length, step)
+    first = min(settings, key=lambda setting: abs(setting - start))
+    settings = range(low, min(settings[-1], 64 * first) + 1, step)  # what lies beyond is not tried
     found = searched(lambda setting: setting >= needed, settings, start, resolution=resolution, header=header)
     tried = [one.setting for one in found.tried]
     assert set(tried) <= set(settings) and len(set(tried)) == len(tried)
@@ -122,6 +124,24 @@ def test_a_search_in_which_nothing_can_be_written_says_why() -> None:
     found = search_smallest(diverges, range(1, 9), GOAL, start=8)
     assert found.found is not None and found.found.setting == 1 and found.is_lowest and found.monotone
     assert Tried(setting=8, storage_bytes=None, accuracy=0.0) in found.tried
+
+    # One divergence below what does well is a failure like others.
+    def holes(setting: int) -> Tried:
+        if setting == 150:
+            raise TrainingDiverged("too fast")
+        return Tried(setting=setting, storage_bytes=setting, accuracy=0.95 if setting >= 100 else 0.2)
+
+    found = search_smallest(holes, range(1, 400), GOAL, start=180)
+    assert found.found is not None and 100 <= found.found.setting <= 105
+
+    def slow(setting: int) -> Tried:
+        raise TrainingCutShort("the clock")
+
+    with pytest.raises(TrainingCutShort, match="the clock"):
+        search_smallest(slow, range(1, 9), GOAL, start=8)
+    # A family that gets nowhere is given up at 64 times where it was expected to get there.
+    never = searched(lambda setting: False, range(1, 65_537), 150)
+    assert max(one.setting for one in never.tried) == 9600 and len(never.tried) < 12
     # What is not enough and diverges beyond: no setting above that is tried.
     fewer = search_smallest(lambda setting: replace(diverges(setting), accuracy=0.5), range(1, 9), GOAL, start=3)
     assert fewer.found is None and [one.setting for one in fewer.tried if one.storage_bytes] == [3, 4]
