@@ -62,6 +62,8 @@ def _of_goal(contest: SearchedContest, goal: Goal) -> str:
     ahead = max(("weights", "index"), key=winners.count)
     if not winners.count(ahead):
         return f"neither is smaller by more than the search resolves ({against})"
+    if 2 * winners.count(ahead) <= len(winners):
+        return f"neither is smaller by more than the search resolves at most sizes ({against})"
     times = "every size" if winners.count(ahead) == len(winners) else f"{winners.count(ahead)} of {len(winners)} sizes"
     return f"{_is_smaller(ahead)} at {times} ({against})"
 
