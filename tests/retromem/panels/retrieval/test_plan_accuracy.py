@@ -37,16 +37,21 @@ def test_what_a_plan_says_stands_beside_what_is_measured(as_in_a_run) -> None:
     assert len(chosen) == 4
     for series, sampled in chosen:
         index = VectorIndex(spec_of(series.split(ARROW)[1]), 384)
-        index.add(stored)
-        answers = index.search(asked, 1)[0][:, 0]
-        right = (asked * stored[answers]).sum(axis=1) >= best - 1e-6
+        index.add(stored, facts.cues[0].relation_ids_Q[order])
+        order_N = index.sort_codes()  # as in a store; a tie goes to another then
+        laid = stored if order_N is None else stored[order_N]
+        right = (asked * laid[index.search(asked, 1)[0][:, 0]]).sum(axis=1) >= best - 1e-6
         assert found[RECALL, series, sampled] == pytest.approx(np.mean(right), abs=1e-9)
-        assert found[BYTES, series, sampled] == found[EXPECTED_BYTES, series, sampled] > index.storage_bytes
-        if sampled == 1000:  # more than there are: the pilot saw the whole store
-            assert found[EXPECTED_RECALL, series, sampled] == pytest.approx(found[RECALL, series, sampled], abs=1e-9)
+        # To the byte but for sorted codes, whose distances are those of the data.
+        about = 0 if order_N is None else 0.02
+        assert found[BYTES, series, sampled] == pytest.approx(found[EXPECTED_BYTES, series, sampled], rel=about, abs=0)
+        assert found[BYTES, series, sampled] > index.storage_bytes
+        if sampled == 1000:  # more than there are: the pilot saw the whole store, and ties of its own
+            assert found[EXPECTED_RECALL, series, sampled] == pytest.approx(found[RECALL, series, sampled], abs=about)
     assert {x for quantity, series, x in found if (quantity, series) == (REFUSED, CONFIG.requests[2])} == {300, 1000}
     page = CONFIG.page(points)
-    assert "off by 0 % at most" in page.answer
+    off = max(abs(found[BYTES, at, x] / found[EXPECTED_BYTES, at, x] - 1) for at, x in chosen)
+    assert 0 < off < 0.02 and "off by 0 %" not in page.answer
     assert [len(table.blocks[0][1]) for table in page.tables] == [3, 3]
 
 
