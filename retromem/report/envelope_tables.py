@@ -103,7 +103,8 @@ def families_table(rows: Sequence[SmallestRow]) -> Table:
                 blocks.append((f"{goal_text(goal)}, {count_text(num_facts)} facts", lines))
     return Table(
         caption="The dial of each family was searched until the largest memory that failed and the smallest that did "
-        "not lay within 5 % of their bytes; one more was tried below the failure. Ranges are over seeds.",
+        "not lay within its resolution (5 % of the bytes unless the config says otherwise), and once more below the "
+        "failure. Ranges are over seeds.",
         header=[
             "family",
             "dial",

@@ -300,7 +300,6 @@ def test_the_page_of_a_search_opens_with_both_charts_and_five_rows(tmp_path: Pat
     run = RunFacts(name="r", title="t", question="q", dropped={}, method={}, smallest=smallest)
     write_report(rows, tmp_path / "r", run=run)
     page = (tmp_path / "r" / "index.html").read_text()
-    charts, *rest = page[page.index('<div class="charts">') :].split("</div><p", 1) if "</div><p" in page else [page]
     assert page.count("<figure>") >= 2
     head = page[: page.index("<section>")]
     assert head.count("<svg") == 2 and "Fewest bytes that answer 99 % as written" in head
@@ -313,7 +312,6 @@ def test_the_page_of_a_search_opens_with_both_charts_and_five_rows(tmp_path: Pat
     markdown = (tmp_path / "r" / "report.md").read_text()
     assert "(figures/cities-smallest-identical-0.99.png)" in markdown
     assert (tmp_path / "r" / "figures" / "cities-smallest-heldout-0.95.png").exists()
-    assert charts or rest
 
 
 def test_a_search_of_one_side_compares_nothing(tmp_path: Path) -> None:
