@@ -41,18 +41,23 @@ def _of_goal(contest: SearchedContest, goal: Goal) -> str:
     if not common:
         return _one_sided(of_weights, of_index)
     last = common[-1]
-    winner = smaller(of_weights[last], of_index[last])
+    winners = [smaller(of_weights[size], of_index[size]) for size in common]
     sizes = [f"{bytes_text(of_weights[last])} of weights", f"{bytes_text(of_index[last])} of index"]
-    if winner == "index":
+    if winners[-1] == "index":
         sizes.reverse()
     against = f"{sizes[0]}, {sizes[1]} at {count_text(last)} facts"
-    winners = [smaller(of_weights[size], of_index[size]) for size in common]
-    alone = sorted(of_weights.keys() ^ of_index.keys())
-    if alone:  # a side that does not get there is no smaller memory, whatever it was where it did
-        who = "index" if alone[0] in of_index else "weights"
-        met = f" ({against})" if common else ""
-        where = list_text([count_text(size) for size in alone])
-        return f"only {_SIDES[who]} {'gets' if who == 'index' else 'get'} there at {where} facts{met}"
+    # A side that does not get there is no smaller memory, whatever it is where it does; one not searched there may be.
+    searched = {point.num_facts for point in weights} & {point.num_facts for point in index}
+    alone = [
+        f"only the {side} {verb} there at {list_text([count_text(size) for size in sizes_alone])} facts"
+        for side, verb, sizes_alone in (
+            ("weights", "get", sorted(searched & (of_weights.keys() - of_index.keys()))),
+            ("index", "gets", sorted(searched & (of_index.keys() - of_weights.keys()))),
+        )
+        if sizes_alone
+    ]
+    if alone:
+        return f"{list_text(alone)} ({against})"
     changes = [crossing for crossing in crossings(weights, index) if crossing.is_of_most_seeds]
     if changes:
         told = _is_smaller(changes[0].first)

@@ -188,6 +188,20 @@ def test_both_goals_are_told_in_one_sentence_and_what_stops_in_further_ones() ->
     ]
 
 
+def test_a_size_at_which_one_side_was_not_searched_is_no_size_that_it_missed() -> None:
+    rows = [
+        one for one in curves((10, 20, 40, 80), (20, 40, 80, 160)) if (one.side, one.num_facts) != ("parametric", 4000)
+    ]
+    (contest,) = searched_contests(rows)
+    assert searched_answer(contest) == (
+        "As written the weights are the smaller memory at every size (40 B of weights, 80 B of index at 2,000 facts)."
+    )
+    apart = curves((10, 20, None, 80), (20, 40, 80, None))
+    (contest,) = searched_contests(apart)
+    both = "only the weights get there at 4,000 facts and only the index gets there at 2,000 facts (20 B of weights"
+    assert both in searched_answer(contest)
+
+
 def test_contests_need_both_sides_on_the_same_values() -> None:
     rows = curves((10, 20, 40, 80), (20, 40, 80, 160))
     assert searched_contests([one for one in rows if one.side == "parametric"]) == []
