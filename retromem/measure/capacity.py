@@ -72,7 +72,12 @@ def read_off(rows: Sequence[Row], *, tau: float, phrasing: Literal["identical", 
     The largest N that reached `tau`, for each memory, twin and seed; a lower bound only where the largest size did.
     """
     found = []
-    arms = [row for row in rows if (row.role, row.side, row.phrasing) == ("arm", "parametric", phrasing)]
+    arms = [
+        row
+        for row in rows
+        # What a search for the smallest memory found has another size at each number of facts.
+        if (row.role, row.side, row.phrasing, row.smallest_for) == ("arm", "parametric", phrasing, "")
+    ]
     for of_one in {(row.study, row.memory, row.twin, row.seed): None for row in arms}:
         own = [row for row in arms if (row.study, row.memory, row.twin, row.seed) == of_one]
         reached = [row for row in own if row.accuracy is not None and row.accuracy >= tau]

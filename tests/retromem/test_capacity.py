@@ -169,6 +169,8 @@ def test_capacities_are_read_off_the_largest_size_that_reached_for_each_seed_and
     rows += [row(size, 1.0, memory="no weights", side="retrieval") for size in (100, 200)]
     rows += [row(size, 1.0, memory="a control", role="control") for size in (100, 200)]
     rows += [row(size, 1.0, memory="another phrasing", phrasing="heldout") for size in (100, 200)]
+    # The smallest memory at each size is another one each time.
+    rows += [row(size, 1.0, memory="ffn-*", smallest_for="identical") for size in (100, 200)]
     found = read_off(rows, tau=0.99, phrasing="identical")
     assert [(one.memory, one.seed, one.twin, one.num_facts, one.censored, one.bits) for one in found] == [
         ("ffn-relu-8", 0, False, 200, False, 400.0),
