@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from models.ffn import FFN
-from models.precisions import INTEGER_BITS, MIDRISE_BITS, Precision
-from models.weight_packing import BEST_STEP, LEAST_STEP
+from models.precisions import BEST_STEP, INTEGER_BITS, MIDRISE_BITS, Precision
+from models.weight_packing import LEAST_STEP
 
 Operation = Callable[[], object]
 """on tensors that it was bound to"""

@@ -12,12 +12,10 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 
+from models.coded_levels import decoded, encoded
 from models.ffn import FFN
-from models.precisions import INTEGER_BITS, MIDRISE_BITS, Precision
+from models.precisions import BEST_STEP, INTEGER_BITS, MIDRISE_BITS, Precision
 
-BEST_STEP: Mapping[int, float] = {1: 1.5958, 2: 0.9957, 3: 0.5860, 4: 0.3352}
-"""bits -> step between two of 2^bits levels, in standard deviations, that rounds a normal variable with the least
-squared error (Max 1960, table II)"""
 LEAST_STEP = 2.0**-14
 """the smallest normal float16: a matrix of zeros has a step too"""
 
@@ -30,8 +28,12 @@ def pack(
     Integers: symmetric, one float16 scale for each output (column) of each matrix, before the array. Mid-rise: one
     float16 step for each matrix. Codes of fewer than 8 bits fill the bytes without gaps. Vectors (biases) are stored as
     float16.
+
+    Where it is smaller, all mid-rise codes together are one entropy-coded stream at the end. Integers keep their fixed
+    bits: so they are deployed, and so their bytes have been counted wherever they are quoted.
     """
     parts: list[bytes] = []
+    levels: dict[int, tuple[ndarray, int]] = {}  # by the place of the part that holds them at fixed bits
     for name, weight in weights.items():
         w_XIO, precision = weight.detach().cpu().numpy(), apart.get(name, rest)
         if w_XIO.ndim > 1 and precision in INTEGER_BITS:
@@ -44,10 +46,12 @@ def pack(
             step_X11, half = matrix_steps(w_XIO, bits), 2 ** (bits - 1)
             codes_XIO = np.floor(w_XIO / step_X11.astype(np.float32)).clip(-half, half - 1).astype(np.int8)
             parts += [step_X11.astype("<f2").tobytes(), _pack_codes(codes_XIO, bits)]
+            levels[len(parts) - 1] = codes_XIO.ravel(), bits
         else:
             with np.errstate(over="ignore"):  # whoever stores weights asks whether they are finite still
                 parts.append(w_XIO.astype("<f4" if precision == "float32" else "<f2").tobytes())
-    return b"".join(parts)
+    others = [part for place, part in enumerate(parts) if place not in levels]
+    return min(b"".join(parts), b"".join([*others, encoded(levels.values())]), key=len)
 
 
 def unpack(
@@ -56,7 +60,23 @@ def unpack(
     rest: Precision,
     apart: Mapping[str, Precision] = MappingProxyType({}),
 ) -> dict[str, Tensor]:
-    """The arrays that `pack` stored, in float32."""
+    """The arrays that `pack` stored, in float32; of damaged content of the same length other numbers, and no error.
+
+    Its length tells which form it has: what is shorter than fixed bits would be is coded.
+    """
+    precisions = {name: apart.get(name, rest) for name in shapes}
+    sizes = {name: _num_bytes(shape, precisions[name]) for name, shape in shapes.items()}
+    levels = {
+        name: (math.prod(shape), MIDRISE_BITS[precisions[name]])
+        for name, shape in shapes.items()
+        if len(shape) > 1 and precisions[name] in MIDRISE_BITS
+    }
+    fixed = sum(map(sum, sizes.values()))
+    stream_start = fixed - sum(sizes[name][1] for name in levels)
+    assert stream_start <= len(content) <= fixed, "the packed weights are of another shape or precision"
+    coded: dict[str, ndarray] = {}
+    if len(content) < fixed:
+        coded = dict(zip(levels, decoded(content[stream_start:], levels.values()), strict=True))
     weights: dict[str, Tensor] = {}
     position = 0
 
@@ -66,22 +86,28 @@ def unpack(
         return content[position - num_bytes : position]
 
     for name, shape in shapes.items():
-        precision = apart.get(name, rest)
-        size, midrise = math.prod(shape), precision in MIDRISE_BITS
-        bits = (MIDRISE_BITS if midrise else INTEGER_BITS).get(precision)
-        if bits is not None and len(shape) > 1:
-            *matrices, _, columns = shape
-            columns = 1 if midrise else columns
-            scale_X1O = np.frombuffer(take(2 * math.prod(matrices) * columns), "<f2").reshape(*matrices, 1, columns)
-            codes_XIO = _unpack_codes(take((size * bits + 7) // 8), size, bits).reshape(shape)
+        precision, (num_first, num_codes) = precisions[name], sizes[name]
+        first, midrise = take(num_first), precision in MIDRISE_BITS
+        if num_codes:
+            bits = (MIDRISE_BITS if midrise else INTEGER_BITS)[precision]
+            codes = coded[name] if name in coded else _unpack_codes(take(num_codes), math.prod(shape), bits)
+            scale_X1O = np.frombuffer(first, "<f2").reshape(*shape[:-2], 1, 1 if midrise else shape[-1])
             with np.errstate(invalid="ignore", over="ignore"):  # flipped bits can make a scale infinite
-                w_XIO = (codes_XIO.astype(np.float32) + 0.5 * midrise) * scale_X1O.astype(np.float32)
+                w_XIO = (codes.reshape(shape).astype(np.float32) + 0.5 * midrise) * scale_X1O.astype(np.float32)
         else:
-            dtype = "<f4" if precision == "float32" else "<f2"
-            w_XIO = np.frombuffer(take(size * np.dtype(dtype).itemsize), dtype).astype(np.float32).reshape(shape)
+            w_XIO = np.frombuffer(first, "<f4" if precision == "float32" else "<f2").astype(np.float32).reshape(shape)
         weights[name] = torch.from_numpy(np.ascontiguousarray(w_XIO))
-    assert position == len(content), "the packed weights are of another shape or precision"
     return weights
+
+
+def _num_bytes(shape: Sequence[int], precision: Precision) -> tuple[int, int]:
+    """Of one array: its scales or steps, or its floats where it has no codes; then its codes at fixed bits."""
+    size = math.prod(shape)
+    if len(shape) < 2 or precision in ("float32", "float16"):
+        return size * (4 if precision == "float32" else 2), 0
+    if precision in MIDRISE_BITS:
+        return 2 * math.prod(shape[:-2]), (size * MIDRISE_BITS[precision] + 7) // 8
+    return 2 * math.prod(shape[:-2]) * shape[-1], (size * INTEGER_BITS[precision] + 7) // 8
 
 
 def load_packed(ffn: FFN, content: bytes, precision: Precision) -> None:

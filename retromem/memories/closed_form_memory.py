@@ -42,7 +42,7 @@ _SEED_STEP = 20_000
 class ClosedFormMemoryConfig:
     """One construction, and the size of the FFN that it fills."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     memory: Literal["closed_form"] = "closed_form"
     method: Method = "pseudo_inverse"
     """outer_products and pseudo_inverse fill a linear map; random_features a ReLU FFN; hebbian, whitened and

@@ -42,7 +42,7 @@ def first_size(
 
 
 def most_bits_of_ffn(ffn: AnyFFNConfig, precision: Precision, dim_in: int, dim_out: int) -> float:
-    """The bits that its weights are stored in."""
+    """The bits that its weights are stored in, at most: mid-rise codes mostly take a tenth less."""
     bits = BITS[precision] + (16 if precision in INTEGER_BITS else 0)  # a scale a column, which may have one weight
     return ffn.num_params(dim_in, dim_out) * bits + _SLACK_BITS
 

@@ -56,7 +56,7 @@ _OPTIMIZER = "optimizer.npy"
 class FFNMemoryConfig:
     """One FFN, trained on the facts."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     memory: Literal["ffn"] = "ffn"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
@@ -208,7 +208,10 @@ class FFNMemory:
         return self._saved_files().footprint(seeded_bytes=seeded_bytes, resident_bytes=resident_bytes)
 
     def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "FFNMemory":
-        """A copy with Gaussian noise on the weights (in units of each matrix's RMS) or with random bits flipped."""
+        """A copy with Gaussian noise on the weights (in units of each matrix's RMS) or with random bits flipped.
+
+        Of entropy-coded weights all is lost that is read after a flip.
+        """
         import torch
 
         from models.weight_packing import add_noise, flip_bits

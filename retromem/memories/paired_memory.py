@@ -38,7 +38,7 @@ _WEIGHTS = "weights.bin"
 class PairedMemoryConfig:
     """An FFN over a key and its neighbours among the stored statements."""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     memory: Literal["paired"] = "paired"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""

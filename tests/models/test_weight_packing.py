@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from models.precisions import MIDRISE_BITS, PRECISIONS
-from models.weight_packing import BEST_STEP, flip_bits, pack, unpack
+from models.precisions import BEST_STEP, MIDRISE_BITS, PRECISIONS
+from models.weight_packing import flip_bits, pack, unpack
 
 BITS = {"float32": 32, "float16": 16, "int8": 8, "int6": 6, "int4": 4, "int3": 3}
 
@@ -56,9 +56,10 @@ def test_midrise_levels_are_the_nearest_of_as_many_as_the_bits_can_name(precisio
     weight = scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
     bits = MIDRISE_BITS[precision]
     content = pack({"w": weight}, precision)
-    assert len(content) == 2 * math.prod(shape[:-2]) + math.ceil(bits * weight.numel() / 8)
+    num_steps = math.prod(shape[:-2])
+    assert 2 * num_steps <= len(content) <= 2 * num_steps + math.ceil(bits * weight.numel() / 8)
     back = unpack(content, {"w": shape}, precision)["w"]
-    steps = np.frombuffer(content[: 2 * math.prod(shape[:-2])], "<f2").astype(np.float32)
+    steps = np.frombuffer(content[: 2 * num_steps], "<f2").astype(np.float32)
     for matrix, stored, step in zip(weight.view(-1, *shape[-2:]), back.view(-1, *shape[-2:]), steps, strict=True):
         assert step == pytest.approx(BEST_STEP[bits] * float(matrix.square().mean().sqrt()), rel=1e-3, abs=1e-4)
         levels = float(step) * (torch.arange(2**bits) - (2**bits - 1) / 2)
@@ -121,3 +122,101 @@ def test_codes_are_twos_complement_without_gaps(precision):
     assert [code - 2**bits if code > most else code for code in read] == codes
     back = unpack(content, {"w": (7, 1)}, precision)["w"][:, 0]
     assert back.tolist() == [code * float(step) for code in codes]
+
+
+MIXED_PRECISIONS = {"router": "midrise2", "scaled": "int4", "rest": "float16"}
+
+
+def mixed_weights():
+    """Of an FFN stored in midrise4: experts, a bias, and three arrays apart."""
+    shapes = {"w_in": (3, 20, 30), "bias": (30,), "router": (20, 8), "scaled": (6, 5), "rest": (4, 9)}
+    shapes["w_out"] = (30, 17)
+    generator = torch.Generator().manual_seed(7)
+    return {name: (1 + len(name)) * torch.randn(*shape, generator=generator) for name, shape in shapes.items()}
+
+
+def shapes_of(weights):
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
+def fixed_bits(weights):
+    """The same at fixed bits, one array after another: each alone, its codes from its levels."""
+    parts = []
+    for name, weight in weights.items():
+        bits = {"midrise4": 4, "midrise2": 2}.get(MIXED_PRECISIONS.get(name, "midrise4"))
+        if weight.dim() == 1 or bits is None:
+            parts.append(pack({name: weight}, MIXED_PRECISIONS.get(name, "midrise4")))
+            continue
+        steps = np.sqrt(np.square(weight.double().numpy()).mean((-2, -1), keepdims=True)) * BEST_STEP[bits]
+        steps, half = steps.astype("<f2"), 2 ** (bits - 1)
+        codes = np.floor(weight.numpy() / steps.astype(np.float32)).clip(-half, half - 1).astype(int).ravel()
+        stored = sum(int(code) % 2**bits << bits * place for place, code in enumerate(codes))
+        parts += [steps.tobytes(), stored.to_bytes((bits * len(codes) + 7) // 8, "little")]
+    return b"".join(parts)
+
+
+def test_both_forms_hold_the_same_weights_and_the_smaller_is_stored():
+    """What was stored at fixed bits, before there was another form, is still read."""
+    weights = mixed_weights()
+    fixed, content = fixed_bits(weights), pack(weights, "midrise4", MIXED_PRECISIONS)
+    num_levels = 3 * 20 * 30 + 30 * 17
+    assert len(content) < len(fixed) - 0.07 * num_levels * 4 / 8
+    back = unpack(content, shapes_of(weights), "midrise4", MIXED_PRECISIONS)
+    of_fixed = unpack(fixed, shapes_of(weights), "midrise4", MIXED_PRECISIONS)
+    assert list(back) == list(of_fixed) == list(weights)
+    assert all(torch.equal(back[name], of_fixed[name]) for name in weights)
+    for name, weight in weights.items():
+        assert (back[name] - weight).square().mean() < 0.13 * weight.square().mean()
+
+
+@pytest.mark.parametrize(
+    ("precision", "weight"),
+    [
+        ("midrise1", torch.randn(40, 25, generator=torch.Generator().manual_seed(0))),
+        ("midrise2", torch.randn(40, 25, generator=torch.Generator().manual_seed(0)).sign()),  # outer levels alone
+    ],
+)
+def test_codes_that_no_model_makes_smaller_keep_their_fixed_bits(precision, weight):
+    bits = MIDRISE_BITS[precision]
+    content = pack({"w": weight}, precision)
+    assert len(content) == 2 + 1000 * bits / 8
+    step, stored = np.frombuffer(content[:2], "<f2")[0], int.from_bytes(content[2:], "little")
+    read = np.array([stored >> (bits * place) & (2**bits - 1) for place in range(1000)])
+    codes = np.where(read >= 2 ** (bits - 1), read - 2**bits, read)
+    back = unpack(content, {"w": (40, 25)}, precision)["w"]
+    assert back.flatten().tolist() == ((codes + 0.5) * float(step)).astype(np.float32).tolist()
+    assert torch.equal(back.sign(), weight.sign())
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.1, 0.5, 1.0])
+def test_coded_weights_with_flipped_bits_are_other_weights_of_the_same_levels(rate):
+    weight = torch.randn(2, 30, 40, generator=torch.Generator().manual_seed(3))
+    content = pack({"w": weight}, "midrise3")
+    stored = unpack(content, {"w": (2, 30, 40)}, "midrise3")["w"]
+    for seed in range(10):
+        damaged = content[:4] + flip_bits(content[4:], rate, seed=seed)  # the two steps stay
+        back = unpack(damaged, {"w": (2, 30, 40)}, "midrise3")["w"]
+        for one, other in zip(back, stored, strict=True):
+            assert torch.isin(one, other.unique()).all()
+        assert torch.equal(back, stored) == (damaged == content)
+        assert unpack(flip_bits(content, rate, seed=seed), {"w": (2, 30, 40)}, "midrise3")["w"].shape == stored.shape
+
+
+def test_a_cut_stream_is_read_and_content_of_no_possible_length_is_noticed():
+    weights = mixed_weights()
+    fixed, num_code_bytes = fixed_bits(weights), (3 * 20 * 30 + 30 * 17) // 2 + 20 * 8 // 4
+    least = len(fixed) - num_code_bytes
+    cut = unpack(pack(weights, "midrise4", MIXED_PRECISIONS)[:least], shapes_of(weights), "midrise4", MIXED_PRECISIONS)
+    assert shapes_of(cut) == shapes_of(weights)
+    assert torch.equal(cut["bias"], weights["bias"].half().float())
+    for content in (fixed[: least - 1], fixed + b"\1"):
+        with pytest.raises(AssertionError, match="another shape"):
+            unpack(content, shapes_of(weights), "midrise4", MIXED_PRECISIONS)
+
+
+@pytest.mark.parametrize("precision", ["midrise1", "midrise4"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_weights_that_are_not_finite_come_back_so(precision):
+    weight = torch.randn(40, 25, generator=torch.Generator().manual_seed(0))
+    weight[3, 4] = math.nan
+    assert unpack(pack({"w": weight}, precision), {"w": (40, 25)}, precision)["w"].isnan().all()

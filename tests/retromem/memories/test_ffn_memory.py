@@ -127,6 +127,31 @@ def test_every_line_of_the_ledger_of_weights(
     assert np.array_equal(scored(loaded, toys), scored(memory, toys))
 
 
+@pytest.mark.parametrize("config", ["trained", "computed"])
+def test_weights_of_few_levels_are_charged_what_their_file_takes_and_stand_any_flips(
+    toys: Facts, tmp_path: Path, config: str
+) -> None:
+    num_params, wide = 6 * 90 + 90 * 4, DenseConfig(kind="relu", width=90)
+    if config == "trained":
+        memory = FFNMemoryConfig(ffn=wide, code_dim=4, precision="midrise4", training=SHORT).build(seed=2)
+    else:
+        memory = ClosedFormMemoryConfig(method="random_features", width=90, code_dim=4, precision="midrise4").build(
+            seed=2
+        )
+    memory.write(toys)
+    memory.save(tmp_path / "few")
+    content = (tmp_path / "few" / "weights.bin").read_bytes()
+    assert memory.footprint().num_bytes(Part.STORAGE) == len(content) < 2 * 2 + 0.97 * num_params / 2
+    loaded = type(memory).load(tmp_path / "few")
+    assert loaded.footprint() == memory.footprint()
+    assert np.array_equal(scored(loaded, toys), scored(memory, toys))
+    for rate in (1e-4, 0.01, 0.5, 1.0):
+        for seed in range(5):
+            disturbed = memory.perturbed(flip_rate=rate, seed=seed)
+            assert disturbed._ffn.packed != memory._ffn.packed or rate == 1e-4
+            assert scored(disturbed, toys).shape == (11, 8)
+
+
 def test_what_writing_costs_is_of_every_wording(toys: Facts) -> None:
     memory = FFNMemoryConfig(ffn=RELU, code_dim=4, training=SHORT).build(seed=2)
     assert memory.trained_on == "cpu"
