@@ -80,8 +80,8 @@ index: .venv/.cpu ## build a store from FACTS or DOCUMENTS into OUT and print it
 		$${ENCODER:+--encoder "$$ENCODER"}
 
 .PHONY: bench
-bench: .venv/.cpu ## our code beside bare FAISS, torch and the processor, timed in turns: ONLY=index, encoder, engines, training or million
-	@$(RETROMEM) bench $${ONLY:+--only "$$ONLY"}
+bench: .venv/.cpu ## our code beside bare FAISS, torch and the processor, timed in turns: ONLY=index, encoder, engines, training, search, curves or million; TIER=full
+	@$(RETROMEM) bench $${ONLY:+--only "$$ONLY"} $${TIER:+--tier "$$TIER"}
 
 .PHONY: doctor
 doctor: .venv/.cpu ## print versions, threads, devices, encoder

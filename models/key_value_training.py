@@ -22,6 +22,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from models.abandoning import FIRST_LOOK, falls_short
 from models.denormals import flushed_denormals
 from models.ffn import FFN
 from models.fused_step import FusedStep, can_fuse
@@ -85,6 +86,7 @@ class KeyValueModule(lightning.LightningModule):
         self.budget = budget
         self.steps_done = 0
         self.succeeded = True
+        self.abandoned = False
         self._generator = generator
         self._rounds_to = rounds_to
         self.register_buffer("keys_ND", data.keys_ND, persistent=False)
@@ -208,18 +210,24 @@ class KeyValueModule(lightning.LightningModule):
             self._say_diverged(f"loss is {losses_S[first].item()}", before + first, before + first)
         if not all(weight.isfinite().all() for weight in self.backbone.parameters()):
             self._say_diverged("weights are not finite", self.steps_done, self.steps_done - 1)
-        if self.backbone.is_settled() and self._reached_its_goal(float(losses_S.mean())):
+        if self.backbone.is_settled() and self._is_over(float(losses_S.mean())):
             self.trainer.should_stop = True
         elif time.monotonic() > self._deadline and self.steps_done < self.budget.steps:
             self.succeeded = False
             self.trainer.should_stop = True
 
-    def _reached_its_goal(self, mean_nats: float) -> bool:
+    def _is_over(self, mean_nats: float) -> bool:
+        """Whether the goal is reached, or will not be."""
         if mean_nats <= self.budget.goal_nats:
             return True
-        goal = self.budget.goal_accuracy
+        goal, share_of_steps = self.budget.goal_accuracy, self.steps_done / self.budget.steps
         # A share p of wrong answers costs p log 2 nats a fact at least: far from the goal nothing need be counted.
-        return goal is not None and mean_nats <= _NATS_WORTH_COUNTING and self.share_right() >= goal
+        may_abandon = self.budget.abandons and FIRST_LOOK <= share_of_steps < 1
+        if goal is None or not (may_abandon or mean_nats <= _NATS_WORTH_COUNTING):
+            return False
+        right = self.share_right()
+        self.abandoned = may_abandon and falls_short(right, goal, share_of_steps=share_of_steps)
+        return self.abandoned or right >= goal
 
     def _autograd_step(self) -> Float[Tensor, ""]:
         """For what no step is written out; returns the loss before it."""

@@ -43,6 +43,8 @@ class TrainingBudget:
     goal_accuracy: float | None = None
     """share of the facts answered right, by weights rounded where they are trained to be, at which training ends early;
     looked at every 100 steps. Empty: never"""
+    abandons: bool = False
+    """end a training early that will not come to goal_accuracy, by the facts that it answers so far"""
     max_seconds: float = 120.0
     """cap on one training; a row that hit it says so"""
 
@@ -51,6 +53,8 @@ class TrainingBudget:
             raise ValueError(f"batch_size must be 1 or more, not {self.batch_size}")
         if self.goal_accuracy is not None and not 0 < self.goal_accuracy <= 1:
             raise ValueError(f"goal_accuracy must be more than 0 and at most 1, not {self.goal_accuracy:g}")
+        if self.abandons and (self.goal_accuracy is None or self.schedule != "cosine"):
+            raise ValueError("abandons needs a goal_accuracy, and the cosine schedule that it was measured for")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
 

@@ -106,7 +106,7 @@ def _run(arguments: list[str]) -> None:
         case "bench":
             from retromem.benchmarks.run_benchmarks import run_benchmarks
 
-            run_benchmarks(chosen.only, Path("reports/bench"), say=partial(print, flush=True))
+            run_benchmarks(chosen.only, Path("reports/bench"), say=partial(print, flush=True), tier=chosen.tier)
         case "doctor":
             from retromem.doctor import describe
 
@@ -231,7 +231,8 @@ def _parser() -> "ArgumentParser":
     commands.add_subcommand("reproduce", again, help="measure published numbers again")
 
     bench = new(description="Time our code beside what it stands on, in turns within one run.")
-    bench.add_argument("--only", type=str, help="index, encoder, engines, training or million; all where empty")
+    bench.add_argument("--only", type=str, help="index, encoder, engines, training, search, curves or million")
+    bench.add_argument("--tier", type=str, default="quick", help="quick (default) or full: searches of an hour")
     commands.add_subcommand("bench", bench, help="our code beside FAISS's, torch's and the processor's, in turns")
 
     doctor = new(description="Print what this installation is made of.")

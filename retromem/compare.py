@@ -58,7 +58,7 @@ def compare(
     prefixes = [(variant.prefix(size), seed) for variant, seed in variants for size in num_facts]
     cost = EncoderCost()
     if knowledge.text is not None:
-        keys, cost = _encoded(prefixes, memories, encoder, measures, cache, halves=halves)
+        keys, cost = encoded(prefixes, memories, encoder, measures, cache, halves=halves)
         prefixes = [(prefix.with_keys(keys), seed) for prefix, seed in prefixes]
     rows: list[Row] = []
     for prefix, seed in prefixes:
@@ -94,7 +94,7 @@ def smallest(
     prefix = (knowledge.twin(seed=seed) if twin or knowledge.uniform else knowledge).prefix(num_facts)
     cost = EncoderCost()
     if knowledge.text is not None:
-        keys, cost = _encoded([(prefix, seed)], [family], encoder, measures, cache, halves=False)
+        keys, cost = encoded([(prefix, seed)], [family], encoder, measures, cache, halves=False)
         prefix = prefix.with_keys(keys)
     dim = prefix.ask("identical", num=1).queries.key_vectors().shape[1]
     refuse_search(search, [family], prefix, dim=dim, measures=measures, path=knowledge.name)
@@ -102,7 +102,7 @@ def smallest(
     return find_smallest(family, prefix, search, setting=setting, measures=measures, encoder=cost)[1]
 
 
-def _encoded(
+def encoded(
     prefixes: Sequence[tuple[KnowledgeSet, int]],
     memories: Sequence[MemoryConfig],
     config: EncoderConfig,
@@ -111,6 +111,7 @@ def _encoded(
     *,
     halves: bool,
 ) -> tuple[CachedTextKeys, EncoderCost]:
+    """Keys of all that these prefixes will be taught, written and asked, by a cache in `folder`; and their cost."""
     from retrieval.encoder import Encoder
 
     names = spare_city_names()

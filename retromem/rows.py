@@ -183,6 +183,12 @@ class CapacityRow:
     """recalled at num_facts"""
     monotone: bool = True
     """false: fewer facts failed, so that success is noisy and another seed may end elsewhere"""
+    sizes_tried: str = ""
+    """numbers of facts, in the order of the search"""
+    sizes_abandoned: str = ""
+    """those of them whose training was ended early, for it would not have reached tau"""
+    optimizer_steps: int = 0
+    """of all trainings of the search"""
 
     @property
     def bits_per_param(self) -> float | None:
@@ -225,6 +231,10 @@ class SmallestRow:
     """false: a larger memory failed, so that success is noisy and another seed may end elsewhere"""
     tried: tuple[tuple[int, int | None, float], ...]
     """(setting, storage bytes, accuracy) of each memory that was written, in this order; no bytes: it could not be"""
+    settings_abandoned: str = ""
+    """those whose training was ended early, for it would not have reached tau: their accuracy is where it stood"""
+    optimizer_steps: int = 0
+    """of all trainings of the search"""
     search_seconds: float
     """of writing and asking all of them, encoding apart"""
 

@@ -150,7 +150,9 @@ def measure_cell(cell: Cell, workplace: Workplace) -> Measured:
         shuffled=cell.shuffled,
     )
     if cell.capacity is not None:
-        rows, capacity = find_capacity(cell, knowledge, setting=setting, encoder=encoder)
+        rows, capacity = find_capacity(
+            cell.memory, knowledge, cell.capacity, setting=setting, measures=cell.measures, encoder=encoder
+        )
         return Measured(rows=rows, capacity=capacity)
     prefix = knowledge.prefix(cell.num_facts)
     if cell.smallest is not None:

@@ -170,6 +170,10 @@ class WriteCost:
     optimizer_steps: int
     succeeded: bool = True
     """False: the budget (seconds) ended first; the row says so"""
+    share_of_steps: float | None = None
+    """of a training that ends with its success, how much was needed; None for what is not trained so"""
+    abandoned: bool = False
+    """its training was ended early, for it would not have come to its goal"""
 
 
 class Part(StrEnum):

@@ -9,10 +9,10 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.bits import bits_argmax
 from retromem.measure.settings import MeasureConfig, SmallestSearch
 from retromem.memories.dial import Dialled, Load
-from retromem.seam import MemoryConfig
+from retromem.seam import MemoryConfig, Phrasing
 
 
-def load_of(knowledge: KnowledgeSet, dim: int, search: SmallestSearch) -> Load:
+def load_of(knowledge: KnowledgeSet, dim: int, phrasing: Phrasing) -> Load:
     """What a search is about: these facts, by keys of so many dimensions."""
     return Load(
         demand_bits=knowledge.demand_bits(),
@@ -20,7 +20,7 @@ def load_of(knowledge: KnowledgeSet, dim: int, search: SmallestSearch) -> Load:
         num_candidates=int(knowledge.values.num_candidates_R().max(initial=1)),
         dim=dim,
         num_relations=len(knowledge.values.relations),
-        reworded=search.phrasing != "identical",
+        reworded=phrasing != "identical",
     )
 
 
@@ -53,7 +53,7 @@ def refuse_search(
             f"{knowledge.num_facts:,} facts, and no share of them tells {search.accuracy:g} from 1: it takes "
             f"{search.questions_needed:,}; give more facts, or a lower accuracy"
         )
-    load = load_of(knowledge, dim, search)
+    load = load_of(knowledge, dim, search.phrasing)
     needed_bits = _bits_needed(knowledge, search.accuracy)
     for number, memory in enumerate(memories):
         assert isinstance(memory, Dialled) and memory.dial is not None

@@ -19,17 +19,7 @@ from retromem.memories.dial import Dialled, dial_of
 from retromem.rows import Row, SmallestRow
 from retromem.seam import Part
 from retromem.search_bounds import load_of
-
-
-def _ending_at(config: Any, search: SmallestSearch) -> Any:
-    """The memory, trained no longer than until it has succeeded, where that is seen while it is trained: asked for what
-    it learns, by the weights that will be stored."""
-    training = getattr(config, "training", None)
-    if training is None or search.phrasing != "identical" or training.key_noise:
-        return config
-    if training.rounding != "aware" and config.precision != "float32":
-        return config
-    return replace(config, training=replace(training, goal_accuracy=search.accuracy))
+from retromem.searched_training import ending_at, told_of_capacity
 
 
 def find_smallest(
@@ -50,22 +40,24 @@ def find_smallest(
     assert isinstance(family, Dialled) and dial is not None, "a family has a dial"
     settings = dial.between(search.low, search.high)
     ask = partial(judge, setting=setting, measures=measures, encoder=encoder, tau=search.accuracy)
-    load = load_of(knowledge, knowledge.ask("identical", num=1).queries.key_vectors().shape[1], search)
-    best: tuple[Tried, Written] | None = None
+    load = load_of(knowledge, knowledge.ask("identical", num=1).queries.key_vectors().shape[1], search.phrasing)
+    best: tuple[Tried, Any, Written] | None = None
     of_bound: dict[float, Tried] = {}
+    steps = 0
 
     def rank(tried: Tried) -> tuple[float, float]:
         reached = tried.accuracy >= search.accuracy
         return (1.0, -float(tried.storage_bytes or 0)) if reached else (0.0, tried.accuracy)
 
     def written(value: int) -> Tried:
-        nonlocal best
+        nonlocal best, steps
         bound = family.most_bits(value, load)
         if bound in of_bound:  # two settings may come to one memory: widths of a gated FFN, whose units are whole
             return of_bound[bound]
-        config = _ending_at(family.turned(value), search)
+        config = ending_at(family.turned(value), search.accuracy, search.phrasing)
         memory = write(config, knowledge, setting=setting)
         (row,) = ask(config, knowledge, only=search.phrasing, quick=True, written=memory).rows
+        steps += row.optimizer_steps or 0
         if not row.succeeded and (row.accuracy or 0) < search.accuracy:
             raise TrainingCutShort(
                 f"{config.name} did not learn {knowledge.num_facts:,} facts within training.max_seconds, which says "
@@ -76,18 +68,29 @@ def find_smallest(
             setting=value,
             storage_bytes=memory.memory.footprint().num_bytes(Part.STORAGE),
             accuracy=row.accuracy,
+            over_capacity=told_of_capacity(memory.costs, row.accuracy, search.accuracy),
+            abandoned=memory.costs[-1].abandoned,
         )
         if 0 < bound < math.inf:
             of_bound[bound] = tried
         if best is None or rank(tried) > rank(best[0]):
-            best = tried, memory
+            best = tried, config, memory
         return tried
 
     found = search_smallest(written, settings, search, start=round(family.first_setting(load)))
     seconds = time.perf_counter() - start
     assert best is not None
-    at, memory = best
-    rows = ask(_ending_at(family.turned(at.setting), search), knowledge, written=memory).rows
+    at, config, memory = best
+    reached, tried = found.found, list(found.tried)
+    if at.abandoned:  # none reached the goal: the most accurate one is trained to its end, and may reach it yet
+        whole: Any = family.turned(at.setting)
+        config = whole
+        memory = write(config, knowledge, setting=setting)
+        (row,) = ask(config, knowledge, only=search.phrasing, quick=True, written=memory).rows
+        ended = replace(at, accuracy=row.accuracy or 0.0, abandoned=False)
+        tried[tried.index(at)] = at = ended
+        reached = ended if ended.accuracy >= search.accuracy else None
+    rows = ask(config, knowledge, written=memory).rows
     name = f"{family.searched_name}{setting.suffix}"
     rows = tuple(replace(row, memory=name, smallest_for=search.phrasing, dial_setting=at.setting) for row in rows)
     return rows, SmallestRow(
@@ -101,7 +104,7 @@ def find_smallest(
         seed=setting.seed,
         phrasing=search.phrasing,
         tau=search.accuracy,
-        storage_bytes=None if found.found is None else found.found.storage_bytes,
+        storage_bytes=None if reached is None else reached.storage_bytes,
         setting=at.setting,
         accuracy=at.accuracy,
         dial=dial.name,
@@ -109,6 +112,8 @@ def find_smallest(
         high=settings[-1],
         is_lowest=found.is_lowest,
         monotone=found.monotone,
-        tried=tuple((one.setting, one.storage_bytes, one.accuracy) for one in found.tried),
+        tried=tuple((one.setting, one.storage_bytes, one.accuracy) for one in tried),
+        settings_abandoned=" ".join(str(one.setting) for one in tried if one.abandoned),
+        optimizer_steps=steps,
         search_seconds=seconds,
     )

@@ -10,32 +10,46 @@ from pathlib import Path
 
 from retrieval.atomic import write_text
 from retrieval.errors import UserError
-from retromem.benchmarks import encoder_speed, engine_speed, index_cost, million_chunks, step_speed, training_speed
+from retromem.benchmarks import (
+    encoder_speed,
+    engine_speed,
+    index_cost,
+    million_chunks,
+    search_speed,
+    step_speed,
+    training_curves,
+    training_speed,
+)
 from retromem.benchmarks.in_turns import Timed
 from retromem.doctor import device_name
 from retromem.method import describe_machine, versions
 
 Say = Callable[[str], None]
+_TIERS = ("quick", "full")
 
-_BENCHMARKS: dict[str, Callable[[Say], Iterator[Timed]]] = {
-    "index": lambda _: index_cost.measure(),
-    "encoder": encoder_speed.measure,
-    "engines": lambda _: engine_speed.measure(),
-    "training": lambda _: chain(step_speed.measure(), training_speed.measure()),
-    "million": million_chunks.measure,
+_BENCHMARKS: dict[str, Callable[[Say, Path, str], Iterator[Timed]]] = {
+    "index": lambda *_: index_cost.measure(),
+    "encoder": lambda say, *_: encoder_speed.measure(say),
+    "engines": lambda *_: engine_speed.measure(),
+    "training": lambda *_: chain(step_speed.measure(), training_speed.measure()),
+    "search": search_speed.measure,
+    "curves": lambda say, _, tier: training_curves.measure(say, tier),
+    "million": lambda say, *_: million_chunks.measure(say),
 }
 
 
-def run_benchmarks(only: str | None, folder: Path, *, say: Say) -> list[Timed]:
+def run_benchmarks(only: str | None, folder: Path, *, say: Say, tier: str = "quick") -> list[Timed]:
     """All of them, or one; results in `folder`/results.csv. UserError for a name that there is not."""
     if only is not None and only not in _BENCHMARKS:
         raise UserError(f"bench {only}: there is no such benchmark; name one of {', '.join(_BENCHMARKS)}")
+    if tier not in _TIERS:
+        raise UserError(f"TIER={tier}: is no tier; name one of {', '.join(_TIERS)}")
     about = {"date": time.strftime("%Y-%m-%d"), **describe_machine(), "gpu": device_name(), **versions()}
     for key, value in about.items():
         say(f"{key:<12} {value}")
     found: list[Timed] = []
     for name in [only] if only else _BENCHMARKS:
-        for timed in _BENCHMARKS[name](say):
+        for timed in _BENCHMARKS[name](say, folder, tier):
             found.append(timed)
             say(
                 f"{timed.ratio:8.3f} x  {timed.benchmark}: {timed.ours} {timed.ours_ms:.3g} ms, "

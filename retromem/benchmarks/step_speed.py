@@ -24,6 +24,7 @@ from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.precisions import Precision
 from models.training_budget import STEPS_A_LOOK, TrainingBudget
+from retromem.benchmarks.autograd_road import without_passes
 from retromem.benchmarks.in_turns import Timed
 from retromem.measure.trained_ffn import unit_rows
 
@@ -88,8 +89,7 @@ def _module(case: _Case, *, by_autograd: bool) -> _Watched:
     codes_VE = unit_rows(case.num_values, case.code_dim, generator)
     ffn = case.ffn.build(case.dim, case.code_dim, generator=generator)
     if by_autograd:
-        # No step is written out for what is derived from a kind.
-        ffn.__class__ = type("Derived", (type(ffn),), {})
+        ffn = without_passes(ffn)
     budget = TrainingBudget(steps=_STEPS, goal_nats=0.0, max_seconds=math.inf, **case.training)
     module = _Watched(ffn, data, codes_VE, budget, generator=generator, rounds_to=case.rounds_to)
     module.seconds = []

@@ -1,6 +1,6 @@
 """Capacity: the largest N such that a memory of this size answers the first N facts with accuracy >= a.
 
-Bisection over the nested prefixes of one set, on final weights; initial weights and labels come from one seed. Beyond
+A search over the nested prefixes of one set, on final weights; initial weights and labels come from one seed. Beyond
 capacity stored bits fall, so a capacity is never read off one N.
 """
 
@@ -11,11 +11,13 @@ from typing import Literal
 
 from models.training_budget import TrainingDiverged
 from retrieval.errors import Refused
+from retromem.measure.brackets import End, in_a_row, next_size
 from retromem.measure.settings import CapacitySearch
 from retromem.rows import CapacityRow, Row
 
 BEYOND = 1.1
 """times the smallest size that failed: asked too, for where success is noisy one failure is not the end"""
+_FIRST_SIZE = 16
 _MOST_LOOKS = 3
 """beyond a failure: each that succeeds sends the search on from there"""
 
@@ -33,7 +35,7 @@ class Capacity:
 
 
 def search_capacity(reaches: Callable[[int], bool], search: CapacitySearch, *, num_available: int) -> Capacity:
-    """Gallop from `low` by doubling, bisect to `resolution`, look beyond; `reaches(n)` writes and asks n facts.
+    """Bisection: gallop from `low` by doubling, halve to `resolution`, look beyond; `reaches(n)` writes and asks n.
 
     The first failure is not yet the end, neither at `low` nor in the bisection. A size that cannot be written at all
     (Refused, or diverged) is none: more facts may do, as an index that must be trained wants them. Raised again where
@@ -41,7 +43,7 @@ def search_capacity(reaches: Callable[[int], bool], search: CapacitySearch, *, n
     """
     high = min(search.high, num_available)
     held: dict[int, bool | None] = {}  # None: could not be written
-    looks, size, why = 0, min(search.low, high), None
+    looks, size, why = 0, min(search.low or _FIRST_SIZE, high), None
     while True:
         try:
             held[size] = reaches(size)
@@ -63,6 +65,47 @@ def search_capacity(reaches: Callable[[int], bool], search: CapacitySearch, *, n
     if why and not any(did is not None for did in held.values()):
         raise why
     monotone = all(did is not False for tried, did in held.items() if tried < good)
+    return Capacity(num_facts=good, censored=good == high, monotone=monotone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one size did."""
+
+    reached: bool
+    """the accuracy"""
+    over_capacity: float
+    """times the capacity that this size is expected to be, from how its training ended"""
+
+
+def search_from_outcomes(
+    outcome_of: Callable[[int], Outcome], search: CapacitySearch, *, num_available: int, start: int
+) -> Capacity:
+    """The same, of what is trained: the next size follows from how the trainings so far ended.
+
+    A third of the trainings that `search_capacity` takes; the rule by which it ends is the same.
+    """
+    high = min(search.high, num_available)
+    held: dict[int, Outcome] = {}
+    looks, size = 0, min(max(1, start), high)
+
+    def end(size: int) -> End | None:
+        return None if not size else End(size=size, expected=size / held[size].over_capacity)
+
+    while size not in held:
+        held[size] = outcome_of(size)
+        good = max((tried for tried, one in held.items() if one.reached), default=0)
+        bad = min((tried for tried, one in held.items() if not one.reached and tried > good), default=0)
+        wide = bad - good > max(1.0, search.resolution * good)
+        if good == high or bad == 1:
+            break
+        if not good or not bad or wide:
+            same = in_a_row(one.reached for one in held.values())
+            wanted = next_size(end(good), end(bad), tolerance=search.resolution, same=same)
+            size = min(max(round(wanted), good + 1), (bad or high + 1) - 1)
+        elif looks < _MOST_LOOKS:
+            looks, size = looks + 1, min(max(math.ceil(BEYOND * bad), bad + 1), high)
+    monotone = all(one.reached for tried, one in held.items() if tried < good)
     return Capacity(num_facts=good, censored=good == high, monotone=monotone)
 
 

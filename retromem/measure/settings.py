@@ -35,21 +35,21 @@ class MeasureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CapacitySearch:
-    """Bisection for the largest N that a memory of this size answers, over nested prefixes."""
+    """Search for the largest N that a memory of this size answers, over nested prefixes."""
 
     accuracy: float = 0.99
     """that must be reached, on the final weights"""
     phrasing: Literal["identical", "heldout"] = "identical"
     """of the questions"""
-    low: int = 16
-    """facts, where the search starts"""
+    low: int | None = None
+    """facts, where the search starts; by the number of parameters where empty, or at 16"""
     high: int = 4096
     """facts, where it ends: beyond it a capacity is a lower bound only"""
     resolution: float = 0.02
     """relative width of the last interval"""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.low <= self.high:
+        if not 1 <= (self.low or 1) <= self.high or self.low == 0:
             raise ValueError("low must be 1 or more, and high no less")
         if not 0 < self.accuracy <= 1:
             raise ValueError(f"accuracy must be more than 0 and at most 1, not {self.accuracy:g}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.errors import Refused
+from retromem.measure.brackets import End, in_a_row, next_size
 from retromem.measure.settings import SmallestSearch
 
 BELOW = 0.9
@@ -30,7 +31,11 @@ class Tried:
     storage_bytes: int | None
     """None where it could not be written at all"""
     accuracy: float
-    """0 where it could not be written"""
+    """0 where it could not be written; where it stood, if `abandoned`"""
+    over_capacity: float | None = None
+    """times its capacity that these facts are expected to be, from how its training ended; None where it had none"""
+    abandoned: bool = False
+    """its training was ended early, for it would not have reached the accuracy"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ def search_smallest(
 ) -> Smallest:
     """Gallop from `start` to both ends of a bracket, narrow it to `resolution` of its bytes, look below its failure.
 
-    Where the next setting is tried follows from the accuracies of the bracket's ends.
+    Where the next setting is tried follows from how the trainings at the bracket's ends ended, or their accuracies.
 
     What refuses these facts is too small; what diverges, or is cut short by the clock, too large unless a larger one
     did well. Raised again where nothing could be written.
@@ -67,6 +72,12 @@ def search_smallest(
         one = tried[place]
         return one.storage_bytes is not None and one.accuracy >= search.accuracy
 
+    def bracket_end(place: int | None) -> End | None:
+        if place is None:
+            return None
+        over = tried[place].over_capacity
+        return End(size=settings[place], expected=None if over is None else settings[place] * over)
+
     place, step, looks = first, _FIRST_STEP, 0
     while place not in tried and 0 <= place < end:
         try:
@@ -78,14 +89,20 @@ def search_smallest(
                 end = place  # what is larger would end so too
         good = min((at for at in tried if reached(at)), default=None)
         bad = max((at for at in tried if not reached(at) and at < (end if good is None else good)), default=None)
-        if good is None and bad is None:
+        wide = good is None or bad is None or not _alike(tried[bad], tried[good], search.resolution)
+        low, high = bracket_end(bad), bracket_end(good)
+        lowest, highest = 0 if bad is None else bad + 1, (end if good is None else good) - 1
+        if low is None and high is None:
             place, step = _times(settings, end, 1 / step), min(step**2, _LARGEST_STEP)
+        elif wide and lowest <= highest and any(one and one.expected for one in (low, high)):
+            wanted = next_size(low, high, tolerance=search.resolution, same=in_a_row(map(reached, tried)))
+            place = min(max(round((wanted - settings.start) / settings.step), lowest), highest)
         elif good is None:
             assert bad is not None
             place, step = min(_times(settings, bad, step), end - 1), min(step**2, _LARGEST_STEP)
         elif bad is None:
             place, step = _times(settings, good, 1 / step), min(step**2, _LARGEST_STEP)
-        elif good - bad > 1 and not _alike(tried[bad], tried[good], search.resolution):
+        elif good - bad > 1 and wide:
             share = _share_between(tried[bad].accuracy, tried[good].accuracy, search.accuracy)
             place = _times(settings, bad, (settings[good] / settings[bad]) ** share)
             place = min(max(place, bad + 1), good - 1)

@@ -121,6 +121,14 @@ class FFNMemoryConfig:
         num_params = (load.demand_bits + beside * load.num_facts) / (held * BITS_PER_PARAM[self.precision])
         return first_size(self.ffn, load, num_params, rotate_to=self.rotate_to, code_dim=self.code_dim)
 
+    def first_num_facts(self, load: Load) -> float:
+        """Where a search for its capacity begins, by a rule of thumb: facts like those of `load`."""
+        beside, held = WRITTEN
+        dim = self.rotate_to or load.dim
+        num_params = self.ffn.num_params(dim, self.code_dim or dim)
+        a_fact = load.demand_bits / load.num_facts + beside
+        return held * BITS_PER_PARAM[self.precision] * num_params / a_fact
+
     def most_bits(self, setting: int, load: Load) -> float:
         dim = self.rotate_to or load.dim
         return most_bits_of_ffn(self.ffn.resized(setting), self.precision, dim, self.code_dim or dim)

@@ -147,6 +147,8 @@ class StoredFFN:
             exposures=shown / len(keys_ND),
             optimizer_steps=module.steps_done,
             succeeded=module.succeeded,
+            share_of_steps=module.steps_done / budget.steps if budget.goal_accuracy and budget.steps else None,
+            abandoned=module.abandoned,
         )
         return cost, module
 

@@ -201,7 +201,8 @@ def workplace(tmp_path: Path) -> Workplace:
 
 
 def test_a_training_that_was_cut_short_and_sufficed_is_counted(workplace: Workplace) -> None:
-    ffn = FFNMemoryConfig(ffn=DenseConfig(width=64), training=TrainingBudget(max_seconds=1e-9))
+    # Rounded once trained, so that nobody asks it while it is.
+    ffn = FFNMemoryConfig(ffn=DenseConfig(width=64), precision="int8", training=TrainingBudget(max_seconds=1e-9))
     measured = measure_cell(search_cell(ffn, CapacitySearch(low=8, high=16)), workplace)
     rows, found = measured.rows, measured.capacity
     assert found is not None and (found.num_facts, found.censored) == (16, True)

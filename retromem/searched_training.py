@@ -1,0 +1,28 @@
+"""How a search trains: until a training has succeeded or will not; and what that tells of the capacity."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from retromem.measure.capacity_law import facts_over_capacity
+from retromem.seam import Phrasing, WriteCost
+
+
+def ending_at(config: Any, accuracy: float, phrasing: Phrasing) -> Any:
+    """The memory, trained no longer than until it has succeeded or will not, where that is seen while it is trained:
+    asked for what it learns, by the weights that will be stored."""
+    training = getattr(config, "training", None)
+    if training is None or phrasing != "identical" or training.key_noise:
+        return config
+    if training.rounding != "aware" and config.precision != "float32":
+        return config
+    ends = replace(training, goal_accuracy=accuracy, abandons=training.schedule == "cosine")
+    return replace(config, training=ends)
+
+
+def told_of_capacity(costs: Sequence[WriteCost], accuracy: float, goal: float) -> float | None:
+    """Times its capacity that these facts are expected to be; None for what was not trained so."""
+    share = costs[-1].share_of_steps
+    if share is None:
+        return None
+    return facts_over_capacity(accuracy, goal, share_of_steps=share, abandoned=costs[-1].abandoned)
