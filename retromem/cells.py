@@ -22,7 +22,7 @@ from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSea
 from retromem.memories.dial import Dialled
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.seam import Role
-from retromem.search_bounds import can_be_asked, refuse_search
+from retromem.search_bounds import can_be_asked, refuse_search, why_unasked
 
 MOST_PARAMS = 10**9
 """of an FFN, as float32 with gradients and Adam's two moments"""
@@ -145,6 +145,17 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                         ]
     _refuse_namesakes(cells)
     return list({cell.folder_name: cell for cell in cells}.values())
+
+
+def unsearched(config: ExperimentConfig) -> list[str]:
+    """What is searched at sizes of its own choice, and cannot be asked at any: a sentence each."""
+    told = [
+        why_unasked(arms.smallest, build_knowledge(study.knowledge), config.measures)
+        for study in config.studies.values()
+        for arms in study.arms
+        if arms.smallest and not arms.num_facts
+    ]
+    return [sentence for sentence in dict.fromkeys(told) if sentence]
 
 
 def _refuse_other_sets(arms: ArmsConfig, whole: KnowledgeSet, *, path: str) -> None:

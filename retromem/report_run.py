@@ -144,6 +144,7 @@ def report_run(run: Path, folder: Path) -> Path:
             panels=panels,
             problems=problems,
             notes=[*record["notes"], *_warnings(rows)],
+            unsearched=record.get("unsearched", []),
             dropped=record["dropped"],
             method={name: text for name, text in method.items() if text},
             limits=_limits(rows),

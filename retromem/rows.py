@@ -120,6 +120,8 @@ class Row:
     device: str | None = None
     smallest_for: Literal["", "identical", "heldout"] = ""
     """of a search: the questions that the smallest memory was looked for; its name has `*` for the dial"""
+    smallest_tau: float | None = None
+    """of a search: the accuracy that had to be reached"""
     dial_setting: int | None = None
     """where the search ended, or the best one tried where none was good enough"""
 

@@ -20,7 +20,7 @@ from retrieval.embedding_cache import EmbeddingCache
 from retrieval.errors import UserError
 from retrieval.folder_lock import locked
 from retrieval.vector_index import IndexSpec
-from retromem.cells import Cell, key_dim, plan
+from retromem.cells import Cell, key_dim, plan, unsearched
 from retromem.configuration import RESOLVED, resolved_text
 from retromem.experiment import ExperimentConfig
 from retromem.fact_remarks import left_out, not_read, one_key
@@ -333,6 +333,7 @@ def _plan_record(
         "title": config.title,
         "question": config.question,
         "notes": list(dict.fromkeys(notes)),
+        "unsearched": unsearched(config),
         "dropped": dict(dropped),
         "knowledge_hashes": {knowledge.content_hash: knowledge.name for knowledge in sets.values()},
         "knowledge_names": {study: knowledge.name for study, knowledge in sets.items()},

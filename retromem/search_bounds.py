@@ -11,6 +11,8 @@ from retromem.measure.settings import MeasureConfig, SmallestSearch
 from retromem.memories.dial import Dialled, Load
 from retromem.seam import MemoryConfig, Phrasing
 
+_SAID = {"identical": "as written", "heldout": "in new words"}
+
 
 def load_of(knowledge: KnowledgeSet, dim: int, phrasing: Phrasing) -> Load:
     """What a search is about: these facts, by keys of so many dimensions."""
@@ -29,6 +31,19 @@ def can_be_asked(search: SmallestSearch, knowledge: KnowledgeSet, measures: Meas
     if search.phrasing not in knowledge.phrasings():
         return False
     return len(knowledge.ask(search.phrasing, num=measures.most(search.phrasing))) >= search.questions_needed
+
+
+def why_unasked(search: SmallestSearch, knowledge: KnowledgeSet, measures: MeasureConfig) -> str:
+    """One sentence for a goal that no size of this set can be asked, or only its larger sizes; `` where all can be."""
+    goal = f"{100 * search.accuracy:g} % of the questions {_SAID[search.phrasing]}"
+    if search.phrasing not in knowledge.phrasings():
+        return f"Not searched: the smallest memories that answer {goal}; {knowledge.name} has no other wordings."
+    if not can_be_asked(search, knowledge, measures):
+        return (
+            f"Not searched: the smallest memories that answer {goal}; it takes {search.questions_needed:,} questions to "
+            f"tell, and {knowledge.num_facts:,} facts have fewer."
+        )
+    return ""
 
 
 def refuse_search(

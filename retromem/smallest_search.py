@@ -92,7 +92,16 @@ def find_smallest(
         reached = ended if ended.accuracy >= search.accuracy else None
     rows = ask(config, knowledge, written=memory).rows
     name = f"{family.searched_name}{setting.suffix}"
-    rows = tuple(replace(row, memory=name, smallest_for=search.phrasing, dial_setting=at.setting) for row in rows)
+    rows = tuple(
+        replace(
+            row,
+            memory=name,
+            smallest_for=search.phrasing,
+            smallest_tau=search.accuracy,
+            dial_setting=at.setting,
+        )
+        for row in rows
+    )
     return rows, SmallestRow(
         study=setting.study,
         side=rows[0].side,

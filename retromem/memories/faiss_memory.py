@@ -40,7 +40,7 @@ from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, Write
 class FaissMemoryConfig:
     """One index over one kind of text. Search parameters belong to it, as they change its answers."""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     memory: Literal["faiss"] = "faiss"
     key_by: Literal["question", "statement"] = "question"
     """question: the write cues, payload the value (index-q). statement: texts that hold the value, as RAG (index-s)"""
@@ -49,7 +49,7 @@ class FaissMemoryConfig:
     rotate_to: int | None = None
     """dimensions of a random rotation from a seed, before FAISS"""
     rotation_seed: int = 0
-    """of the rotation"""
+    """of the rotation, added to the memory's own"""
     nprobe: int | None = None
     """inverted lists searched (IVF alone)"""
     ef_search: int | None = None
@@ -117,7 +117,9 @@ class FaissMemoryConfig:
         return most_bits_of_index(self.turned(setting).factory, setting, load)
 
     def build(self, *, seed: int) -> "FaissMemory":
-        return FaissMemory(self)
+        if self.rotate_to is None:
+            return FaissMemory(self)
+        return FaissMemory(replace(self, rotation_seed=self.rotation_seed + seed))
 
 
 class FaissMemory:

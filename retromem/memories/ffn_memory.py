@@ -63,7 +63,7 @@ class FFNMemoryConfig:
     rotate_to: int | None = None
     """dimensions of a random rotation from a seed, before the FFN; None: the keys as they are"""
     rotation_seed: int = 0
-    """of the rotation"""
+    """of the rotation, added to the memory's own"""
     code_dim: int | None = None
     """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
     precision: Precision = "float32"

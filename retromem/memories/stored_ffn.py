@@ -74,7 +74,7 @@ class StoredFFN:
         self.settings, self.values, self.seed = settings, values, seed
         self._rotation_DE = None
         if settings.rotate_to is not None:
-            self._rotation_DE = random_rotation(dim, settings.rotate_to, settings.rotation_seed)
+            self._rotation_DE = random_rotation(dim, settings.rotate_to, settings.rotation_seed + seed)
         self.key_dim = settings.rotate_to or dim
         self.dim_in = joined_dim or self.key_dim
         self.code_dim = settings.code_dim or self.key_dim

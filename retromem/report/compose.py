@@ -34,7 +34,7 @@ _PAIRED = (
 
 def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     """Draw, tabulate and phrase everything."""
-    found = searched_first_screen(run.smallest, rows)
+    found = searched_first_screen(run.smallest, rows, run.unsearched)
     by_hand = [row for row in rows if not row.smallest_for]
     paired, grid = [row for row in by_hand if row.halves], [row for row in by_hand if not row.halves]
     sections = searched_sections(run.smallest, rows)
@@ -112,7 +112,7 @@ def _small_print(run: RunFacts) -> list[Section]:
     problems = [(f"{cell} ({what})", reason) for cell, what, reason in run.problems]
     return [
         Section(title="Method", blocks=[Terms(pairs=list(run.method.items()))]),
-        Section(title="The facts", blocks=[Points(texts=[*run.notes, *_dropped(run)])]),
+        Section(title="The facts", blocks=[Points(texts=[*run.notes, *run.unsearched, *_dropped(run)])]),
         Section(title="Limits", blocks=[Points(texts=run.limits)]),
         Section(title="Cells without a result", blocks=[Terms(pairs=problems)]),
     ]

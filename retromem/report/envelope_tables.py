@@ -64,7 +64,8 @@ def _line(name: str, point: EnvelopePoint, rows: Sequence[Row]) -> list[Cell]:
     own = [
         row
         for row in rows
-        if (row.memory, row.smallest_for) == (point.family, middle.phrasing) and row.seed in {one.seed for one in found}
+        if (row.memory, row.smallest_for, row.smallest_tau) == (point.family, middle.phrasing, middle.tau)
+        and row.seed in {one.seed for one in found}
     ]
     return [Cell(text=name), Cell(text=middle.in_words, is_prose=True), *_judged(own)]
 

@@ -22,6 +22,8 @@ class RunFacts:
     """(cell, `failed` or `refused`, reason in one line)"""
     notes: Sequence[str] = ()
     """what a reader must know of the facts: left out, capped, to whom they are owed"""
+    unsearched: Sequence[str] = ()
+    """goals that these facts cannot be asked, a sentence each"""
     dropped: Mapping[str, int]
     """reason -> facts left out"""
     method: Mapping[str, str]

@@ -22,8 +22,10 @@ _CHARTS = (
 )
 
 
-def searched_first_screen(smallest: Sequence[SmallestRow], rows: Sequence[Row]) -> FirstScreen | None:
-    """The first searched study with both sides; None where there is none."""
+def searched_first_screen(
+    smallest: Sequence[SmallestRow], rows: Sequence[Row], unsearched: Sequence[str] = ()
+) -> FirstScreen | None:
+    """The first searched study with both sides; None where there is none. `unsearched`: what the facts do not allow."""
     contests = searched_contests(_with_something_to_recall(smallest, rows))
     if not contests:
         return None
@@ -37,7 +39,7 @@ def searched_first_screen(smallest: Sequence[SmallestRow], rows: Sequence[Row]) 
     table = five_rows(contest, rows)
     return FirstScreen(
         answer=searched_answer(contest),
-        more=" ".join(searched_details(contest)),
+        more=" ".join([*searched_details(contest), *unsearched]),
         basis=f"Measured on {name}, {values}. {_beside_storage(contest, rows)}",
         charts=draw_envelopes(contest, _floor(contest, rows), stem=f"{file_stem(contest.study)}-smallest"),
         charts_caption=_CHARTS,
@@ -65,7 +67,8 @@ def _beside_storage(contest: SearchedContest, rows: Sequence[Row]) -> str:
             row
             for row in rows
             if (row.study, row.twin, row.num_facts) == (contest.study, contest.twin, point.num_facts)
-            and (row.memory, row.smallest_for, row.phrasing) == (point.family, goal.phrasing, "identical")
+            and (row.memory, row.smallest_for, row.smallest_tau) == (point.family, goal.phrasing, goal.tau)
+            and row.phrasing == "identical"
         ]
         sizes = [seed_spread(own, column) for column in ("maintain_bytes", "seeded_bytes")]
         if any(size is None for size in sizes):

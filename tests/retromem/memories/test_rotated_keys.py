@@ -39,7 +39,8 @@ def answers(memory: Any, asked: Queries) -> np.ndarray:
 def test_a_rotation_inside_is_one_outside(toys: Facts, config: Any, to: int, seed: int, tmp_path: Path) -> None:
     inside, outside = replace(config, rotate_to=to, rotation_seed=seed).build(seed=2), config.build(seed=2)
     inside.write(toys)
-    outside.write(replace(toys, cues=[moved(cue, to, seed) for cue in toys.cues]))
+    # The memory's own seed is added, so that each seed of a cell has a rotation of its own.
+    outside.write(replace(toys, cues=[moved(cue, to, seed + 2) for cue in toys.cues]))
     assert inside._ffn.packed == outside._ffn.packed
     asked = toys.cues[1]
     assert np.array_equal(answers(inside, asked), answers(outside, moved(asked, to, seed)))
