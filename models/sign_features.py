@@ -11,7 +11,7 @@ Shape legend: B keys, D key dimension, F features.
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 from numpy import ndarray
 from torch import Tensor
 
@@ -32,8 +32,12 @@ class SignFeatures:
         """Of what is regenerated from the seed, as held in memory."""
         return int(self._waves_DF.nbytes + self._phases_F.nbytes)
 
-    def __call__(self, keys_BD: Float32[ndarray, "B D"]) -> Float[Tensor, "B F"]:
-        """-1 or +1."""
+    def cosines(self, keys_BD: Float32[ndarray, "B D"]) -> Float64[ndarray, "B F"]:
+        """The waves themselves, before their signs are taken."""
         length_B1 = np.linalg.norm(keys_BD, axis=1, keepdims=True).astype(np.float64)
         angles_BF = (keys_BD / np.maximum(length_B1, 1e-12)) @ self._waves_DF + self._phases_F
-        return torch.from_numpy(np.where(np.cos(angles_BF) > 0, np.float32(1), np.float32(-1)))
+        return np.cos(angles_BF)  # type: ignore[no-any-return]
+
+    def __call__(self, keys_BD: Float32[ndarray, "B D"]) -> Float[Tensor, "B F"]:
+        """-1 or +1."""
+        return torch.from_numpy(np.where(self.cosines(keys_BD) > 0, np.float32(1), np.float32(-1)))

@@ -9,6 +9,7 @@ from retromem.memories.lexical_memory import LexicalMemoryConfig
 from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.sign_memory import SignMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
+from retromem.memories.willshaw_memory import WillshawMemoryConfig
 
 Sizable = FFNMemoryConfig | ClosedFormMemoryConfig
 """memories whose FFN a block can make larger or smaller"""
@@ -17,6 +18,7 @@ AnyMemoryConfig = (
     FFNMemoryConfig
     | ClosedFormMemoryConfig
     | SignMemoryConfig
+    | WillshawMemoryConfig
     | FaissMemoryConfig
     | LexicalMemoryConfig
     | HybridMemoryConfig

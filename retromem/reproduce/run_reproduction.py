@@ -37,6 +37,7 @@ def claims_of(tier: str, *, limit_small: Path | None = None) -> list[Claim]:
         nichani,
         ribbon,
         weller,
+        willshaw,
     )
 
     if tier not in TIERS:
@@ -47,6 +48,7 @@ def claims_of(tier: str, *, limit_small: Path | None = None) -> list[Claim]:
         elhage,
         hanin_rolnick,
         hopfield,
+        willshaw,
         gardner,
         krauth_mezard,
         independent_trial,

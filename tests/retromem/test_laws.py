@@ -32,6 +32,7 @@ from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
 from retromem.memories.ranking import BLOCK
 from retromem.memories.sign_memory import SignMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
+from retromem.memories.willshaw_memory import WillshawMemoryConfig
 from retromem.seam import Memory, Part
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
@@ -65,11 +66,13 @@ ON_KEYS = [
     ClosedFormMemoryConfig(method="gated_jl", width=32),
     ClosedFormMemoryConfig(method="value_line", width=24, code_dim=50),
     SignMemoryConfig(features=401),
+    WillshawMemoryConfig(cue_units=60),
 ]
 ON_TEXT = [
     FFNMemoryConfig(ffn=DenseConfig(width=16), precision="float16", training=SHORT),
     ClosedFormMemoryConfig(method="whitened", width=16),
     SignMemoryConfig(features=301),
+    WillshawMemoryConfig(cue_units=200),
     FaissMemoryConfig(),
     FaissMemoryConfig(key_by="statement", chunks=3),
     FaissMemoryConfig(factory="LSH", rotate_to=64),

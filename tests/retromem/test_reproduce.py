@@ -30,6 +30,8 @@ from retromem.reproduce.independent_trial import stored_facts
 from retromem.reproduce.linsefors_bushnaq import pair_table
 from retromem.reproduce.ribbon import space_overhead
 from retromem.reproduce.run_reproduction import claims_of, measured, reproduce
+from retromem.reproduce.willshaw import false_units_fired, random_patterns
+from retromem.theory.willshaw_capacity import false_units, most_patterns
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
@@ -230,3 +232,19 @@ def test_hebbs_rule_keeps_the_share_of_bits_that_its_noise_leaves():
 
 def test_a_ribbon_stays_below_its_published_overhead():
     assert 0 < space_overhead(4096) < 0.05
+
+
+def test_patterns_have_so_many_units_all_sets_alike():
+    patterns = random_patterns(20_000, 6, 3, torch.Generator().manual_seed(0))
+    sets, counts = np.unique(np.sort(patterns.numpy(), axis=1), axis=0, return_counts=True)
+    assert len(sets) == math.comb(6, 3) and (np.diff(sets, axis=1) > 0).all()
+    assert np.abs(counts - 1000).max() < 5 * math.sqrt(1000)
+
+
+def test_as_many_false_units_fire_as_are_expected():
+    pattern = 9, 512
+    num = most_patterns(1.0, pattern, pattern)
+    generator = torch.Generator().manual_seed(0)
+    cues, targets = (random_patterns(num, 512, 9, generator) for _ in range(2))
+    assert false_units_fired(cues, targets, 512, num) == pytest.approx(false_units(num, pattern, pattern), abs=0.1)
+    assert false_units_fired(cues[:20], targets[:20], 512, 20) == 0.0

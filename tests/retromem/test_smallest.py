@@ -246,6 +246,7 @@ SHORT = TrainingBudget(steps=400, learning_rate=0.03, goal_nats=0.0, rounding="a
         (FFNMemoryConfig(precision="midrise1", training=SHORT), 12),
         (FFNMemoryConfig(precision="int3", training=SHORT), 3),
         (config({"memory": "signs"}), 61),
+        (config({"memory": "willshaw"}), 20),
     ],
 )
 def test_no_memory_tells_more_than_its_bound(memory: Any, setting: int) -> None:

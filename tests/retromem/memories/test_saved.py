@@ -20,6 +20,7 @@ from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, values_name
 from retromem.memories.sign_memory import SignMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
+from retromem.memories.willshaw_memory import WillshawMemoryConfig
 from retromem.seam import Facts, Holding, Part, ValueTable
 
 SHORT = TrainingBudget(steps=5)
@@ -30,6 +31,7 @@ KINDS: list[Any] = [
     PairedMemoryConfig(ffn=DenseConfig(width=8), training=SHORT),
     FFNMemoryConfig(ffn=DenseConfig(width=8), training=SHORT),
     SignMemoryConfig(features=65),
+    WillshawMemoryConfig(cue_units=65),
     StaticFunctionConfig(),
     FrequencyConfig(),
 ]

@@ -1,0 +1,249 @@
+"""Facts in Willshaw's binary matrix: key -> sparse code from a seed -> the unit of its value.
+
+What is stored is one bit a synapse and nothing else; it is written in one pass, by no rule but OR. Each unit stands
+for one value. A value that occurs often has several, as the value counts tell that every memory is given, and its facts
+take turns: a column that had to bear a tenth of all facts would be on throughout.
+
+Shape legend: N facts, B block, D key dimension, F cue units, K active cue units, V values, U value units, M candidates
+of a relation.
+"""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy import ndarray
+
+from retrieval.sealed_folder import verify_sealed
+from retromem.memories.dial import Dial, Load
+from retromem.memories.ranking import rank_candidates
+from retromem.memories.saved import (
+    FACTS_FILES,
+    SavedFiles,
+    facts_files,
+    load_calibration,
+    load_values,
+    of_one_generation,
+)
+from retromem.memories.value_units import unit_of_facts, units_of_values
+from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
+
+_KIND = "willshaw-memory"
+_SYNAPSES = "weights.bin"
+_MISSED = 0.05
+"""chance that an active cue unit is not one that was written, of a key that moved; a key as written misses none"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WillshawMemoryConfig:
+    """Willshaw's binary associative memory, of sparse codes of the keys."""
+
+    version: ClassVar[int] = 1
+    memory: Literal["willshaw"] = "willshaw"
+    cue_units: int = 512
+    """of the sparse code of a key"""
+    winners: int = 12
+    """cue units that are active for a key: log2(value units / errors allowed), for then half of the synapses are on"""
+    units_per_value: int = 4
+    """units of the values that occur, over their number: 1 where all occur equally often, 4 where some do rarely"""
+    bandwidth: float | None = None
+    """of waves in place of the plain projections, for keys of length 1: near 3.5 keys as written want a fifth fewer
+    bytes, but keys in new words are lost"""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.winners <= self.cue_units:
+            raise ValueError("winners should be 1 or more and at most cue_units")
+        if self.units_per_value < 1 or not (self.bandwidth is None or self.bandwidth > 0):
+            raise ValueError("units_per_value should be 1 or more, bandwidth above 0")
+
+    @property
+    def name(self) -> str:
+        return self._named(str(self.cue_units))
+
+    @property
+    def searched_name(self) -> str:
+        return self._named("*")
+
+    def _named(self, size: str) -> str:
+        return f"willshaw-{size}" + ("" if self.bandwidth is None else "-waves")
+
+    @property
+    def family(self) -> str:
+        return "willshaw"
+
+    @property
+    def stores(self) -> Stores:
+        return "questions"
+
+    @property
+    def dial(self) -> Dial:
+        return Dial(name="cue_units", low=self.winners, high=1 << 16)
+
+    @property
+    def in_words(self) -> str:
+        return f"binary synapses of {self.cue_units:,} random cue units, {self.winners} active"
+
+    def turned(self, setting: int) -> "WillshawMemoryConfig":
+        return replace(self, cue_units=setting)
+
+    def first_setting(self, load: Load) -> float:
+        units = min(load.num_facts, self.units_per_value * load.num_candidates * load.num_relations)
+        return max(self.winners, load.num_facts * self.winners / 0.69 / units)
+
+    def most_bits(self, setting: int, load: Load) -> float:
+        return setting * self.units_per_value * load.num_candidates * load.num_relations
+
+    def build(self, *, seed: int) -> "WillshawMemory":
+        return WillshawMemory(self, seed=seed)
+
+
+class WillshawMemory:
+    """The synapses, and how many units each value has; nothing else of the facts is kept."""
+
+    side: ClassVar[Side] = "parametric"
+
+    def __init__(self, config: WillshawMemoryConfig, *, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+        self.calibration = b""
+        self._packed: bytes | None = None
+        self._training_files: dict[str, bytes] = {}
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def write(self, facts: Facts) -> WriteCost:
+        """Switch on the synapses of every cue of every fact."""
+        from models.closed_form.willshaw_matrix import willshaw_memory
+
+        assert self._packed is None, "a memory is written once"
+        import torch
+
+        start = time.perf_counter()
+        keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
+        counts_V = np.bincount(facts.value_ids_N, minlength=facts.values.num_values)
+        units_V = units_of_values(counts_V, self.config.units_per_value)
+        self._know(facts.values, units_V, keys_ND.shape[1], facts.cues[0].encoder_hash)
+        targets_NL = np.tile(unit_of_facts(facts.value_ids_N, units_V), len(facts.cues))[:, None]
+        w_FU = willshaw_memory(
+            self._codes(keys_ND),
+            torch.from_numpy(targets_NL),
+            cue_units=self.config.cue_units,
+            target_units=int(units_V.sum()),
+        )
+        self._use(np.packbits(w_FU.numpy()).tobytes())
+        self._training_files = facts_files(facts)
+        return WriteCost(
+            seconds=time.perf_counter() - start,
+            texts_encoded=len(keys_ND),
+            flops=2.0 * self.config.cue_units * keys_ND.size,  # the codes; switching on multiplies nothing
+            exposures=float(len(facts.cues)),
+            optimizer_steps=0,
+        )
+
+    def _know(self, values: ValueTable, units_V: Int64[ndarray, " V"], dim: int, encoder_hash: str) -> None:
+        from models.winner_codes import WinnerCodes
+
+        config = self.config
+        self._values, self._units_V, self._dim, self._encoder_hash = values, units_V, dim, encoder_hash
+        self._codes = WinnerCodes(
+            dim, config.cue_units, winners=config.winners, bandwidth=config.bandwidth, seed=self.seed
+        )
+
+    def _use(self, packed: bytes) -> None:
+        """Answer from these stored synapses."""
+        import torch
+
+        self._packed = packed
+        bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=self._num_params)
+        self._w_FU = torch.from_numpy(bits.astype(bool)).view(self.config.cue_units, -1)
+        # As if half a synapse were on, and half a one off, where none is.
+        least = 0.5 / self.config.cue_units
+        share_on_U = self._w_FU.double().mean(dim=0).numpy().clip(least, 1 - least)
+        # A column of load x is on to the share 1 - exp(-x): how many facts it bears is read off it.
+        self._log_load_U = np.log(-np.log1p(-share_on_U))
+        self._nats_lit_U = np.log((1 - _MISSED * (1 - share_on_U)) / share_on_U)
+
+    @property
+    def _num_params(self) -> int:
+        return int(self.config.cue_units * self._units_V.sum())
+
+    def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
+        """By the lit synapses of each unit: what they tell for its having been written, beside chance."""
+        from models.closed_form.willshaw_matrix import lit_synapses
+
+        assert self._packed is not None, "write or load before recall"
+        assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
+        keys_QD, starts = queries.key_vectors(), self._values.starts
+        first_V = np.cumsum(self._units_V) - self._units_V
+
+        def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
+            ids_M = slice(starts[relation], starts[relation + 1])
+            occurs_M = self._units_V[ids_M] > 0
+            log_p_BM = np.full((len(rows), len(occurs_M)), -np.inf, dtype=np.float32)
+            if not occurs_M.any():
+                return log_p_BM
+            first_M = first_V[ids_M][occurs_M]
+            units_U = slice(int(first_M[0]), int(first_M[0] + self._units_V[ids_M].sum()))
+            lit_BU = lit_synapses(self._w_FU[:, units_U], self._codes(keys_QD[rows])).numpy()
+            missed_BU = self.config.winners - lit_BU
+            told_BU = lit_BU * self._nats_lit_U[units_U] + missed_BU * np.log(_MISSED) + self._log_load_U[units_U]
+            told_BM = np.logaddexp.reduceat(told_BU, first_M - first_M[0], axis=1)
+            log_p_BM[:, occurs_M] = told_BM - np.logaddexp.reduce(told_BM, axis=1, keepdims=True)
+            return log_p_BM
+
+        return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
+
+    def footprint(self) -> Footprint:
+        seeded_bytes = self._codes.num_bytes
+        return self._saved_files().footprint(seeded_bytes=seeded_bytes, resident_bytes=seeded_bytes + self._num_params)
+
+    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "WillshawMemory":
+        """A copy with random bits flipped; NotImplementedError for noise, which one bit cannot take up."""
+        from models.weight_packing import flip_bits
+
+        if relative_noise:
+            raise NotImplementedError("synapses of one bit take no noise; flip bits instead")
+        assert self._packed is not None
+        disturbed = WillshawMemory(self.config, seed=self.seed)
+        disturbed._know(self._values, self._units_V, self._dim, self._encoder_hash)
+        disturbed._use(flip_bits(self._packed, flip_rate, seed=seed))
+        return disturbed
+
+    def _saved_files(self) -> SavedFiles:
+        assert self._packed is not None
+        meta = {
+            "config": asdict(self.config),
+            "seed": self.seed,
+            "dim": self._dim,
+            "encoder_hash": self._encoder_hash,
+            # They follow from the value counts, which every memory is given.
+            "value_units": " ".join(map(str, self._units_V.tolist())),
+        }
+        files = SavedFiles(_KIND, meta, self._values, self.calibration)
+        active = self.config.winners * int(self._units_V.sum())
+        files.add(_SYNAPSES, Part.STORAGE, self._packed, num_params=self._num_params, num_active_params=active)
+        for name, content in self._training_files.items():
+            files.add(name, Part.MAINTAIN, content)
+        return files
+
+    def save(self, folder: Path) -> None:
+        self._saved_files().write(folder)
+
+    @classmethod
+    @of_one_generation
+    def load(cls, folder: Path) -> "WillshawMemory":
+        meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
+        memory = cls(WillshawMemoryConfig(**meta["config"]), seed=meta["seed"])
+        units_V = np.array(meta["value_units"].split(), dtype=np.int64)
+        memory._know(load_values(folder, meta), units_V, meta["dim"], meta["encoder_hash"])
+        memory._use((folder / _SYNAPSES).read_bytes())
+        memory.calibration = load_calibration(folder)
+        memory._training_files = {
+            name: (folder / name).read_bytes() for name in FACTS_FILES if (folder / name).exists()
+        }
+        return memory
