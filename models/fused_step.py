@@ -7,7 +7,7 @@ Shape legend: N facts, B batch, D key dimension, E code dimension, V values, G r
 """
 
 from collections.abc import Iterator
-from itertools import accumulate, count, pairwise
+from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,15 +20,15 @@ from models.key_noise import move_by_noise
 from models.layer_passes import has_passes, layers_of
 from models.optimizers import rate_after
 from models.precisions import Precision
-from models.read_out_passes import Range, ReadOut
+from models.read_out_passes import Block, ReadOut, blocks_of
 from models.rounding import Operation
 from models.training_budget import TrainingBudget
 
 if TYPE_CHECKING:
     from models.key_value_training import KeyValueData
 
-MOST_RANGES = 64
-"""of candidates: each is a softmax of its own, and many small ones take longer than autograd's single one"""
+MOST_RANGES = 512
+"""of candidates: sorted into blocks at each step, which takes longer than autograd's single softmax of more"""
 
 
 def can_fuse(ffn: FFN, data: "KeyValueData", budget: TrainingBudget) -> bool:
@@ -60,21 +60,25 @@ class FusedStep:
         self._budget, self._generator = budget, generator
         bounds_G2, self._range_N = _bounds_N2(data).unique(dim=0, return_inverse=True)
         self._bounds: list[list[int]] = bounds_G2.tolist()
-        self._keys_ND, self._answers_N1 = data.keys_ND, (data.value_ids_N - data.first_candidates_N)[:, None]
+        self._keys_ND, self._value_ids_N1 = data.keys_ND, data.value_ids_N[:, None]
         self._keys_BD = self._keys_ND.new_empty(batch, data.keys_ND.shape[1])
-        self._answers_B1 = self._answers_N1.new_empty(batch, 1)
+        self._answers_B1, self._range_B1 = self._value_ids_N1.new_zeros(2, batch, 1)
         self._moved_BD = torch.empty_like(self._keys_BD) if budget.key_noise else self._keys_BD
         self._hidden, read_out = layers_of(ffn, self._moved_BD, self.adam.weights, self.adam.gradients)
         h_BF, gradient_BF = (self._moved_BD, None) if self._hidden is None else self._hidden[:2]
-        self._read_out = ReadOut(h_BF, gradient_BF, read_out, codes_VE, self._answers_B1)
-        self._operations = self._through([Range(0, batch, *self._bounds[0])])
+        range_of_V = self._range_B1.new_full((len(codes_VE),), -1)
+        for number, (first, end) in enumerate(self._bounds):
+            range_of_V[first:end] = number
+        self._read_out = ReadOut(h_BF, gradient_BF, read_out, codes_VE, self._answers_B1, self._range_B1, range_of_V)
+        self._blocks = [Block(0, batch, *self._bounds[0])]
+        self._operations = self._through(self._blocks)
         if batch == len(data.keys_ND):
             self._take(torch.arange(batch, device=data.keys_ND.device))
 
-    def _through(self, ranges: list[Range]) -> list[Operation]:
-        """All that differentiates a batch of these ranges of candidates."""
+    def _through(self, blocks: list[Block]) -> list[Operation]:
+        """All that differentiates a batch of these blocks."""
         forward, backward = ([], []) if self._hidden is None else (self._hidden.forward, self._hidden.backward)
-        return [*self.adam.rounding, *forward, *self._read_out.operations(ranges), *backward]
+        return [*self.adam.rounding, *forward, *self._read_out.operations(blocks), *backward]
 
     @torch.inference_mode()  # a seventh off a small step
     def run(self, num_steps: int, batches: Iterator[Tensor | None], *, after: int) -> Float[Tensor, " S"]:
@@ -108,8 +112,11 @@ class FusedStep:
         if len(self._bounds) > 1:
             range_B, order_B = self._range_N[rows_B].sort()
             rows_B = rows_B[order_B]
-            counts = torch.bincount(range_B, minlength=len(self._bounds)).tolist()
-            of_ranges = zip(pairwise(accumulate(counts, initial=0)), self._bounds, strict=True)
-            self._operations = self._through([Range(*rows, *bounds) for rows, bounds in of_ranges if rows[1] > rows[0]])
+            self._range_B1.copy_(range_B[:, None])
+            self._blocks = blocks_of(torch.bincount(range_B, minlength=len(self._bounds)).tolist(), self._bounds)
+            self._operations = self._through(self._blocks)
         torch.index_select(self._keys_ND, 0, rows_B, out=self._keys_BD)
-        torch.index_select(self._answers_N1, 0, rows_B, out=self._answers_B1)
+        torch.index_select(self._value_ids_N1, 0, rows_B, out=self._answers_B1)
+        for block in self._blocks:
+            if block.first_candidate:
+                self._answers_B1[block.first_row : block.end_row] -= block.first_candidate

@@ -87,6 +87,7 @@ class KeyValueModule(lightning.LightningModule):
         self.steps_done = 0
         self.succeeded = True
         self.abandoned = False
+        self._most_right = 0.0
         self._generator = generator
         self._rounds_to = rounds_to
         self.register_buffer("keys_ND", data.keys_ND, persistent=False)
@@ -226,7 +227,10 @@ class KeyValueModule(lightning.LightningModule):
         if goal is None or not (may_abandon or mean_nats <= _NATS_WORTH_COUNTING):
             return False
         right = self.share_right()
-        self.abandoned = may_abandon and falls_short(right, goal, share_of_steps=share_of_steps)
+        self._most_right = max(self._most_right, right)
+        self.abandoned = may_abandon and falls_short(
+            self._most_right, goal, share_of_steps=share_of_steps, rounding_aware=self._rounds_to is not None
+        )
         return self.abandoned or right >= goal
 
     def _autograd_step(self) -> Float[Tensor, ""]:

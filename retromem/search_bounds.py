@@ -40,8 +40,8 @@ def why_unasked(search: SmallestSearch, knowledge: KnowledgeSet, measures: Measu
         return f"Not searched: the smallest memories that answer {goal}; {knowledge.name} has no other wordings."
     if not can_be_asked(search, knowledge, measures):
         return (
-            f"Not searched: the smallest memories that answer {goal}; it takes {search.questions_needed:,} questions to "
-            f"tell, and {knowledge.num_facts:,} facts have fewer."
+            f"Not searched: the smallest memories that answer {goal}; it takes {search.questions_needed:,} questions "
+            f"to tell, and {knowledge.num_facts:,} facts have fewer."
         )
     return ""
 

@@ -20,9 +20,15 @@ def ending_at(config: Any, accuracy: float, phrasing: Phrasing) -> Any:
     return replace(config, training=ends)
 
 
-def told_of_capacity(costs: Sequence[WriteCost], accuracy: float, goal: float) -> float | None:
+def told_of_capacity(config: Any, costs: Sequence[WriteCost], accuracy: float, goal: float) -> float | None:
     """Times its capacity that these facts are expected to be; None for what was not trained so."""
     share = costs[-1].share_of_steps
     if share is None:
         return None
-    return facts_over_capacity(accuracy, goal, share_of_steps=share, abandoned=costs[-1].abandoned)
+    return facts_over_capacity(
+        accuracy,
+        goal,
+        share_of_steps=share,
+        rounding_aware=config.training.rounding == "aware",
+        abandoned=costs[-1].abandoned,
+    )

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
-_LARGEST_STEP = 4.0
+_LEAST_STEP, _LARGEST_STEP = 1.02, 4.0
+"""outwards"""
 _WITHIN = 0.95
 """of the tolerance: what is rounded to whole sizes closes the bracket still"""
 
@@ -31,7 +32,7 @@ def next_size(low: End | None, high: End | None, *, tolerance: float, same: int)
     expected = min(told, default=None)  # by the nearer end
     if low is None or high is None:
         assert expected is not None, "a search without expectations has its own steps"
-        step = min(math.pow(max(expected[0], 1 + tolerance), same), _LARGEST_STEP)
+        step = min(math.pow(max(expected[0], 1 + tolerance, _LEAST_STEP), same), _LARGEST_STEP)
         return ends[0].size * step if high is None else ends[0].size / step
     if expected is None or same > 1:
         return math.sqrt(low.size * high.size)

@@ -1,7 +1,8 @@
 """How far from its capacity a memory was, from how one training ended: where a search asks next.
 
-Fitted on GELU, GeGLU, SiLU and bilinear FFNs, mixtures of four experts and one-neuron experts of 12 and 24 dimensions
-(`make bench ONLY=curves`). It decides how many trainings a search takes, not where it ends.
+Fitted on GELU, GeGLU, SiLU and bilinear FFNs, mixtures of four experts and one-neuron experts of 12 and 24 dimensions,
+and on rounded GELU and GeGLU FFNs of 32 (`make bench ONLY=curves`). It decides how many trainings a search takes, not
+where it ends.
 """
 
 import math
@@ -9,20 +10,30 @@ import math
 from models.abandoning import expected_accuracy
 
 
-def facts_over_capacity(accuracy: float, goal: float, *, share_of_steps: float, abandoned: bool) -> float:
+def facts_over_capacity(
+    accuracy: float, goal: float, *, share_of_steps: float, rounding_aware: bool, abandoned: bool = False
+) -> float:
     """Facts that were trained, times the most that could have been.
 
     Below 1 where the goal was reached, by the share of the steps that it took; above 1 by the accuracy where it was
     not.
     """
+    left = 1 - share_of_steps
     if accuracy >= goal:
-        return 1 - 0.4 * math.pow(1 - share_of_steps, 2.5)
+        return max(0.6, 1 - 1.5 * left) if rounding_aware else 1 - 0.4 * math.pow(left, 2.5)
     if abandoned:
-        accuracy = min(expected_accuracy(accuracy, share_of_steps=share_of_steps), goal)
-    return max(1.0, _facts_at(accuracy) / _facts_at(goal))
+        accuracy = expected_accuracy(accuracy, share_of_steps=share_of_steps, rounding_aware=rounding_aware)
+        accuracy = min(accuracy, goal)
+    at = _facts_rounded_at if rounding_aware else _facts_at
+    return max(1.0, at(accuracy) / at(goal))
 
 
 def _facts_at(accuracy: float) -> float:
     """Facts of which this share is answered, times those of which all are."""
     wrong = 1 - accuracy
     return 1 + 0.5 * wrong + wrong**3
+
+
+def _facts_rounded_at(accuracy: float) -> float:
+    """The same of weights that are rounded at every step."""
+    return 1 + 0.35 * math.sqrt(1 - accuracy)

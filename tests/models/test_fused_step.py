@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from models import read_out_passes
 from models.expert_kinds import ExpertsConfig
 from models.ffn import DenseFFN
 from models.ffn_kinds import DENSE_KINDS, GATED_KINDS, DenseConfig, GatedConfig, LinearConfig, TopKConfig
@@ -15,6 +16,7 @@ from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.layer_passes import ACTIVATION_PASSES
 from models.memory_kinds import ProductKeysConfig
 from models.precisions import PRECISIONS
+from models.read_out_passes import Block
 from models.stack_kinds import StackConfig
 from models.training_budget import TrainingBudget, TrainingDiverged
 
@@ -78,8 +80,11 @@ def assert_gradients_are_autograds(module):
 
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: config.label)
 @pytest.mark.parametrize("num_values", [3, 40])  # fewer and more than code dimensions: two ways to read out
-@pytest.mark.parametrize("ranges", [1, 3])
-def test_gradients_are_those_of_autograd(config, num_values, ranges):
+@pytest.mark.parametrize("ranges", [1, 3, "3 apart"])
+def test_gradients_are_those_of_autograd(config, num_values, ranges, monkeypatch):
+    if ranges == "3 apart":  # each in a block of its own, as larger ones are
+        monkeypatch.setattr(read_out_passes, "MOST_SHARED", 0)
+        ranges = 3
     for batch in (NUM_FACTS, 20):
         budget = TrainingBudget(full_batch_up_to=batch, batch_size=batch)
         assert_gradients_are_autograds(module_of(config, budget, num_values=num_values, ranges=ranges))
@@ -203,15 +208,25 @@ def test_who_takes_a_written_step():
     ffn = DenseConfig(width=3).build(DIM, CODE_DIM, generator=seeded())
 
     def fuses(ranges=1, **budget):
-        first = torch.arange(100) % ranges
+        first = torch.arange(1000) % ranges
         data = KeyValueData(
-            keys_ND=torch.zeros(100, DIM), value_ids_N=first, first_candidates_N=first, end_candidates_N=first + 1
+            keys_ND=torch.zeros(1000, DIM), value_ids_N=first, first_candidates_N=first, end_candidates_N=first + 1
         )
         return can_fuse(ffn, data, TrainingBudget(**budget))
 
     assert fuses() and fuses(optimizer="adamw")
     assert not fuses(optimizer="sgd") and not fuses(optimizer="muon")
     assert fuses(ranges=MOST_RANGES) and not fuses(ranges=MOST_RANGES + 1)
+
+
+def test_small_ranges_share_a_block_and_large_ones_do_not():
+    bounds = [[0, 4], [4, 6], [6, 100], [100, 90_000], [90_000, 90_001]]
+    assert read_out_passes.blocks_of([3, 0, 2, 5, 1], bounds) == [
+        Block(0, 5, 0, 100, is_shared=True), Block(5, 10, 100, 90_000), Block(10, 11, 90_000, 90_001)
+    ]  # fmt: skip
+    assert read_out_passes.blocks_of([0, 7, 0, 0, 0], bounds) == [Block(0, 7, 4, 6)]
+    # A value that is a candidate of two ranges belongs to none of them alone.
+    assert read_out_passes.blocks_of([1, 1], [[0, 4], [3, 6]]) == [Block(0, 1, 0, 4), Block(1, 2, 3, 6)]
 
 
 @pytest.mark.gpu
