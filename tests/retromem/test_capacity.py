@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from retromem.cells import Cell, plan
 from retromem.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.knowledge.random_keys import KeysConfig
 from retromem.measure.capacity import Capacity, read_off, search_capacity
+from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import CapacitySearch, MeasureConfig
+from retromem.memories.dial import Load
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.memory_configs import AnyMemoryConfig
 from retromem.rows import Row
-from retromem.run_cell import Workplace, measure_cell
+from retromem.run_cell import Workplace, cell_knowledge, measure_cell
 
 
 class Asked:
@@ -223,6 +226,46 @@ def test_a_memory_that_never_fails_has_a_lower_bound_and_is_weighed_where_it_end
     # Only where the search ended is the row judged in full.
     assert [row.query_ms_p50 is not None for row in rows] == [False, False, False, True]
     assert json.dumps(search_cell(FaissMemoryConfig(), search).identity())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")
+def test_a_capacity_by_how_trainings_end_is_that_of_whole_trainings(workplace: Workplace) -> None:
+    whole = TrainingBudget(steps=1000, learning_rate=0.03, goal_nats=0.0)
+    ffn = FFNMemoryConfig(ffn=DenseConfig(kind="gelu", width=8), training=whole)
+    search = CapacitySearch(high=256, resolution=0.05)
+    measured = measure_cell(search_cell(ffn, search), workplace)
+    found = measured.capacity
+    assert found is not None
+    knowledge = cell_knowledge(search_cell(ffn, search))
+
+    def reaches(num_facts: int) -> bool:
+        (row,) = judge(
+            ffn, knowledge.prefix(num_facts), setting=Setting(study="keys", role="arm", seed=0),
+            measures=MeasureConfig(robustness=False), encoder=EncoderCost(), quick=True,
+        ).rows  # fmt: skip
+        return row.accuracy is not None and row.accuracy >= 0.99
+
+    by_bisection = search_capacity(reaches, search, num_available=256)
+    assert (
+        0.85 < found.num_facts / by_bisection.num_facts < 1.15
+    )  # of single facts in some 70, the resolution is coarse
+    tried, abandoned = ([int(size) for size in sizes.split()] for sizes in (found.sizes_tried, found.sizes_abandoned))
+    assert found.num_facts in tried and set(abandoned) < set(tried)
+    assert found.optimizer_steps < 1000 * len(tried)
+    # An accuracy that somebody broke off says nothing of that size.
+    assert {row.num_facts for row in measured.rows} == set(tried) - set(abandoned)
+    (at,) = [row for row in measured.rows if row.num_facts == found.num_facts]
+    assert at.query_ms_p50 is not None and at.accuracy is not None and at.accuracy >= 0.99
+
+
+def test_a_search_for_a_capacity_begins_near_it() -> None:
+    """At two bits a parameter, or where it is told to."""
+    ffn = FFNMemoryConfig(ffn=DenseConfig(kind="gelu", width=32))
+    load = Load(demand_bits=4096 * 4, num_facts=4096, num_candidates=16, dim=16)
+    bits_per_param = ffn.first_num_facts(load) * 4 / ffn.ffn.num_params(16, 16)
+    assert 2.0 < bits_per_param < 2.4
+    half = ffn.first_num_facts(replace(load, demand_bits=4096 * 2))
+    assert 1.2 < half / ffn.first_num_facts(load) < 2  # a fact of fewer bits costs more than its share
 
 
 def test_a_memory_that_always_fails_holds_nothing(workplace: Workplace) -> None:

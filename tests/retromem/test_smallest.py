@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget, TrainingCutShort, TrainingDiverged
 from retrieval.errors import Refused, UserError
 from retromem.cells import Cell
@@ -321,6 +322,30 @@ def test_a_goal_that_is_nowhere_reached_leaves_the_best_of_those_tried(tmp_path:
     assert (found.setting, found.accuracy) == (best[0], best[2]) and best[0] == 5
     (row,) = measured.rows
     assert row.accuracy == found.accuracy < 0.9 and row.dial_setting == 5 and row.smallest_for == "identical"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")
+def test_trainings_end_once_they_succeed_and_the_best_of_those_abandoned_is_trained_whole(tmp_path: Path) -> None:
+    budget = TrainingBudget(steps=1000, learning_rate=0.03, goal_nats=0.0, rounding="aware")
+    family = FFNMemoryConfig(ffn=GatedConfig(), precision="midrise4", training=budget)
+    measured = measure_cell(cell_of(family, SmallestSearch()), place(tmp_path))
+    found = measured.smallest
+    assert found is not None and found.storage_bytes is not None and found.accuracy >= 0.99
+    assert 0 < found.optimizer_steps < 1000 * found.num_tried
+    abandoned = {int(setting) for setting in found.settings_abandoned.split()}
+    assert {setting for setting, _, share in found.tried if share >= 0.99} & abandoned == set()
+    # Far too small: all are abandoned, and the one that is shown was trained to its end.
+    measured = measure_cell(cell_of(family, SmallestSearch(low=2, high=5)), place(tmp_path))
+    none = measured.smallest
+    assert none is not None and none.storage_bytes is None and none.setting == 5
+    assert str(none.setting) not in none.settings_abandoned.split()
+    (row,) = measured.rows
+    (whole,) = judge(
+        family.turned(5), keys_set(KEYS).twin(seed=3).prefix(200), setting=SETTING, measures=MEASURES,
+        encoder=EncoderCost(), quick=True,
+    ).rows  # fmt: skip
+    assert row.optimizer_steps == 1000 and row.accuracy == none.accuracy == whole.accuracy
+    assert none.accuracy in [share for setting, _, share in none.tried if setting == 5]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning")
