@@ -30,7 +30,7 @@ class ExpertsFFN(FFN):
 
     def __init__(self, config: ExpertsConfig, dim_in: int, dim_out: int, *, generator: torch.Generator) -> None:
         super().__init__()
-        self._config = config
+        self.config = config
         experts, units, gated = config.experts, config.units(dim_in), config.activation == "swiglu"
         self._activation = ACTIVATIONS[config.activation]
 
@@ -53,7 +53,7 @@ class ExpertsFFN(FFN):
 
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
         logits_BS = x_BD @ self.w_router_DS
-        gates_BS = self._config.experts * logits_BS.softmax(dim=1)
+        gates_BS = self.config.experts * logits_BS.softmax(dim=1)
         experts_BK = self._chosen(logits_BS)
         if self.training:
             self._watch_balance(gates_BS, experts_BK)
@@ -65,7 +65,7 @@ class ExpertsFFN(FFN):
 
     def _chosen(self, logits_BS: Tensor) -> Tensor:
         scores_BS = logits_BS if self.bias_S is None else logits_BS + self.bias_S
-        return scores_BS.topk(self._config.top_k, dim=1).indices
+        return scores_BS.topk(self.config.top_k, dim=1).indices
 
     def _hidden(self, x: Tensor, w_in: Tensor, w_gate: Tensor | None) -> Tensor:
         if w_gate is None:
@@ -79,8 +79,8 @@ class ExpertsFFN(FFN):
         weights of its expert. At most 2 S blocks, however uneven the choice: half of the rows are empty at worst.
         """
         experts_J = experts_BK.flatten()
-        size = max(1, -(-len(experts_J) // self._config.experts))
-        counts_S = experts_J.bincount(minlength=self._config.experts)
+        size = max(1, -(-len(experts_J) // self.config.experts))
+        counts_S = experts_J.bincount(minlength=self.config.experts)
         blocks_S = (counts_S + size - 1) // size
         expert_of_block_P = torch.repeat_interleave(blocks_S)
         # The j-th choice of an expert, in sorted order, goes to the j-th row of the expert's blocks.
@@ -91,7 +91,7 @@ class ExpertsFFN(FFN):
         rows_J[order_J] = choices_J + shift_S[experts_J[order_J]]
         # Rows that no choice fills compute the first key, and nobody reads them.
         keys_R = torch.zeros(size * len(expert_of_block_P), dtype=torch.int64, device=x_BD.device)
-        keys_R[rows_J] = choices_J // self._config.top_k
+        keys_R[rows_J] = choices_J // self.config.top_k
         # index_select and not brackets: on a CPU a whole training step takes up to half the time.
         x_PGD = x_BD.index_select(0, keys_R).unflatten(0, (-1, size))
         w_gate_PDF = None if self.w_gate_SDF is None else self.w_gate_SDF.index_select(0, expert_of_block_P)
@@ -101,14 +101,14 @@ class ExpertsFFN(FFN):
         return y_BKE
 
     def _watch_balance(self, gates_BS: Tensor, experts_BK: Tensor) -> None:
-        if self._config.balancing == "none":
+        if self.config.balancing == "none":
             return
-        num_experts, num_choices = self._config.experts, experts_BK.numel()
+        num_experts, num_choices = self.config.experts, experts_BK.numel()
         # S times an expert's choices: as many as there are in all, where use is even.
         scaled_S = num_experts * experts_BK.flatten().bincount(minlength=num_experts)
-        if self._config.balancing == "auxiliary":
-            load_S = scaled_S / num_choices
-            self._auxiliary = self._config.auxiliary_coefficient * (load_S * gates_BS.mean(dim=0)).mean()
+        if self.config.balancing == "auxiliary":
+            load_S = scaled_S.to(gates_BS.dtype) / num_choices
+            self._auxiliary = self.config.auxiliary_coefficient * (load_S * gates_BS.mean(dim=0)).mean()
         else:
             self._excess_S = scaled_S - num_choices
 
@@ -121,7 +121,7 @@ class ExpertsFFN(FFN):
         self._auxiliary = None  # it holds the graph of its step
         if self.bias_S is not None and self._excess_S is not None:
             # At a constant rate the choice of some keys would change with every step to the last.
-            self.bias_S -= self._config.bias_rate * (1 - progress) * self._excess_S.sign()
+            self.bias_S -= self.config.bias_rate * (1 - progress) * self._excess_S.sign()
 
     def input_matrices(self) -> list[Tensor]:
         every = (self.w_in_SDF, self.w_gate_SDF, self.shared_in_DF, self.shared_gate_DF)
@@ -131,17 +131,17 @@ class ExpertsFFN(FFN):
         return [matrix for matrix in (self.w_out_SFE, self.shared_out_FE) if matrix is not None]
 
     def learning_rate_factors(self) -> Mapping[str, float]:
-        return {"w_router_DS": self._config.router_rate_factor}
+        return {"w_router_DS": self.config.router_rate_factor}
 
     def stored_apart(self, precision: Precision) -> Mapping[str, Precision]:
-        router = self._config.router_precision
+        router = self.config.router_precision
         return {"w_router_DS": router} if BITS[router] > BITS[precision] else {}
 
     def divergence_suspects(self) -> Mapping[str, float]:
         of_balancing = {"none": (), "auxiliary": ("auxiliary_coefficient",), "bias": ("bias_rate",)}
-        names = ("router_rate_factor", *of_balancing[self._config.balancing])
-        return {name: getattr(self._config, name) / getattr(ExpertsConfig, name) for name in names}
+        names = ("router_rate_factor", *of_balancing[self.config.balancing])
+        return {name: getattr(self.config, name) / getattr(ExpertsConfig, name) for name in names}
 
     def slot_counts(self, x_BD: Float[Tensor, "B D"]) -> Int64[Tensor, " S"]:
         """How many of these keys each routed expert answers."""
-        return self._chosen(x_BD @ self.w_router_DS).flatten().bincount(minlength=self._config.experts)
+        return self._chosen(x_BD @ self.w_router_DS).flatten().bincount(minlength=self.config.experts)

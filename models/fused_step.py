@@ -17,7 +17,7 @@ from torch import Tensor
 from models.ffn import FFN
 from models.flat_adam import FlatAdam
 from models.key_noise import move_by_noise
-from models.layer_passes import has_passes, layers_of
+from models.kind_passes import has_passes, layers_of
 from models.optimizers import rate_after
 from models.precisions import Precision
 from models.read_out_passes import Block, ReadOut, blocks_of
@@ -31,10 +31,10 @@ MOST_RANGES = 512
 """of candidates: sorted into blocks at each step, which takes longer than autograd's single softmax of more"""
 
 
-def can_fuse(ffn: FFN, data: "KeyValueData", budget: TrainingBudget) -> bool:
+def can_fuse(ffn: FFN, data: "KeyValueData", budget: TrainingBudget, rounds_to: Precision | None) -> bool:
     """Whether `FusedStep` trains this, or autograd must. The one place where that is decided."""
     num_ranges = len(_bounds_N2(data).unique(dim=0))
-    return budget.optimizer in ("adam", "adamw") and has_passes(ffn) and num_ranges <= MOST_RANGES
+    return budget.optimizer in ("adam", "adamw") and has_passes(ffn, rounds_to) and num_ranges <= MOST_RANGES
 
 
 def _bounds_N2(data: "KeyValueData") -> Int64[Tensor, "N 2"]:

@@ -180,7 +180,7 @@ class KeyValueModule(lightning.LightningModule):
             first_candidates_N=self.first_N,
             end_candidates_N=self.end_N,
         )
-        if can_fuse(self.backbone, data, self.budget):
+        if can_fuse(self.backbone, data, self.budget, self._rounds_to):
             self._fused = FusedStep(
                 self.backbone,
                 data,

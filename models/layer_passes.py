@@ -16,9 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.ffn import FFN, DenseFFN, GatedFFN, LinearMap
 from models.rounding import Operation
-from models.topk import TopKFFN
 
 _ATEN = torch.ops.aten
 
@@ -152,32 +150,3 @@ def _largest_but(winners: int, h_BF: Float[Tensor, "B F"]) -> Float[Tensor, "B 1
         # Sorting all with numpy takes a tenth of the time of torch's selections, which is that of whole steps.
         return torch.from_numpy(np.sort(h_BF.numpy(), axis=1)[:, place, None])
     return h_BF.kthvalue(place + 1, dim=1, keepdim=True).values
-
-
-def has_passes(ffn: FFN) -> bool:
-    """Kinds are compared by their very class: one that is derived may ask for something else in its training."""
-    if type(ffn) is TopKFFN:
-        return not ffn.annealed
-    return type(ffn) in (LinearMap, DenseFFN, GatedFFN)
-
-
-def layers_of(
-    ffn: FFN, x_BD: Float[Tensor, "B D"], weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-) -> tuple[HiddenLayer | None, Affine]:
-    """Its hidden units, None for a linear map, which has none; and its read-out. By name, what they read and write."""
-
-    def affine(weight: str, bias: str) -> Affine:
-        return Affine(weights[weight], gradients[weight], weights.get(bias), gradients.get(bias))
-
-    if isinstance(ffn, LinearMap):
-        return None, affine("w_DE", "no bias")
-    inputs, read_out = affine("w_in_DF", "b_in_F"), affine("w_out_FE", "b_out_E")
-    match ffn:
-        case GatedFFN():
-            return gated_layer(x_BD, ACTIVATION_PASSES[ffn.kind], affine("w_gate_DF", "b_gate_F"), inputs), read_out
-        case DenseFFN():
-            return dense_layer(x_BD, ACTIVATION_PASSES[ffn.kind], inputs), read_out
-        case TopKFFN() if ffn.winners < ffn.units:
-            return winners_layer(x_BD, inputs, ffn.winners, straight_through=ffn.straight_through), read_out
-        case _:
-            return dense_layer(x_BD, RELU, inputs), read_out

@@ -53,25 +53,25 @@ class ProductKeys(nn.Module):
     def __init__(self, config: ProductKeyRetrieval, dim_in: int, *, generator: torch.Generator) -> None:
         super().__init__()
         self.heads, self.num_sub_keys, self.top_k = config.heads, config.sub_keys, config.top_k
-        self._norm, self._scored = config.query_norm, config.weighting == "scored"
+        self.norm, self.scored = config.query_norm, config.weighting == "scored"
         dim_queries, dim_half = config.heads * config.dim_key, config.dim_key // 2
         # Inputs of length 1 start with queries and scores of variance 1: no slot is out of the race.
         self.w_query_DQ = normal(dim_in, dim_queries, std=1.0, generator=generator)
         shape = (config.heads, 2, config.sub_keys, dim_half)
         self.sub_keys_H2NC = normal(*shape, std=1 / math.sqrt(dim_half), generator=generator)
-        if self._norm == "batch":
+        if self.norm == "batch":
             self.register_buffer("mean_Q", torch.zeros(dim_queries))
             self.register_buffer("variance_Q", torch.ones(dim_queries))
 
     def queries(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B H 2 C"]:
         """Two halves for each head, normalised."""
         query_BQ = x_BD @ self.w_query_DQ
-        if self._norm == "batch":
+        if self.norm == "batch":
             # One key has no variance.
             training = self.training and len(x_BD) > 1
             query_BQ = functional.batch_norm(query_BQ, self.mean_Q, self.variance_Q, training=training)
         query_BHX = query_BQ.unflatten(1, (self.heads, -1))
-        if self._norm == "layer":
+        if self.norm == "layer":
             query_BHX = functional.layer_norm(query_BHX, query_BHX.shape[2:])
         halves_BH2C: Tensor = query_BHX.unflatten(2, (2, -1))
         return halves_BH2C
@@ -85,7 +85,7 @@ class ProductKeys(nn.Module):
         score_BHK, chosen_BHK = pairs_BHP.topk(self.top_k, dim=2)
         slots_BHK = pair_slots_BHP.flatten(2).gather(2, chosen_BHK)
         weights_BHK = score_BHK.softmax(dim=2)
-        if self._scored:
+        if self.scored:
             weights_BHK = weights_BHK * score_BHK
         return weights_BHK.flatten(1), slots_BHK.flatten(1)
 
@@ -143,6 +143,7 @@ class OneNeuronExperts(ProductKeyFFN):
         super().__init__(config, dim_in, generator=generator)
         self.u_SD = normal(config.num_slots, dim_in, std=1.0, generator=generator)
         self.v_SE = normal(config.num_slots, dim_out, std=1 / math.sqrt(dim_out), generator=generator)
+        self.activation = config.activation
         self._activation = ACTIVATIONS[config.activation]
 
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:

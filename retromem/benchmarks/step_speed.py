@@ -5,7 +5,11 @@ One thread, and the seconds that this thread ran: what else runs takes none of t
 FLOPs over the rate at which the step's own products run is the time of those products: no step can be faster, but for
 products that it saves.
 
-Shape legend: B facts of a step, D inputs, F hidden units, E code dimension, V values.
+Those of a mixture are the products of the experts chosen, as autograd has them, at even use: a written step computes
+every expert.
+
+Shape legend: B facts of a step, D inputs, F hidden units, E code dimension, V values, I inputs and O outputs of one
+matrix, N sub-keys, C half of a query, S experts.
 """
 
 import math
@@ -18,11 +22,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.any_ffn import AnyFFNConfig
-from models.ffn import FFN
+from models.any_ffn import AnyFFNConfig, sized
+from models.expert_kinds import ExpertsConfig
+from models.experts import ExpertsFFN
+from models.ffn import FFN, LinearMap
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
+from models.memory_kinds import ProductKeysConfig
 from models.precisions import Precision
+from models.product_keys import ProductKeyMemory
 from models.training_budget import STEPS_A_LOOK, TrainingBudget
 from retromem.benchmarks.autograd_road import without_passes
 from retromem.benchmarks.in_turns import Timed
@@ -55,6 +63,9 @@ def _cases() -> Iterator[_Case]:
         kinds: tuple[AnyFFNConfig, ...] = (
             *(LinearConfig(), DenseConfig(kind="relu", width=width), DenseConfig(kind="gelu", width=width)),
             *(GatedConfig(width=width), TopKConfig(width=width)),
+            sized(ExpertsConfig(), 8 * dim**2, dim, dim),
+            # So many heads that autograd too multiplies the whole table: what it gathers is no product.
+            sized(ProductKeysConfig(heads=4 if dim < 64 else 8), 8 * dim**2, dim, dim),
         )
         for kind in kinds:
             # Two bits a parameter, of values worth four.
@@ -107,19 +118,32 @@ def _products(ffn: FFN, batch: int, codes_VE: Tensor) -> list[tuple[Tensor, Tens
     (num_values, code_dim), generator = codes_VE.shape, torch.Generator().manual_seed(1)
     pairs: list[tuple[Tensor, Tensor]] = []
 
-    def drawn(columns: int) -> Tensor:
-        return torch.randn(batch, columns, generator=generator)
+    def drawn(columns: int, rows: int = batch) -> Tensor:
+        return torch.randn(rows, columns, generator=generator)
 
-    def through(w_IO: Tensor, *, wants_gradient: bool) -> None:
-        x_BI, gradient_BO = drawn(len(w_IO)), drawn(w_IO.shape[1])
+    def through(w_IO: Tensor, *, wants_gradient: bool, rows: int = batch) -> None:
+        x_BI, gradient_BO = drawn(len(w_IO), rows), drawn(w_IO.shape[1], rows)
         pairs.extend([(x_BI, w_IO.detach()), (x_BI.T, gradient_BO)])
         if wants_gradient:
             pairs.append((gradient_BO, w_IO.detach().T))
 
-    for w_DF in ffn.input_matrices():
-        through(w_DF, wants_gradient=False)
-    for w_FE in ffn.read_outs():
-        through(w_FE, wants_gradient=bool(ffn.input_matrices()))
+    def through_layer(matrices: list[Tensor], *, wants_gradient: bool) -> None:
+        for matrix in matrices:
+            if matrix.dim() == 2:
+                through(matrix, wants_gradient=wants_gradient)
+            else:
+                assert isinstance(ffn, ExpertsFFN)
+                for w_IO in matrix:
+                    through(w_IO, wants_gradient=wants_gradient, rows=batch * ffn.config.top_k // len(matrix))
+
+    if isinstance(ffn, ExpertsFFN):
+        through(ffn.w_router_DS, wants_gradient=False)
+    elif isinstance(ffn, ProductKeyMemory):
+        through(ffn.retrieval.w_query_DQ, wants_gradient=False)
+        for sub_keys_NC in ffn.retrieval.sub_keys_H2NC.flatten(0, 1):
+            through(sub_keys_NC.T, wants_gradient=True)
+    through_layer(ffn.input_matrices(), wants_gradient=False)
+    through_layer(ffn.read_outs(), wants_gradient=not isinstance(ffn, LinearMap))
     pairs.append((drawn(code_dim), codes_VE.T))
     pairs.append((drawn(num_values), codes_VE))
     return pairs

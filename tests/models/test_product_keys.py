@@ -77,7 +77,7 @@ def answer_by_loops(ffn, key, config):
 
 def trained_a_little(ffn):
     """Running statistics that are no longer those of the start."""
-    if ffn.retrieval._norm == "batch":
+    if ffn.retrieval.norm == "batch":
         for seed in range(3):
             ffn.train()(3 * keys_of(20, seed=seed) + 1)
     return ffn.eval()

@@ -182,6 +182,7 @@ def test_a_capacity_read_off_is_whole() -> None:
         row(num_facts=200, accuracy=0.0, memory="none", storage_bytes=92, num_params=31),
     ]
     shared = {"phrasing": "heldout", "tau": 0.95, "monotone": True, "censored": False}
+    shared |= {"sizes_tried": "", "sizes_abandoned": "", "optimizer_steps": 0}
     assert [asdict(found) for found in read_off(rows, tau=0.95, phrasing="heldout")] == [
         {
             **shared, "study": "keys", "memory": "ffn-relu-8", "twin": True, "seed": 7, "num_facts": 200,

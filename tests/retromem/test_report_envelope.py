@@ -52,7 +52,7 @@ def row(smallest: SmallestRow, phrasing: str, **other: Any) -> Row:
         "accuracy": smallest.accuracy if phrasing == smallest.phrasing else 0.5, "demand_bits": 8.0 * 1000,
         "bits_ce": 2000.0, "storage_bytes": smallest.storage_bytes or 900, "maintain_bytes": 70_000,
         "seeded_bytes": 3000, "shared_bytes": 90_000_000, "smallest_for": smallest.phrasing,
-        "bits_per_byte": 2000 / (smallest.storage_bytes or 900),
+        "smallest_tau": smallest.tau, "bits_per_byte": 2000 / (smallest.storage_bytes or 900),
     }  # fmt: skip
     return Row(**{**settings, **other})
 

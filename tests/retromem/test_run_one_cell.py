@@ -214,8 +214,10 @@ def test_a_capacity_is_searched_on_quick_rows_and_judged_in_full_where_it_ends(t
     assert capacity == CapacityRow(
         study="s", memory="closed-pseudo-inverse", twin=False, phrasing="identical", tau=0.9, seed=3,
         num_facts=best.num_facts, censored=False, storage_bytes=best.storage_bytes, num_params=100,
+        sizes_tried=capacity.sizes_tried,
         bits=best.num_facts * 3.0,  # by the count of the literature: three bits a fact, at the accuracy asked for
     )  # fmt: skip
+    assert sorted(map(int, capacity.sizes_tried.split())) == sorted(row.num_facts for row in rows)
     assert best.bits_ce is not None and best.bits_ce < best.num_facts * 3.0
     assert [row.num_facts for row in rows if row is not rows[-1]] == sorted(
         row.num_facts for row in rows if row.num_facts != best.num_facts
@@ -230,7 +232,7 @@ def test_a_capacity_that_none_reached_is_weighed_by_its_smallest_size(tmp_path: 
     assert capacity is not None and asdict(capacity) == {
         "study": "s", "memory": "floor-mode", "twin": False, "phrasing": "identical", "tau": 1.0, "seed": 3,
         "num_facts": 0, "censored": False, "storage_bytes": rows[0].storage_bytes, "num_params": 0, "bits": None,
-        "monotone": True,
+        "monotone": True, "sizes_tried": "8 16", "sizes_abandoned": "", "optimizer_steps": 0,
     }  # fmt: skip
 
 

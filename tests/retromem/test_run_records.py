@@ -241,6 +241,7 @@ def test_the_whole_record_of_a_plan(people: TextConfig) -> None:
         "title": "Two",
         "question": "Which?",
         "notes": [*people_set.notes, *keys_set_.notes, upper],
+        "unsearched": [],
         "dropped": {"empty": 1},
         "knowledge_hashes": {
             people_set.content_hash: people_set.name,

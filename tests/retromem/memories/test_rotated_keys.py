@@ -43,7 +43,7 @@ def test_a_rotation_inside_is_one_outside(toys: Facts, config: Any, to: int, see
     outside.write(replace(toys, cues=[moved(cue, to, seed + 2) for cue in toys.cues]))
     assert inside._ffn.packed == outside._ffn.packed
     asked = toys.cues[1]
-    assert np.array_equal(answers(inside, asked), answers(outside, moved(asked, to, seed)))
+    assert np.array_equal(answers(inside, asked), answers(outside, moved(asked, to, seed + 2)))
     # The rotation is on no disk, and is printed; the codes have the dimensions of the rotated keys.
     sizes = [memory.footprint().num_bytes(Part.SEEDED) for memory in (inside, outside)]
     assert sizes == [8 * to * 4 + 6 * to * 8, 8 * to * 4]
@@ -64,12 +64,12 @@ def test_a_pair_reads_rotated_vectors_of_the_neighbours_that_plain_ones_find(toy
         [part.numpy() for part in memory._neighbours(memory._store, asked)] for memory in (rotated, plain)
     )
     assert np.array_equal(near_QK, same_QK)
-    wanted_QKE = whole_QKD.astype(np.float64) @ random_rotation(6, 4, 0)
+    wanted_QKE = whole_QKD.astype(np.float64) @ random_rotation(6, 4, 2)
     wanted_QKE /= np.maximum(np.linalg.norm(wanted_QKE, axis=2, keepdims=True), 1e-30)
     np.testing.assert_allclose(found_QKE, wanted_QKE, atol=1e-6)
     # Key and three neighbours of four numbers each, and three similarities.
     assert rotated._ffn.num_params == (4 + 3 * 4 + 3) * 5 + 5 * 3
-    keys_QE = moved(asked, 4, 0).key_vectors()
+    keys_QE = moved(asked, 4, 2).key_vectors()
     inputs_QI = np.concatenate([keys_QE, found_QKE.reshape(11, -1), np.where(np.isneginf(near_QK), 0, near_QK)], axis=1)
     first_IW, second_WE = (weight.double().numpy() for weight in rotated._ffn.ffn.state_dict().values())
     logits_QV = np.maximum(inputs_QI @ first_IW, 0) @ second_WE @ rotated._ffn.codes_VE.T
