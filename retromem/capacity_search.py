@@ -27,7 +27,9 @@ def find_capacity(
     encoder: EncoderCost,
 ) -> tuple[tuple[Row, ...], CapacityRow]:
     """Rows of each size that was tried to its end, that at capacity in full, and the capacity. Raises Refused."""
-    config = ending_at(memory, search.accuracy, search.phrasing)
+    config = memory
+    if measures.max_asked is None:  # a training ends by all of its facts, and must not be judged on others
+        config = ending_at(memory, search.accuracy, search.phrasing)
     seen, outcomes, abandoned = dict[int, Row](), dict[int, Outcome](), set[int]()
     held: tuple[int, Written] | None = None  # the most facts that reached the accuracy
 

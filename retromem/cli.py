@@ -231,7 +231,9 @@ def _parser() -> "ArgumentParser":
     commands.add_subcommand("reproduce", again, help="measure published numbers again")
 
     bench = new(description="Time our code beside what it stands on, in turns within one run.")
-    bench.add_argument("--only", type=str, help="index, encoder, engines, training, search, curves or million")
+    bench.add_argument(
+        "--only", type=str, help="index, encoder, engines, training or million (all where empty), search or curves"
+    )
     bench.add_argument("--tier", type=str, default="quick", help="quick (default) or full: searches of an hour")
     commands.add_subcommand("bench", bench, help="our code beside FAISS's, torch's and the processor's, in turns")
 

@@ -118,6 +118,9 @@ class Row:
     slot_kl_bits: float | None = None
     """KL divergence of their use from uniform (identical rows); log2 of their number where one does it all"""
     device: str | None = None
+    share_of_steps: float | None = None
+    """of a training that ends once it has succeeded: how much it took. Bits by cross-entropy, sigma90 and flip90 are of
+    the weights there; those of a whole training are higher"""
     smallest_for: Literal["", "identical", "heldout"] = ""
     """of a search: the questions that the smallest memory was looked for; its name has `*` for the dial"""
     smallest_tau: float | None = None
@@ -220,7 +223,7 @@ class SmallestRow:
     setting: int
     """of the dial, of that memory, or of the most accurate one tried where none reached it"""
     accuracy: float
-    """of that memory"""
+    """of that memory, on the questions that the search asked; its rows have that of others, where it asked a sample"""
     dial: str
     """the setting that was searched: `ffn.width`"""
     low: int

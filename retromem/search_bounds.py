@@ -26,22 +26,28 @@ def load_of(knowledge: KnowledgeSet, dim: int, phrasing: Phrasing) -> Load:
     )
 
 
+def questions_of_a_step(search: SmallestSearch, knowledge: KnowledgeSet, measures: MeasureConfig) -> int:
+    """That each step asks: as written all, in new words every other one."""
+    num_asked = len(knowledge.ask(search.phrasing, num=measures.most(search.phrasing)))
+    return num_asked if search.phrasing == "identical" else (num_asked + 1) // 2
+
+
 def can_be_asked(search: SmallestSearch, knowledge: KnowledgeSet, measures: MeasureConfig) -> bool:
     """Whether these facts have the questions of the goal, and enough of them."""
     if search.phrasing not in knowledge.phrasings():
         return False
-    return len(knowledge.ask(search.phrasing, num=measures.most(search.phrasing))) >= search.questions_needed
+    return questions_of_a_step(search, knowledge, measures) >= search.questions_needed
 
 
 def why_unasked(search: SmallestSearch, knowledge: KnowledgeSet, measures: MeasureConfig) -> str:
-    """One sentence for a goal that no size of this set can be asked, or only its larger sizes; `` where all can be."""
+    """One sentence for a goal that not even the whole set can be asked; `` where it can be."""
     goal = f"{100 * search.accuracy:g} % of the questions {_SAID[search.phrasing]}"
     if search.phrasing not in knowledge.phrasings():
         return f"Not searched: the smallest memories that answer {goal}; {knowledge.name} has no other wordings."
     if not can_be_asked(search, knowledge, measures):
         return (
             f"Not searched: the smallest memories that answer {goal}; it takes {search.questions_needed:,} questions "
-            f"to tell, and {knowledge.num_facts:,} facts have fewer."
+            f"a step to tell, and {questions_of_a_step(search, knowledge, measures):,} are asked."
         )
     return ""
 
@@ -61,10 +67,10 @@ def refuse_search(
             f"{path}.smallest.phrasing: {knowledge.name} has no {search.phrasing} questions; it is asked in "
             f"{', '.join(knowledge.phrasings())} ones"
         )
-    asked = knowledge.ask(search.phrasing, num=measures.most(search.phrasing))
-    if len(asked) < search.questions_needed:
+    num_asked = questions_of_a_step(search, knowledge, measures)
+    if num_asked < search.questions_needed:
         raise UserError(
-            f"{path}.smallest.accuracy: {len(asked):,} {search.phrasing} questions are asked of "
+            f"{path}.smallest.accuracy: {num_asked:,} {search.phrasing} questions are asked at a step of "
             f"{knowledge.num_facts:,} facts, and no share of them tells {search.accuracy:g} from 1: it takes "
             f"{search.questions_needed:,}; give more facts, or a lower accuracy"
         )

@@ -8,16 +8,20 @@ from retromem.measure.capacity_law import facts_over_capacity
 from retromem.seam import Phrasing, WriteCost
 
 
-def ending_at(config: Any, accuracy: float, phrasing: Phrasing) -> Any:
-    """The memory, trained no longer than until it has succeeded or will not, where that is seen while it is trained:
-    asked for what it learns, by the weights that will be stored."""
+def ending_at(config: Any, accuracy: float, phrasing: Phrasing, *, abandons: bool = True) -> Any:
+    """The memory, trained no longer than until it has succeeded (or will not, if it `abandons`).
+
+    Where that is seen while it is trained: asked for all that it learns, by the weights that will be stored.
+
+    Trainings are abandoned by a bound that was measured on Adam and the cosine schedule.
+    """
     training = getattr(config, "training", None)
     if training is None or phrasing != "identical" or training.key_noise:
         return config
     if training.rounding != "aware" and config.precision != "float32":
         return config
-    ends = replace(training, goal_accuracy=accuracy, abandons=training.schedule == "cosine")
-    return replace(config, training=ends)
+    measured = training.schedule == "cosine" and training.optimizer in ("adam", "adamw")
+    return replace(config, training=replace(training, goal_accuracy=accuracy, abandons=abandons and measured))
 
 
 def told_of_capacity(config: Any, costs: Sequence[WriteCost], accuracy: float, goal: float) -> float | None:

@@ -1,25 +1,30 @@
 """The smallest memory of a family that answers so many facts well enough: searched, and judged in full.
 
-Each step writes a memory and asks the questions of the goal alone.
+Each step writes a memory and asks the questions of the goal alone: as written all of them; in new words every other
+one, and the memory where the search ends is judged on the rest.
 """
 
 import math
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from models.training_budget import TrainingCutShort
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.judgement import Setting, Written, judge, write
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig, SmallestSearch
-from retromem.measure.smallest import Tried, search_smallest
+from retromem.measure.smallest import Smallest, Tried, search_smallest
 from retromem.memories.dial import Dialled, dial_of
 from retromem.rows import Row, SmallestRow
-from retromem.seam import Part
+from retromem.seam import Part, Phrasing
 from retromem.search_bounds import load_of
 from retromem.searched_training import ending_at, told_of_capacity
+
+
+def _every_other(search: SmallestSearch, first: Literal[0, 1]) -> dict[Phrasing, Literal[0, 1]]:
+    return {} if search.phrasing == "identical" else {search.phrasing: first}
 
 
 def find_smallest(
@@ -40,23 +45,16 @@ def find_smallest(
     assert isinstance(family, Dialled) and dial is not None, "a family has a dial"
     settings = dial.between(search.low, search.high)
     ask = partial(judge, setting=setting, measures=measures, encoder=encoder, tau=search.accuracy)
+    # As written all facts are asked. Of questions in new words, a sample, the search may have found a lucky memory.
+    step = partial(ask, only=search.phrasing, quick=True, every_other=_every_other(search, 0))
     load = load_of(knowledge, knowledge.ask("identical", num=1).queries.key_vectors().shape[1], search.phrasing)
-    best: tuple[Tried, Any, Written] | None = None
-    of_bound: dict[float, Tried] = {}
+    asks_all = measures.most(search.phrasing) is None or knowledge.num_facts <= (measures.most(search.phrasing) or 0)
     steps = 0
 
-    def rank(tried: Tried) -> tuple[float, float]:
-        reached = tried.accuracy >= search.accuracy
-        return (1.0, -float(tried.storage_bytes or 0)) if reached else (0.0, tried.accuracy)
-
-    def written(value: int) -> Tried:
-        nonlocal best, steps
-        bound = family.most_bits(value, load)
-        if bound in of_bound:  # two settings may come to one memory: widths of a gated FFN, whose units are whole
-            return of_bound[bound]
-        config = ending_at(family.turned(value), search.accuracy, search.phrasing)
+    def tried_with(config: Any, value: int) -> tuple[Tried, Written]:
+        nonlocal steps
         memory = write(config, knowledge, setting=setting)
-        (row,) = ask(config, knowledge, only=search.phrasing, quick=True, written=memory).rows
+        (row,) = step(config, knowledge, written=memory).rows
         steps += row.optimizer_steps or 0
         if not row.succeeded and (row.accuracy or 0) < search.accuracy:
             raise TrainingCutShort(
@@ -71,26 +69,46 @@ def find_smallest(
             over_capacity=told_of_capacity(config, memory.costs, row.accuracy, search.accuracy),
             abandoned=memory.costs[-1].abandoned,
         )
-        if 0 < bound < math.inf:
-            of_bound[bound] = tried
-        if best is None or rank(tried) > rank(best[0]):
-            best = tried, config, memory
-        return tried
+        return tried, memory
 
-    found = search_smallest(written, settings, search, start=round(family.first_setting(load)))
+    def rank(tried: Tried) -> tuple[float, float]:
+        reached = tried.accuracy >= search.accuracy
+        return (1.0, -float(tried.storage_bytes or 0)) if reached else (0.0, tried.accuracy)
+
+    def searched(*, abandons: bool) -> tuple[Smallest, Tried, Any, Written]:
+        best: tuple[Tried, Any, Written] | None = None
+        of_bound: dict[float, Tried] = {}
+
+        def written(value: int) -> Tried:
+            nonlocal best
+            bound = family.most_bits(value, load)
+            if bound in of_bound:  # two settings may come to one memory: widths of a gated FFN, whose units are whole
+                return of_bound[bound]
+            config: Any = family.turned(value)
+            if asks_all:
+                config = ending_at(config, search.accuracy, search.phrasing, abandons=abandons)
+            tried, memory = tried_with(config, value)
+            if 0 < bound < math.inf:
+                of_bound[bound] = tried
+            if best is None or rank(tried) > rank(best[0]):
+                best = tried, config, memory
+            return tried
+
+        found = search_smallest(written, settings, search, start=round(family.first_setting(load)))
+        assert best is not None
+        return found, *best
+
+    found, at, config, memory = searched(abandons=True)
+    tried = found.tried
+    if at.abandoned:  # none reached the goal: the most accurate one is trained to its end
+        config = family.turned(at.setting)
+        whole, memory = tried_with(config, at.setting)
+        tried, at = tuple(whole if one == at else one for one in tried), whole
+        if whole.accuracy >= search.accuracy:  # abandoned falsely, and smaller ones may have been too
+            found, at, config, memory = searched(abandons=False)
+            tried = found.tried
     seconds = time.perf_counter() - start
-    assert best is not None
-    at, config, memory = best
-    reached, tried = found.found, list(found.tried)
-    if at.abandoned:  # none reached the goal: the most accurate one is trained to its end, and may reach it yet
-        whole: Any = family.turned(at.setting)
-        config = whole
-        memory = write(config, knowledge, setting=setting)
-        (row,) = ask(config, knowledge, only=search.phrasing, quick=True, written=memory).rows
-        ended = replace(at, accuracy=row.accuracy or 0.0, abandoned=False)
-        tried[tried.index(at)] = at = ended
-        reached = ended if ended.accuracy >= search.accuracy else None
-    rows = ask(config, knowledge, written=memory).rows
+    rows = ask(config, knowledge, written=memory, every_other=_every_other(search, 1)).rows
     name = f"{family.searched_name}{setting.suffix}"
     rows = tuple(
         replace(
@@ -113,7 +131,7 @@ def find_smallest(
         seed=setting.seed,
         phrasing=search.phrasing,
         tau=search.accuracy,
-        storage_bytes=None if reached is None else reached.storage_bytes,
+        storage_bytes=at.storage_bytes if at.accuracy >= search.accuracy else None,
         setting=at.setting,
         accuracy=at.accuracy,
         dial=dial.name,

@@ -26,6 +26,8 @@ from retromem.method import describe_machine, versions
 
 Say = Callable[[str], None]
 _TIERS = ("quick", "full")
+_BY_NAME_ALONE = ("search", "curves")
+"""they take minutes to hours"""
 
 _BENCHMARKS: dict[str, Callable[[Say, Path, str], Iterator[Timed]]] = {
     "index": lambda *_: index_cost.measure(),
@@ -39,7 +41,7 @@ _BENCHMARKS: dict[str, Callable[[Say, Path, str], Iterator[Timed]]] = {
 
 
 def run_benchmarks(only: str | None, folder: Path, *, say: Say, tier: str = "quick") -> list[Timed]:
-    """All of them, or one; results in `folder`/results.csv. UserError for a name that there is not."""
+    """All but the long ones, or one; results in `folder`/results.csv. UserError for a name that there is not."""
     if only is not None and only not in _BENCHMARKS:
         raise UserError(f"bench {only}: there is no such benchmark; name one of {', '.join(_BENCHMARKS)}")
     if tier not in _TIERS:
@@ -48,13 +50,15 @@ def run_benchmarks(only: str | None, folder: Path, *, say: Say, tier: str = "qui
     for key, value in about.items():
         say(f"{key:<12} {value}")
     found: list[Timed] = []
-    for name in [only] if only else _BENCHMARKS:
+    for name in [only] if only else [name for name in _BENCHMARKS if name not in _BY_NAME_ALONE]:
         for timed in _BENCHMARKS[name](say, folder, tier):
             found.append(timed)
             say(
                 f"{timed.ratio:8.3f} x  {timed.benchmark}: {timed.ours} {timed.ours_ms:.3g} ms, "
                 f"{timed.reference} {timed.reference_ms:.3g} ms"
             )
+    if not found:
+        return found
     table = io.StringIO()
     writer = csv.DictWriter(table, [field.name for field in fields(Timed)], lineterminator="\n")
     writer.writeheader()

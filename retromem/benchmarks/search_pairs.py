@@ -1,6 +1,6 @@
 """One search and its reference, on the same facts and first weights: how long each takes, and where it ends.
 
-The reference is plain bisection with whole trainings, by autograd and torch.optim: what published code does.
+The reference is plain bisection with whole trainings, by autograd and torch.optim: the script that one would write.
 """
 
 import time
@@ -23,6 +23,7 @@ from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSearch
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.rows import Row
+from retromem.searched_training import ending_at
 from retromem.smallest_search import find_smallest
 
 GOAL = 0.99
@@ -108,9 +109,9 @@ def capacity_pair(kind: AnyFFNConfig, dim: int, seed: int) -> Pair:
         return _Found(found=found.num_facts, steps=_steps(asked), trainings=tuple(asked))
 
     def succeeds(num_facts: int) -> bool:
-        return (_asked(_whole(memory), facts.prefix(num_facts), seed).accuracy or 0) >= GOAL
+        return (_asked(_unabandoned(memory), facts.prefix(num_facts), seed).accuracy or 0) >= GOAL
 
-    _asked(replace(memory, training=replace(_BUDGET, steps=1)), facts.prefix(16), seed)  # what comes first is slow
+    _warm_up(memory, facts.prefix(16), seed)
     searched = f"capacity of {ffn.family}, {dim} inputs, {ffn.num_params(dim, dim):,} parameters"
     return _pair(searched, "facts", seed, ours, reference, succeeds)
 
@@ -150,9 +151,9 @@ def smallest_pair(facts: KnowledgeSet, seed: int) -> Pair:
         return _Found(found=found, steps=_steps(asked), trainings=tuple(asked))
 
     def succeeds(width: int) -> bool:
-        return (_asked(_whole(_CITIES.turned(width)), facts, seed).accuracy or 0) >= GOAL
+        return (_asked(_unabandoned(_CITIES.turned(width)), facts, seed).accuracy or 0) >= GOAL
 
-    _asked(replace(_CITIES, training=replace(_CITIES.training, steps=1)), facts, seed)  # what comes first is slow
+    _warm_up(_CITIES, facts, seed)
     searched = f"smallest memory of {facts.num_facts:,} cities, {_CITIES.searched_name}"
     return _pair(searched, "bytes", seed, ours, reference, succeeds)
 
@@ -204,12 +205,22 @@ def _asked(memory: FFNMemoryConfig, facts: KnowledgeSet, seed: int) -> Row:
     return row
 
 
-def _whole(memory: FFNMemoryConfig) -> FFNMemoryConfig:
-    return replace(memory, training=replace(memory.training, goal_nats=0.0))
+def _unabandoned(memory: FFNMemoryConfig) -> FFNMemoryConfig:
+    """The same, taken to its end unless it succeeds before."""
+    ends: FFNMemoryConfig = ending_at(memory, GOAL, "identical", abandons=False)
+    return ends
 
 
 def _by_autograd(memory: FFNMemoryConfig) -> FFNMemoryConfig:
-    return replace(_whole(memory), ffn=built_without_passes(memory.ffn))
+    """Taken to its end, whatever it answers."""
+    training = replace(memory.training, goal_nats=0.0)
+    return replace(memory, training=training, ffn=built_without_passes(memory.ffn))
+
+
+def _warm_up(memory: FFNMemoryConfig, facts: KnowledgeSet, seed: int) -> None:
+    """What comes first is slow, on both roads."""
+    for one in (memory, _by_autograd(memory)):
+        _asked(replace(one, training=replace(one.training, steps=1)), facts, seed)
 
 
 def _steps(asked: dict[int, Row]) -> int:

@@ -65,7 +65,8 @@ def measure(say: Say, folder: Path, tier: str) -> Iterator[Timed]:
         yield _timed(own[0].searched, own)
         say(_told(own))
     yield _timed("all of them", pairs)
-    say(_told(pairs))
+    for unit in dict.fromkeys(pair.unit for pair in pairs):
+        say(_told([pair for pair in pairs if pair.unit == unit]))
 
 
 def _cities() -> list[KnowledgeSet]:
@@ -103,13 +104,18 @@ def _told(pairs: Sequence[Pair]) -> str:
     def total(name: str) -> int:
         return sum(getattr(one, name) for one in pairs)
 
+    ms, reference_ms = (
+        1e3 * sum(getattr(one, f"{whose}seconds") for one in pairs) / total(f"{whose}steps")
+        for whose in ("", "reference_")
+    )
     false, succeeded = total("falsely_abandoned"), total("succeeded")
     share = false / max(1, false + succeeded)
     return (
         f"{'':12}{equivalence(pairs)}\n"
         f"{'':12}{total('trainings') / len(pairs):.1f} trainings a search, where the reference has "
         f"{total('reference_trainings') / len(pairs):.1f}, and "
-        f"{total('steps') / total('reference_steps'):.3f} of its steps\n"
+        f"{total('steps') / total('reference_steps'):.3f} of its steps; {ms:.2f} ms a step, "
+        f"{reference_ms:.2f} by autograd\n"
         f"{'':12}{total('abandoned')} trainings were abandoned, and {succeeded} succeeded; {false} of those abandoned "
         f"do so when they are trained to their end: {share:.1%} of all that would"
     )

@@ -83,7 +83,8 @@ def search_from_outcomes(
 ) -> Capacity:
     """The same, of what is trained: the next size follows from how the trainings so far ended.
 
-    A third of the trainings that `search_capacity` takes; the rule by which it ends is the same.
+    A third of the trainings that `search_capacity` takes. The rule by which it ends is the same, but that a size which
+    cannot be written, or diverges, ends it with that error.
     """
     high = min(search.high, num_available)
     held: dict[int, Outcome] = {}

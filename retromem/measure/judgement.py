@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -108,11 +109,14 @@ def judge(
     quick: bool = False,
     tau: float | None = None,
     written: Written | None = None,
+    every_other: Mapping[Phrasing, Literal[0, 1]] = MappingProxyType({}),
 ) -> Judged:
     """Write `knowledge` into a new memory (or take the one that was written with it) and ask it back.
 
     `only` asks one phrasing; `quick` leaves latency and robustness out (a step of a search); `tau` is the accuracy that
-    counts where it is not the usual one. Raises Refused where the memory cannot hold these facts at all.
+    counts where it is not the usual one. `every_other`: of the questions in a phrasing the first, third, ... (0) or the
+    second, fourth, ... (1), so that what a search has asked is not what its end is judged on. Raises Refused where the
+    memory cannot hold these facts at all.
     """
     written = written or write(config, knowledge, setting=setting)
     memory, costs, knowledge = written.memory, written.costs, written.knowledge
@@ -126,6 +130,11 @@ def judge(
         phrasing: _shuffled(knowledge.ask(phrasing, num=measures.most(phrasing)), setting)
         for phrasing in knowledge.phrasings()
         if only in (None, phrasing)
+    }
+    asked |= {
+        phrasing: asked[phrasing].rows(np.arange(first, len(asked[phrasing]), 2))
+        for phrasing, first in every_other.items()
+        if phrasing in asked
     }
     identical = knowledge.ask("identical", num=measures.max_disturbed)
     if isinstance(memory, Oracle) and memory.is_told:
@@ -255,6 +264,7 @@ def _costs(costs: Sequence[WriteCost], encoder: EncoderCost) -> dict[str, Any]:
         "exposures": max(cost.exposures for cost in costs),
         "optimizer_steps": sum(cost.optimizer_steps for cost in costs),
         "succeeded": all(cost.succeeded for cost in costs),
+        "share_of_steps": costs[-1].share_of_steps,
     }
 
 

@@ -110,9 +110,10 @@ def search_smallest(
             looks, place = looks + 1, _times(settings, bad, BELOW)
     if len(failures) == len(tried):
         raise failures[0]
-    found = None if good is None else tried[good]
+    # Entropy-coded weights of a higher setting may take fewer bytes, by some.
+    found = min((tried[at] for at in tried if reached(at)), key=lambda one: one.storage_bytes or 0, default=None)
     return Smallest(
-        tried=tuple(tried.values()),
+        tried=tuple(dict.fromkeys(tried.values())),
         found=found,
         is_lowest=good == 0,
         monotone=good is None or all(reached(at) or tried[at].storage_bytes is None for at in tried if at > good),

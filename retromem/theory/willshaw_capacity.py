@@ -5,7 +5,9 @@ of a target is ever missed and false ones are the only error.
 """
 
 import math
+from decimal import Decimal, localcontext
 
+_DIGITS = 60
 WILLSHAW_ONES_PER_SYNAPSE = math.log(2)
 """P k l / (m n), ones written a synapse, and bits stored a synapse, up to which one false unit fires a pattern.
 
@@ -33,12 +35,15 @@ def false_unit_share(num_patterns: int, cue: tuple[int, int], target: tuple[int,
     take part in. Knoblauch 2008 (SIAM J. Appl. Math. 69:169) works with the distribution behind it; summed anew here.
     """
     (active, units), (active_out, units_out) = cue, target
-    total = 0.0
-    for left_off in range(active + 1):
-        avoiding = math.comb(units - left_off, active) / math.comb(units, active)
-        never_covered = 1 - active_out / units_out * (1 - avoiding)
-        total += (-1) ** left_off * math.comb(active, left_off) * never_covered ** (num_patterns - 1)
-    return max(0.0, total)
+    with localcontext() as context:
+        context.prec = _DIGITS  # the terms cancel to a millionth of themselves and less
+        total = Decimal(0)
+        for left_off in range(active + 1):
+            avoiding = Decimal(math.comb(units - left_off, active)) / math.comb(units, active)
+            never_covered = 1 - Decimal(active_out) / units_out * (1 - avoiding)
+            covered_by_none = never_covered ** (num_patterns - 1) if num_patterns > 1 else 1
+            total += (-1) ** left_off * math.comb(active, left_off) * covered_by_none
+        return float(total)
 
 
 def false_units(num_patterns: int, cue: tuple[int, int], target: tuple[int, int]) -> float:
@@ -47,7 +52,8 @@ def false_units(num_patterns: int, cue: tuple[int, int], target: tuple[int, int]
 
 
 def most_patterns(most_false: float, cue: tuple[int, int], target: tuple[int, int]) -> int:
-    """The most patterns at which at most so many false units are expected to fire."""
+    """The most patterns at which at most so many false units are expected to fire; fewer than there are to fire."""
+    assert most_false < target[1] - target[0], "that many never fire"
     good, bad = 1, 2
     while false_units(bad, cue, target) <= most_false:
         good, bad = bad, 2 * bad

@@ -54,6 +54,6 @@ def test_a_tier_that_there_is_not(tmp_path: Path) -> None:
 def test_both_searches_of_a_pair_end_at_one_capacity() -> None:
     pair = capacity_pair(LinearConfig(), 8, seed=1)
     assert pair.found == pytest.approx(pair.reference_found, rel=0.15)  # of some 18 facts
-    assert pair.steps < pair.reference_steps and pair.seconds < pair.reference_seconds
+    assert pair.steps < pair.reference_steps
     assert pair.reference_steps == 2000 * pair.reference_trainings and pair.succeeded >= 1
     assert pair.falsely_abandoned <= pair.abandoned < pair.trainings

@@ -137,7 +137,7 @@ NAMED = {
     "uniform": False, "shuffled": False, "num_facts": 60, "seed": 5, "halves": False, "shared_bytes": 77,
     "succeeded": True, "demand_bits": float(THINGS.demand_bits()), "bits_stored": None,
     "accuracy_noise_10": None, "sigma90": None, "flip90": None, "slots_used": None, "slot_kl_bits": None,
-    "smallest_for": "", "smallest_tau": None, "dial_setting": None,
+    "share_of_steps": None, "smallest_for": "", "smallest_tau": None, "dial_setting": None,
 }  # fmt: skip
 
 

@@ -65,6 +65,16 @@ def test_the_most_patterns_are_where_one_more_is_too_many():
         assert false_units(found, (6, 64), (5, 80)) <= most_false < false_units(found + 1, (6, 64), (5, 80))
 
 
+def test_a_million_units_lose_no_digits():
+    """The terms of the sum cancel to a 10^20th of the largest."""
+    units = (20, 2**20)
+    found = most_patterns(1.0, units, units)
+    assert found == pytest.approx(1.904e9, rel=1e-3)
+    share = false_unit_share(found, units, units)
+    assert share == pytest.approx(1 / (2**20 - 20), rel=1e-6)
+    assert bits_a_synapse(found, share, 2**20, units) == pytest.approx(0.583, abs=5e-4)
+
+
 def test_a_channel_without_noise_bears_the_entropy_and_one_that_fires_always_nothing():
     entropy = -(0.1 * math.log2(0.1) + 0.9 * math.log2(0.9))
     assert bits_a_synapse(30, 0.0, 60, (5, 50)) == pytest.approx(30 * entropy / 60)
