@@ -106,8 +106,9 @@ def test_sizes_that_are_chosen_by_themselves_leave_out_what_cannot_be_asked() ->
          "faiss-q-Flat has no dial, so there is no smallest of its family; FFNs have their width, an index has "
          "rotate_to (with factory LSH, PQ8x4np, SQ4, RaBitQ ...)"),
         ({"smallest": {"accuracy": 0.9}, "memories": [{"memory": "frequency"}]}, "floor-mode has no dial"),
-        ({"smallest": {}, "num_facts": [50]}, "studies.mine.arms.0.smallest.accuracy: 50 identical questions are asked at "
-         "a step of 50 facts, and no share of them tells 0.99 from 1: it takes 100; give more facts, or a lower accuracy"),
+        ({"smallest": {}, "num_facts": [50]}, "studies.mine.arms.0.smallest.accuracy: 50 identical questions are "
+         "asked at a step of 50 facts, and no share of them tells 0.99 from 1: it takes 100; give more facts, or a "
+         "lower accuracy"),
         ({"smallest": {"phrasing": "heldout"}}, "studies.mine.arms.0.smallest.phrasing: keys has no heldout questions; "
          "it is asked in identical ones"),
         ({"smallest": {"accuracy": 0.9, "high": 2}, "num_facts": [100],
