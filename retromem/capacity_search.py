@@ -59,7 +59,7 @@ def find_capacity(
             held = num_facts, written
         if written.costs[-1].abandoned:
             abandoned.add(num_facts)
-        over = told_of_capacity(config, written.costs, accuracy, search.accuracy)
+        over = told_of_capacity(config, written.costs, accuracy, search.accuracy, search.phrasing)
         if over is not None:
             outcomes[num_facts] = Outcome(reached=reached, over_capacity=over)
         return reached

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from retromem.measure.capacity_law import facts_over_capacity
+from retromem.measure.capacity_law import facts_over_capacity, facts_over_capacity_in_new_words
 from retromem.seam import Phrasing, WriteCost
 
 
@@ -24,8 +24,12 @@ def ending_at(config: Any, accuracy: float, phrasing: Phrasing, *, abandons: boo
     return replace(config, training=replace(training, goal_accuracy=accuracy, abandons=abandons and measured))
 
 
-def told_of_capacity(config: Any, costs: Sequence[WriteCost], accuracy: float, goal: float) -> float | None:
-    """Times its capacity that these facts are expected to be; None for what was not trained so."""
+def told_of_capacity(
+    config: Any, costs: Sequence[WriteCost], accuracy: float, goal: float, phrasing: Phrasing
+) -> float | None:
+    """Times its capacity that these facts are expected to be; None for an index and the like, asked as written."""
+    if phrasing != "identical":
+        return facts_over_capacity_in_new_words(accuracy, goal)
     share = costs[-1].share_of_steps
     if share is None:
         return None

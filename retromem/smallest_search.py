@@ -66,7 +66,7 @@ def find_smallest(
             setting=value,
             storage_bytes=memory.memory.footprint().num_bytes(Part.STORAGE),
             accuracy=row.accuracy,
-            over_capacity=told_of_capacity(config, memory.costs, row.accuracy, search.accuracy),
+            over_capacity=told_of_capacity(config, memory.costs, row.accuracy, search.accuracy, search.phrasing),
             abandoned=memory.costs[-1].abandoned,
         )
         return tried, memory

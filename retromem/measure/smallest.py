@@ -33,7 +33,7 @@ class Tried:
     accuracy: float
     """0 where it could not be written; where it stood, if `abandoned`"""
     over_capacity: float | None = None
-    """times its capacity that these facts are expected to be, from how its training ended; None where it had none"""
+    """times its capacity that these facts are expected to be, from how it did; None where that is not known"""
     abandoned: bool = False
     """its training was ended early, for it would not have reached the accuracy"""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retromem.measure.brackets import End, in_a_row, next_size
 from retromem.measure.capacity import Capacity, Outcome, search_from_outcomes
-from retromem.measure.capacity_law import facts_over_capacity
+from retromem.measure.capacity_law import facts_over_capacity, facts_over_capacity_in_new_words
 from retromem.measure.settings import CapacitySearch, SmallestSearch
 from retromem.measure.smallest import Smallest, Tried, search_smallest
 
@@ -150,3 +150,12 @@ def test_how_a_training_ended_tells_how_far_the_capacity_is(rounding_aware: bool
     # One that was abandoned would have ended nearer.
     assert 1 <= over(0.6, 0.3, abandoned=True) < over(0.6)
     assert over(0.989, 0.3, abandoned=True) == 1
+
+
+def test_in_new_words_the_accuracy_tells_on_both_sides_of_the_goal() -> None:
+    told = [facts_over_capacity_in_new_words(right / 1000, 0.95) for right in range(0, 1001, 10)]
+    assert told == sorted(told, reverse=True) and facts_over_capacity_in_new_words(0.95, 0.95) == pytest.approx(1)
+    # Seen: 95.25 % at width 136, 89.75 % at 113.
+    ratio = facts_over_capacity_in_new_words(0.8975, 0.95) / facts_over_capacity_in_new_words(0.9525, 0.95)
+    assert ratio == pytest.approx(136 / 113, rel=0.05)
+    assert 1 < told[0] < 6 and 0.3 < told[-1] < 1
