@@ -217,7 +217,7 @@ class ByAutograd(DenseFFN):
     """A kind of one's own."""
 
 
-def left_to_autograd(ffn):
+def without_passes(ffn):
     """The same as a kind of one's own."""
     ffn.__class__ = type("Derived", (type(ffn),), {})
     return ffn
@@ -227,10 +227,12 @@ def left_to_autograd(ffn):
     ("config", "rounds_to"),
     [
         (ExpertsConfig(width=4), None),
-        (ExpertsConfig(experts=4, top_k=1, width=8, shared=1, activation="relu"), "midrise3"),
+        pytest.param(
+            ExpertsConfig(experts=4, top_k=1, width=8, shared=1, activation="relu"), "midrise3", marks=pytest.mark.slow
+        ),
         (ProductKeysConfig(sub_keys=8, heads=4), None),
-        (ProductKeysConfig(sub_keys=8, heads=4, weighting="softmax"), "int6"),
-        (OneNeuronExpertsConfig(sub_keys=6, heads=4), None),
+        pytest.param(ProductKeysConfig(sub_keys=8, heads=4, weighting="softmax"), "int6", marks=pytest.mark.slow),
+        pytest.param(OneNeuronExpertsConfig(sub_keys=6, heads=4), None, marks=pytest.mark.slow),
     ],
     ids=lambda of: of if isinstance(of, str) or of is None else of.label,
 )
@@ -244,7 +246,7 @@ def test_mixtures_and_memories_learn_as_much_as_by_autograd(config, rounds_to):
         data = KeyValueData.of_one_relation(keys, torch.randint(16, (250,), generator=generator), 16)
         ffn = config.build(16, 16, generator=generator)
         if by_autograd:
-            ffn = left_to_autograd(ffn)
+            ffn = without_passes(ffn)
         budget = TrainingBudget(steps=250, goal_nats=0.0)
         module = KeyValueModule(ffn, data, codes, budget, generator=generator, rounds_to=rounds_to)
         fit(module, accelerator="cpu")
@@ -346,7 +348,7 @@ def test_small_ranges_share_a_block_and_large_ones_do_not():
     assert read_out_passes.blocks_of([1, 1], [[0, 4], [3, 6]]) == [Block(0, 1, 0, 4), Block(1, 2, 3, 6)]
 
 
-def test_large_mixtures_and_memories_are_left_to_autograd():
+def test_large_mixtures_and_memories_are_without_passes():
     def passes(config, rounds_to=None):
         return has_passes(config.build(4, 4, generator=seeded()), rounds_to)
 
@@ -359,7 +361,7 @@ def test_large_mixtures_and_memories_are_left_to_autograd():
         assert passes(kind(top_k=MOST_SLOTS_A_HEAD)) and not passes(kind(top_k=MOST_SLOTS_A_HEAD + 1))
 
 
-def test_sub_keys_rounded_to_ties_are_left_to_autograd():
+def test_sub_keys_rounded_to_ties_are_without_passes():
     def passes(rounds_to, router=None):
         config = ProductKeysConfig(sub_keys=3, router_precision=router)
         return has_passes(config.build(4, 4, generator=seeded()), rounds_to)

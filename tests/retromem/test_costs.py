@@ -305,7 +305,7 @@ def test_a_chunk_in_any_wording_is_of_its_fact(toys: KnowledgeSet, kind: Any, wo
 
 def test_what_lessons_and_writing_cost_is_added_up_by_hand() -> None:
     lessons = WriteCost(seconds=2.0, texts_encoded=3, flops=500.0, exposures=7.0, optimizer_steps=11, succeeded=False)
-    writing = WriteCost(seconds=0.5, texts_encoded=5, flops=40.0, exposures=1.0, optimizer_steps=0)
+    writing = WriteCost(seconds=0.5, texts_encoded=5, flops=40.0, exposures=1.0, optimizer_steps=0, share_of_steps=0.25)
     for costs in ([lessons, writing], [writing, lessons]):
         assert _costs(costs, EncoderCost(seconds_per_text=0.25)) == {
             "memory_write_seconds": 2.5,
@@ -314,6 +314,7 @@ def test_what_lessons_and_writing_cost_is_added_up_by_hand() -> None:
             "exposures": 7.0,  # of a fact: those of the lessons are others than those that are written
             "optimizer_steps": 11,
             "succeeded": False,
+            "share_of_steps": costs[-1].share_of_steps,
         }
 
 
