@@ -5,6 +5,7 @@ FAISS takes NaN rows in silence. Here what is stored is checked, and every answe
 Shape legend: N stored vectors, Q queries, K ranked answers, D dimensions of the caller's vectors, E after the rotation.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from retrieval.faiss_factory import (
     without_vectors,
 )
 from retrieval.packed_codes import bits_of_packed, fill, flip_stored_bits, has_trained_part, packed, sort_codes
-from retrieval.random_rotation import random_rotation, rotated
+from retrieval.random_rotation import random_rotation, random_waves, rotated
 from retrieval.ranked_search import ranked
 from retrieval.sharded_build import can_merge, filled_in_shards
 
@@ -51,6 +52,9 @@ class IndexSpec:
     costs no storage. None = no rotation. More than the vectors have is allowed: LSH then keeps more bits"""
     rotation_seed: int = 0
     """of the rotation"""
+    bandwidth: float | None = None
+    """of random waves in place of the rotation: cos(bandwidth w . x + b) for each dimension, w Gaussian. Wide waves
+    make vectors look independent: fewer bits tell them apart, and near ones are near no more. None = a rotation"""
     nprobe: int | None = None
     """inverted lists looked into for one query (IVF alone); None = FAISS's own, 1"""
     ef_search: int | None = None
@@ -69,6 +73,10 @@ class IndexSpec:
             raise UserError(f"ef_search has no effect on index {self.factory!r}, which has no graph; leave it out")
         if self.rotation_seed and self.rotate_to is None:
             raise UserError(f"rotation_seed has no effect on index {self.factory!r} without rotate_to; leave it out")
+        if self.bandwidth is not None and (self.rotate_to is None or not 0 < self.bandwidth < math.inf):
+            raise UserError(
+                f"bandwidth of index {self.factory!r} must be more than 0, and needs rotate_to, the number of waves"
+            )
         lists = _LISTS.search(self.factory)
         num_lists = int(lists[1]) * {"": 1, "k": 1 << 10, "M": 1 << 20}[lists[2]] if lists else None
         if self.nprobe is not None and num_lists is not None and self.nprobe > num_lists:
@@ -76,8 +84,15 @@ class IndexSpec:
 
     @property
     def label(self) -> str:
-        """The factory string, and the rotation before it: `RaBitQ`, `rot64-LSH`."""
-        return self.factory if self.rotate_to is None else f"rot{self.rotate_to}-{self.factory}"
+        """The factory string, and what stands before it: `RaBitQ`, `rot64-LSH`, `waves18x4-LSH`."""
+        if self.rotate_to is None:
+            return self.factory
+        return f"{rotation_label(self.rotate_to, self.bandwidth)}-{self.factory}"
+
+
+def rotation_label(dims: int | str, bandwidth: float | None) -> str:
+    """`rot64`, or `waves18x4` for 18 waves of bandwidth 4."""
+    return f"rot{dims}" if bandwidth is None else f"waves{dims}x{bandwidth:g}"
 
 
 def _norms(vectors_ND: ndarray) -> ndarray:
@@ -100,7 +115,11 @@ class VectorIndex:
         """An empty index. UserError where FAISS knows no such factory, or a search parameter has no effect on it."""
         self.spec = spec
         self.dim = dim
-        self._rotation_DE = None if spec.rotate_to is None else random_rotation(dim, spec.rotate_to, spec.rotation_seed)
+        self._rotation: tuple[ndarray, ...] = ()
+        if spec.rotate_to is not None and spec.bandwidth is not None:
+            self._rotation = random_waves(dim, spec.rotate_to, spec.bandwidth, spec.rotation_seed)
+        elif spec.rotate_to is not None:
+            self._rotation = (random_rotation(dim, spec.rotate_to, spec.rotation_seed),)
         self._groups: dict[int, range] | None = None
         self._is_trained = False
         self._is_stored_whole = False
@@ -133,8 +152,8 @@ class VectorIndex:
 
     @property
     def seeded_bytes(self) -> int:
-        """The rotation: in memory, on no disk."""
-        return 0 if self._rotation_DE is None else self._rotation_DE.nbytes
+        """The rotation or the waves: in memory, on no disk."""
+        return sum(array.nbytes for array in self._rotation)
 
     def _set_groups(self, groups_N: ndarray | None) -> None:
         if groups_N is None:
@@ -148,9 +167,7 @@ class VectorIndex:
         }
 
     def _rotated(self, vectors_ND: ndarray) -> ndarray:
-        if self._rotation_DE is None:
-            return np.ascontiguousarray(vectors_ND)
-        return rotated(vectors_ND, self._rotation_DE)
+        return rotated(vectors_ND, *self._rotation) if self._rotation else np.ascontiguousarray(vectors_ND)
 
     def _check_shape(self, name: str, vectors: ndarray) -> None:
         if vectors.dtype != np.float32:
@@ -273,7 +290,7 @@ class VectorIndex:
 
     def reconstruct(self, positions_P: Int64[ndarray, " P"]) -> Float32[ndarray, "P D"]:
         """The vectors as the index remembers them, exactly for Flat; NotImplementedError where it cannot."""
-        if self._rotation_DE is not None:
+        if self._rotation:
             raise NotImplementedError(f"index {self.spec.label} keeps rotated vectors")
         try:
             return np.asarray(self._index.reconstruct_batch(positions_P), dtype=np.float32)

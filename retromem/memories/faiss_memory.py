@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from retrieval.chunk_store import ChunkStore
-from retrieval.vector_index import IndexSpec
+from retrieval.vector_index import IndexSpec, rotation_label
 from retromem.memories.chunk_votes import recall_by_votes
 from retromem.memories.dial import Dial, Load
 from retromem.memories.index_dial import (
@@ -50,6 +50,8 @@ class FaissMemoryConfig:
     """dimensions of a random rotation from a seed, before FAISS"""
     rotation_seed: int = 0
     """of the rotation, added to the memory's own"""
+    bandwidth: float | None = None
+    """of random waves in place of the rotation: for questions as they were written, wide ones need fewer bits"""
     nprobe: int | None = None
     """inverted lists searched (IVF alone)"""
     ef_search: int | None = None
@@ -72,6 +74,7 @@ class FaissMemoryConfig:
             factory=self.factory,
             rotate_to=self.rotate_to,
             rotation_seed=self.rotation_seed,
+            bandwidth=self.bandwidth,
             nprobe=self.nprobe,
             ef_search=self.ef_search,
         )
@@ -82,7 +85,7 @@ class FaissMemoryConfig:
 
     @property
     def searched_name(self) -> str:
-        return self.called or self._named(f"rot*-{searched_factory(self.factory)}")
+        return self.called or self._named(f"{rotation_label('*', self.bandwidth)}-{searched_factory(self.factory)}")
 
     def _named(self, of_index: str) -> str:
         dials = [f"np{self.nprobe}"] if self.nprobe else []
@@ -104,7 +107,7 @@ class FaissMemoryConfig:
 
     @property
     def in_words(self) -> str:
-        return index_in_words(self.factory, self.rotate_to)
+        return index_in_words(self.factory, self.rotate_to, self.bandwidth)
 
     def turned(self, setting: int) -> "FaissMemoryConfig":
         factory = turned_factory(self.factory, self.rotate_to, setting)

@@ -69,11 +69,14 @@ def most_bits_of_index(factory: str, rotate_to: int, load: Load) -> float:
     return load.num_relations * 2.0**bits * math.log2(max(2, load.num_candidates))
 
 
-def index_in_words(factory: str, rotate_to: int | None) -> str:
+def index_in_words(factory: str, rotate_to: int | None, bandwidth: float | None = None) -> str:
     """`24 random bits a vector`, `24 bits a vector: a code of 6 parts, vectors rotated to 48 dimensions`."""
     rotated = "" if rotate_to is None else f", vectors rotated to {rotate_to} dimensions"
+    if bandwidth is not None:
+        rotated = f", of {rotate_to} random waves"
     bits = None if rotate_to is None else code_bits(factory, rotate_to)
     if factory == "LSH" and bits:
-        return f"{bits} random bits a vector" if bits > 1 else "1 random bit a vector"
+        bits_text = f"{bits} random bits a vector" if bits > 1 else "1 random bit a vector"
+        return bits_text if bandwidth is None else f"{bits_text}, signs of waves"
     found = _PRODUCT.fullmatch(factory)
     return (f"{bits} bits a vector: a code of {found[1]} parts" if found else factory) + rotated

@@ -28,6 +28,7 @@ SPECS = [
     IndexSpec(factory="IVF4,Flat", nprobe=2),
     IndexSpec(factory="HNSW8", ef_search=20),
     IndexSpec(factory="LSH", rotate_to=32, rotation_seed=5),
+    IndexSpec(factory="LSH", rotate_to=32, rotation_seed=5, bandwidth=3.0),
 ]
 
 

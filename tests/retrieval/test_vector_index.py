@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy import ndarray
 
 from retrieval.errors import Refused, UserError
-from retrieval.random_rotation import random_rotation
+from retrieval.random_rotation import random_rotation, random_waves, rotated
 from retrieval.self_test import self_test
 from retrieval.vector_index import IndexSpec, VectorIndex
 
@@ -207,9 +207,47 @@ def test_rotation_is_orthonormal_seeded_and_free() -> None:
     assert IndexSpec(factory="PQ8np").label == "PQ8np"
 
 
+def test_waves_are_the_cosines_of_seeded_products() -> None:
+    """The signs by the formula, one wave after the other; wide waves tell near vectors apart in half of their bits."""
+    vectors = unit(300, 16)
+    waves_DE, phases_E = random_waves(16, 200, 5.0, 3)
+    bits = np.array([[np.cos(vector @ w + b) > 0 for w, b in zip(waves_DE.T, phases_E, strict=True)]
+                     for vector in vectors.astype(np.float64)])  # fmt: skip
+    index = built("LSH", vectors, rotate_to=200, rotation_seed=3, bandwidth=5.0)
+    apart = (bits[:, None] != bits).sum(axis=2)
+    positions, similarities = index.search(vectors, 3)
+    np.testing.assert_array_equal(positions[:, 0], np.arange(300))
+    found = np.take_along_axis(apart, positions, axis=1)
+    np.testing.assert_allclose(similarities, 1 - 2 * found / 200, atol=1e-6)
+    np.testing.assert_array_equal(np.sort(apart, axis=1)[:, :3], found)
+    # Frequencies and phases have the moments that Rahimi and Recht ask for, and their seed's own draw.
+    assert np.std(waves_DE) == pytest.approx(5.0, rel=0.03) and phases_E.min() >= 0 and phases_E.max() < 2 * np.pi
+    assert not np.array_equal(waves_DE, random_waves(16, 200, 5.0, 4)[0])
+    near = unit(300, 16) + np.float32(0.05) * unit(300, 16, seed=9)
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+
+    def share_changed(bandwidth: float) -> float:
+        signs = [rotated(of, *random_waves(16, 200, bandwidth, 3)) > 0 for of in (vectors, near)]
+        return float((signs[0] != signs[1]).mean())
+
+    # A phase that moves by D ~ N(0, (bandwidth r)^2) changes the sign with chance |D| / pi while it is small.
+    for bandwidth in (1.0, 5.0):
+        expected = bandwidth * 0.05 * np.sqrt(2 / np.pi) / np.pi
+        assert share_changed(bandwidth) == pytest.approx(expected, rel=0.05)
+    assert share_changed(300.0) == pytest.approx(0.5, abs=0.02)
+    assert index.seeded_bytes == 8 * (16 * 200 + 200)
+    assert IndexSpec(factory="LSH", rotate_to=18, bandwidth=4.0).label == "waves18x4-LSH"
+    with pytest.raises(NotImplementedError, match="keeps rotated vectors"):
+        index.reconstruct(np.arange(2))
+
+
 def test_answers_do_not_depend_on_how_queries_are_grouped() -> None:
     vectors, queries = unit(500), unit(100, seed=1)
-    for spec in (IndexSpec(), IndexSpec(factory="LSH", rotate_to=32)):
+    for spec in (
+        IndexSpec(),
+        IndexSpec(factory="LSH", rotate_to=32),
+        IndexSpec(factory="LSH", rotate_to=32, bandwidth=3.0),
+    ):
         index = VectorIndex(spec, DIM)
         index.add(vectors)
         positions, similarities = index.search(queries, 10)
@@ -253,6 +291,8 @@ def test_an_unknown_factory_string_is_one_line_with_right_ones(factory: str) -> 
         ({"factory": "IVF1k,Flat", "nprobe": 1025}, "is 1025, more than its 1024 lists"),
         ({"rotation_seed": 3}, "rotation_seed has no effect on index 'Flat' without rotate_to; leave it out"),
         ({"rotate_to": 0}, "rotate_to of index 'Flat' must be 1 or more"),
+        ({"bandwidth": 2.0}, "bandwidth of index 'Flat' must be more than 0, and needs rotate_to, the number of waves"),
+        ({"rotate_to": 3, "bandwidth": 0.0}, "bandwidth of index 'Flat' must be more than 0"),
         ({"factory": "IVF4,Flat", "nprobe": -1}, "nprobe of index 'IVF4,Flat' must be 1 or more"),
     ],
 )

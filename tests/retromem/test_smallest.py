@@ -197,6 +197,7 @@ FAMILIES: dict[str, tuple[Any, str, int, str]] = {
                "ffn.width", 7, "ffn-rot9-gelu-*-midrise3-noise0.4"),
     "closed": (ClosedFormMemoryConfig(method="gated_jl"), "width", 7, "closed-gated-jl-*"),
     "lsh": (FaissMemoryConfig(factory="LSH", rotate_to=8), "rotate_to", 13, "faiss-q-rot*-LSH"),
+    "waves": (FaissMemoryConfig(factory="LSH", rotate_to=8, bandwidth=4.0), "rotate_to", 13, "faiss-q-waves*x4-LSH"),
     "pq": (FaissMemoryConfig(factory="PQ4x2np", rotate_to=12), "rotate_to", 15, "faiss-q-rot*-PQ*x2np"),
     "fast": (FaissMemoryConfig(factory="PQ4x4fs", rotate_to=8), "rotate_to", 20, "faiss-q-rot*-PQ*x4fs"),
     "scalar": (FaissMemoryConfig(factory="SQ4", rotate_to=8, chunks=2), "rotate_to", 5, "faiss-q-rot*-SQ4-k2"),

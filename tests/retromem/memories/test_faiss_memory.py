@@ -85,7 +85,8 @@ def test_names_of_indexes(config: dict[str, object], name: str, family: str) -> 
     assert made.stores == ("questions" if family == "faiss-q" else "statements")
     assert made.build(seed=1).name == name
     spec = made.spec
-    given = {"factory": "Flat", "rotate_to": None, "rotation_seed": 0, "nprobe": None, "ef_search": None, **config}
+    given = {"factory": "Flat", "rotate_to": None, "rotation_seed": 0, "bandwidth": None, "nprobe": None,
+             "ef_search": None, **config}  # fmt: skip
     assert {dial: getattr(spec, dial) for dial in given if hasattr(spec, dial)} == {
         dial: value for dial, value in given.items() if dial not in ("key_by", "chunks", "called")
     }
