@@ -6,32 +6,23 @@ Shape legend: N facts, B block, D key dimension, F features, O output bits, V va
 """
 
 import time
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.sealed_folder import verify_sealed
 from retromem.memories.dial import Dial, Load
+from retromem.memories.one_bit_memory import OneBitMemory
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import (
-    FACTS_FILES,
-    SavedFiles,
-    facts_files,
-    load_calibration,
-    load_values,
-    of_one_generation,
-)
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
+from retromem.memories.saved import facts_files
+from retromem.seam import Facts, Footprint, Queries, Recall, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
     from models.binary_perceptron import BinaryFit
 
-_KIND = "sign-memory"
-_WEIGHTS = "weights.bin"
 _MARGIN_UNIT = 0.1
 """of a sum over sqrt(F), as the standard deviation of a probit: about the margins at capacity"""
 
@@ -118,21 +109,13 @@ def bit_codes(values: ValueTable) -> Float32[ndarray, "V O"]:
     return codes_VO
 
 
-class SignMemory:
+class SignMemory(OneBitMemory):
     """Binary perceptrons that all see the same features; nothing else of the facts is kept."""
 
-    side: ClassVar[Side] = "parametric"
-
-    def __init__(self, config: SignMemoryConfig, *, seed: int) -> None:
-        self.config = config
-        self.seed = seed
-        self.calibration = b""
-        self._packed: bytes | None = None
-        self._training_files: dict[str, bytes] = {}
-
-    @property
-    def name(self) -> str:
-        return self.config.name
+    config_type: ClassVar[type[SignMemoryConfig]] = SignMemoryConfig
+    kind: ClassVar[str] = "sign-memory"
+    bits_file: ClassVar[str] = "weights.bin"
+    bits_are: ClassVar[str] = "weights"
 
     def write(self, facts: Facts) -> WriteCost:
         """Fit every cue of every fact, in up to four attempts, of which the best is kept."""
@@ -143,7 +126,7 @@ class SignMemory:
 
         start = time.perf_counter()
         keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
-        self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash)
+        self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash, {})
         patterns_NF = self._features(keys_ND)
         labels_ON = torch.from_numpy(np.tile(self._codes_VO[facts.value_ids_N], (len(facts.cues), 1)).T.copy())
         fits: list[BinaryFit] = []
@@ -175,18 +158,17 @@ class SignMemory:
             optimizer_steps=sweeps,
         )
 
-    def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
+    def _know(self, values: ValueTable, dim: int, encoder_hash: str, noted: Mapping[str, Any]) -> None:
         from models.sign_features import SignFeatures
 
-        self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
+        super()._know(values, dim, encoder_hash, noted)
         self._codes_VO = bit_codes(values)
         self._features = SignFeatures(dim, self.config.features, bandwidth=self.config.bandwidth, seed=self.seed)
 
     def _use(self, packed: bytes) -> None:
-        """Answer from these stored weights."""
         import torch
 
-        self._packed = packed
+        super()._use(packed)
         bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=self._num_params)
         self._weights_OF = torch.from_numpy(bits.astype(np.float32) * 2 - 1).view(-1, self.config.features)
 
@@ -217,45 +199,3 @@ class SignMemory:
         return self._saved_files().footprint(
             seeded_bytes=seeded_bytes, resident_bytes=seeded_bytes + 4 * self._num_params
         )
-
-    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "SignMemory":
-        """A copy with random bits flipped; NotImplementedError for noise, which one bit cannot take up."""
-        from models.weight_packing import flip_bits
-
-        if relative_noise:
-            raise NotImplementedError("weights of one bit take no noise; flip bits instead")
-        assert self._packed is not None
-        disturbed = SignMemory(self.config, seed=self.seed)
-        disturbed._know(self._values, self._dim, self._encoder_hash)
-        disturbed._use(flip_bits(self._packed, flip_rate, seed=seed))
-        return disturbed
-
-    def _saved_files(self) -> SavedFiles:
-        assert self._packed is not None
-        meta = {
-            "config": asdict(self.config),
-            "seed": self.seed,
-            "dim": self._dim,
-            "encoder_hash": self._encoder_hash,
-        }
-        files = SavedFiles(_KIND, meta, self._values, self.calibration)
-        files.add(_WEIGHTS, Part.STORAGE, self._packed, num_params=self._num_params)
-        for name, content in self._training_files.items():
-            files.add(name, Part.MAINTAIN, content)
-        return files
-
-    def save(self, folder: Path) -> None:
-        self._saved_files().write(folder)
-
-    @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "SignMemory":
-        meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
-        memory = cls(SignMemoryConfig(**meta["config"]), seed=meta["seed"])
-        memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
-        memory._use((folder / _WEIGHTS).read_bytes())
-        memory.calibration = load_calibration(folder)
-        memory._training_files = {
-            name: (folder / name).read_bytes() for name in FACTS_FILES if (folder / name).exists()
-        }
-        return memory

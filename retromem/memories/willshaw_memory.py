@@ -9,30 +9,21 @@ of a relation.
 """
 
 import time
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.sealed_folder import verify_sealed
 from retromem.memories.dial import Dial, Load
+from retromem.memories.one_bit_memory import OneBitMemory
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import (
-    FACTS_FILES,
-    SavedFiles,
-    facts_files,
-    load_calibration,
-    load_values,
-    of_one_generation,
-)
+from retromem.memories.saved import facts_files
 from retromem.memories.value_units import unit_of_facts, units_of_values
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
+from retromem.seam import Facts, Footprint, Queries, Recall, Stores, ValueTable, WriteCost
 
-_KIND = "willshaw-memory"
-_SYNAPSES = "weights.bin"
 _MISSED = 0.05
 """chance that an active cue unit is not one that was written, of a key that moved; a key as written misses none"""
 
@@ -100,21 +91,15 @@ class WillshawMemoryConfig:
         return WillshawMemory(self, seed=seed)
 
 
-class WillshawMemory:
+class WillshawMemory(OneBitMemory):
     """The synapses, and how many units each value has; nothing else of the facts is kept."""
 
-    side: ClassVar[Side] = "parametric"
-
-    def __init__(self, config: WillshawMemoryConfig, *, seed: int) -> None:
-        self.config = config
-        self.seed = seed
-        self.calibration = b""
-        self._packed: bytes | None = None
-        self._training_files: dict[str, bytes] = {}
-
-    @property
-    def name(self) -> str:
-        return self.config.name
+    config_type: ClassVar[type[WillshawMemoryConfig]] = WillshawMemoryConfig
+    kind: ClassVar[str] = "willshaw-memory"
+    bits_file: ClassVar[str] = "weights.bin"
+    bits_are: ClassVar[str] = "synapses"
+    # They follow from the value counts, which every memory is given.
+    notes: ClassVar[tuple[str, ...]] = ("value_units",)
 
     def write(self, facts: Facts) -> WriteCost:
         """Switch on the synapses of every cue of every fact."""
@@ -127,7 +112,8 @@ class WillshawMemory:
         keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
         counts_V = np.bincount(facts.value_ids_N, minlength=facts.values.num_values)
         units_V = units_of_values(counts_V, self.config.units_per_value)
-        self._know(facts.values, units_V, keys_ND.shape[1], facts.cues[0].encoder_hash)
+        noted = {"value_units": " ".join(map(str, units_V.tolist()))}
+        self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash, noted)
         targets_NL = np.tile(unit_of_facts(facts.value_ids_N, units_V), len(facts.cues))[:, None]
         w_FU = willshaw_memory(
             self._codes(keys_ND),
@@ -145,20 +131,20 @@ class WillshawMemory:
             optimizer_steps=0,
         )
 
-    def _know(self, values: ValueTable, units_V: Int64[ndarray, " V"], dim: int, encoder_hash: str) -> None:
+    def _know(self, values: ValueTable, dim: int, encoder_hash: str, noted: Mapping[str, Any]) -> None:
         from models.winner_codes import WinnerCodes
 
+        super()._know(values, dim, encoder_hash, noted)
         config = self.config
-        self._values, self._units_V, self._dim, self._encoder_hash = values, units_V, dim, encoder_hash
+        self._units_V = np.array(noted["value_units"].split(), dtype=np.int64)
         self._codes = WinnerCodes(
             dim, config.cue_units, winners=config.winners, bandwidth=config.bandwidth, seed=self.seed
         )
 
     def _use(self, packed: bytes) -> None:
-        """Answer from these stored synapses."""
         import torch
 
-        self._packed = packed
+        super()._use(packed)
         bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=self._num_params)
         self._w_FU = torch.from_numpy(bits.astype(bool)).view(self.config.cue_units, -1)
         # As if half a synapse were on, and half a one off, where none is.
@@ -171,6 +157,10 @@ class WillshawMemory:
     @property
     def _num_params(self) -> int:
         return int(self.config.cue_units * self._units_V.sum())
+
+    @property
+    def _num_active_params(self) -> int:
+        return int(self.config.winners * self._units_V.sum())
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         """By the lit synapses of each unit: what they tell for its having been written, beside chance."""
@@ -201,49 +191,3 @@ class WillshawMemory:
     def footprint(self) -> Footprint:
         seeded_bytes = self._codes.num_bytes
         return self._saved_files().footprint(seeded_bytes=seeded_bytes, resident_bytes=seeded_bytes + self._num_params)
-
-    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "WillshawMemory":
-        """A copy with random bits flipped; NotImplementedError for noise, which one bit cannot take up."""
-        from models.weight_packing import flip_bits
-
-        if relative_noise:
-            raise NotImplementedError("synapses of one bit take no noise; flip bits instead")
-        assert self._packed is not None
-        disturbed = WillshawMemory(self.config, seed=self.seed)
-        disturbed._know(self._values, self._units_V, self._dim, self._encoder_hash)
-        disturbed._use(flip_bits(self._packed, flip_rate, seed=seed))
-        return disturbed
-
-    def _saved_files(self) -> SavedFiles:
-        assert self._packed is not None
-        meta = {
-            "config": asdict(self.config),
-            "seed": self.seed,
-            "dim": self._dim,
-            "encoder_hash": self._encoder_hash,
-            # They follow from the value counts, which every memory is given.
-            "value_units": " ".join(map(str, self._units_V.tolist())),
-        }
-        files = SavedFiles(_KIND, meta, self._values, self.calibration)
-        active = self.config.winners * int(self._units_V.sum())
-        files.add(_SYNAPSES, Part.STORAGE, self._packed, num_params=self._num_params, num_active_params=active)
-        for name, content in self._training_files.items():
-            files.add(name, Part.MAINTAIN, content)
-        return files
-
-    def save(self, folder: Path) -> None:
-        self._saved_files().write(folder)
-
-    @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "WillshawMemory":
-        meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
-        memory = cls(WillshawMemoryConfig(**meta["config"]), seed=meta["seed"])
-        units_V = np.array(meta["value_units"].split(), dtype=np.int64)
-        memory._know(load_values(folder, meta), units_V, meta["dim"], meta["encoder_hash"])
-        memory._use((folder / _SYNAPSES).read_bytes())
-        memory.calibration = load_calibration(folder)
-        memory._training_files = {
-            name: (folder / name).read_bytes() for name in FACTS_FILES if (folder / name).exists()
-        }
-        return memory

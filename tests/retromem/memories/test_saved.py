@@ -52,7 +52,7 @@ def test_a_memory_that_is_replaced_while_it_is_loaded_is_loaded_again(
     of_new = colours(31, ["warm", "cold"])
     old, new = written(config, colours(60, ["red", "green", "blue"])), written(config, of_new)
     old.save(tmp_path / "store")
-    module = sys.modules[type(old).__module__]
+    module = sys.modules[type(old).load.__module__]
     read, was_replaced = module.load_values, []
 
     def replace_first(folder: Path, meta: Any) -> Any:
