@@ -63,6 +63,8 @@ def _of_goal(contest: SearchedContest, goal: Goal) -> str:
         told = _is_smaller(changes[0].first)
         for change in changes:
             told += f" up to about {count_text(_rounded(change.num_facts.median))} facts, then {_SIDES[change.then]}"
+        if not winners[-1]:
+            told += f", and at {count_text(last)} neither by more than the search resolves"
         return f"{told} ({against})"
     ahead = max(("weights", "index"), key=winners.count)
     if not winners.count(ahead):

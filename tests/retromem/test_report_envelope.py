@@ -146,6 +146,8 @@ def test_a_seed_that_crosses_twice_counts_once_in_each() -> None:
          "(400 B of index, 800 B of weights at 4,000 facts)"),
         ((1000, 2000, 4000, 8000), (2000, 2828, 4000, 5657), "the weights are the smaller memory up to about 2,000 "
          "facts, then the index (5.66 kB of index, 8 kB of weights at 4,000 facts)"),
+        ((1000, 1500, 2500, 6500), (800, 1800, 3000, 6700), "then the weights, and at 4,000 neither by more than the "
+         "search resolves (6.5 kB of weights, 6.7 kB of index at 4,000 facts)"),
         ((2000, 2828, 4000, 5657), (1000, 2000, 4000, 8000), "the index is the smaller memory up to about 2,000 facts, "
          "then the weights"),
         ((100, 200, 400, 800), (101, 202, 404, 808), "neither is smaller by more than the search resolves"),
