@@ -1,7 +1,7 @@
 """Codes of one index, made in several threads at once from what one training learnt, and merged in their order.
 
 The merged index gives the answers of one that was filled in a single thread. Its bytes are the same too, except behind
-a PCA or a FastScan: a product of fewer rows may round otherwise, and padding lies elsewhere.
+a PCA, learnt thresholds or a FastScan: a product of fewer rows may round otherwise, and padding lies elsewhere.
 
 Shape legend: N vectors, E dimensions that FAISS sees.
 """

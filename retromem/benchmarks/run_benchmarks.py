@@ -34,7 +34,7 @@ _BENCHMARKS: dict[str, Callable[[Say, Path, str], Iterator[Timed]]] = {
     "encoder": lambda say, *_: encoder_speed.measure(say),
     "engines": lambda *_: engine_speed.measure(),
     "training": lambda *_: chain(step_speed.measure(), training_speed.measure()),
-    "search": search_speed.measure,
+    "search": lambda say, folder, tier: chain(step_speed.measure(), search_speed.measure(say, folder, tier)),
     "curves": lambda say, _, tier: training_curves.measure(say, tier),
     "million": lambda say, *_: million_chunks.measure(say),
 }

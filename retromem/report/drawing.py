@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy import ndarray
@@ -153,6 +153,8 @@ class Label:
     text: str
     colour: str
     bold: bool = False
+    side: Literal["above", "below"] | None = None
+    """of the mark: of two lines that end close together, the upper one's text must not stand under the lower one's"""
 
 
 # In points from the mark, with the alignment that keeps the text on that side; tried in this order.
@@ -188,8 +190,10 @@ def place_labels(axes: "Axes", labels: Sequence[Label]) -> None:
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in marks]
     lines = [Bbox.from_bounds(x - 1, y - 1, 2, 2) for line in axes.lines for x, y in _along(line)]
     for own, label in enumerate(labels):
-        best = (float("inf"), 0)
+        best = (math.inf, 0)
         for choice, (dx, dy, ha, va) in enumerate(_OFFSETS):
+            if (dy <= 0 and label.side == "above") or (dy >= 0 and label.side == "below"):
+                continue
             note = _write(axes, label, dx, dy, ha, va)
             box = note.get_window_extent(renderer)
             note.remove()

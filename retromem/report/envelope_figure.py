@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retromem.report.drawing import (
@@ -52,10 +53,13 @@ def _draw(
         figure = new_figure(_WIDTH, 4.2)
         axes = figure.subplots()
         labels = [label for group, points in curves.items() for label in _draw_side(axes, group, points)]
+        if len({label.x for label in labels}) == 1 < len(labels):
+            lower, upper = sorted(labels, key=lambda label: label.y)
+            labels = [replace(lower, side="below"), replace(upper, side="above")]
         if floor:
             axes.plot(*zip(*floor, strict=True), color=COLOURS[Group.FLOOR], linestyle="--", linewidth=1.5)
             at, height = floor[-1]
-            labels.append(Label(x=float(at), y=height, text="information in the facts", colour=COLOURS[Group.FLOOR]))
+            labels.append(Label(x=float(at), y=height, text="information\nin the facts", colour=COLOURS[Group.FLOOR]))
         for crossing in crossings(curves[Group.WEIGHTS], curves[Group.INDEX]):
             if not crossing.is_of_most_seeds:
                 continue
