@@ -14,7 +14,7 @@ from itertools import pairwise, product
 import torch
 from joblib import Parallel, delayed
 
-from models.abandoning import log_odds, most_gained
+from models.abandoning import falls_short, log_odds, most_gained
 from models.any_ffn import AnyFFNConfig, sized
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig
@@ -31,13 +31,14 @@ _KINDS: tuple[AnyFFNConfig, ...] = (
     *(ExpertsConfig(experts=4, top_k=1, activation="gelu"), OneNeuronExpertsConfig(heads=4)),
 )
 _ROUNDED: tuple[AnyFFNConfig, ...] = (DenseConfig(kind="gelu"), GatedConfig(kind="geglu"))
-_DIMS = {"quick": (12,), "full": (12, 24)}
+_DIMS = {"quick": (12,), "full": (12, 24, 48)}
 _BUDGETS = ((1000, 0.01), (3000, 0.01), (1500, 0.03))  # steps, learning rate
 _ROUNDED_BUDGETS = {"quick": ((4000, 0.03),), "full": ((2000, 0.02), (4000, 0.03))}
 _PRECISIONS: tuple[Precision, ...] = ("midrise4", "int4")
 _GOAL, _FAR = 0.99, 0.85
-_STEP = 1.06
-_FIRST_BITS = 1.2
+_STEP, _FAR_STEP, _NEAR = 1.06, 1.25, 0.4
+"""from one number of facts to the next; the larger one where less than this share of the steps was enough"""
+_FIRST_BITS = 0.5
 """a parameter: fewer than any of them holds"""
 
 
@@ -132,7 +133,7 @@ def _around_capacity(case: Case) -> list[Curve]:
     facts, curves = _FIRST_BITS * num_params / math.log2(case.num_values), list[Curve]()
     while not curves or curves[-1].best > _FAR:
         curves.append(_curve(case, config, round(facts)))
-        facts *= _STEP
+        facts *= _STEP if (curves[-1].reached_at or 1) > _NEAR else _FAR_STEP
     return curves
 
 
@@ -170,6 +171,16 @@ def _tell_gains(curves: Sequence[Curve], say: Callable[[str], None], *, rounding
             say(f"  {share:<6}{max(gained):6.2f} log odds at most ({len(gained)}); abandoned by {bound:.2f}")
 
 
+def _abandoned(curve: Curve, *, rounding_aware: bool) -> tuple[float, float] | None:
+    """Share of the steps and of right answers at the look that would have ended this training."""
+    most = 0.0
+    for share, right in curve.share_right.items():
+        most = max(most, right)
+        if share < 1 and falls_short(most, _GOAL, share_of_steps=share, rounding_aware=rounding_aware):
+            return share, most
+    return None
+
+
 def _tell_ends(found: Sequence[Sequence[Curve]], say: Callable[[str], None], *, rounding_aware: bool) -> None:
     say("facts over the capacity, beside what is expected from how the training ended:")
     ended: dict[str, list[tuple[float, float]]] = {}
@@ -177,10 +188,16 @@ def _tell_ends(found: Sequence[Sequence[Curve]], say: Callable[[str], None], *, 
         capacity = _capacity(curves)
         for curve in curves if capacity else []:
             assert capacity is not None
-            at, right = curve.reached_at, curve.best
+            over, (at, right) = curve.num_facts / capacity, (curve.reached_at, curve.best)
             how = f"reached at {at:.1f} of its steps" if at else f"{right:.2f} right at the end"
             told = facts_over_capacity(right, _GOAL, share_of_steps=at or 1.0, rounding_aware=rounding_aware)
-            ended.setdefault(how, []).append((curve.num_facts / capacity, told))
+            ended.setdefault(how, []).append((over, told))
+            look = _abandoned(curve, rounding_aware=rounding_aware) if not at else None
+            if look:
+                told = facts_over_capacity(
+                    look[1], _GOAL, share_of_steps=look[0], rounding_aware=rounding_aware, abandoned=True
+                )
+                ended.setdefault(f"abandoned with {look[1]:.1f} right", []).append((over, told))
     for how, pairs in sorted(ended.items()):
         measured, told = (statistics.median(of) for of in zip(*pairs, strict=True))
         say(f"  {how:32}{measured:.3f} ({len(pairs)}), expected {told:.3f}")

@@ -83,12 +83,17 @@ def search_from_outcomes(
 ) -> Capacity:
     """The same, of what is trained: the next size follows from how the trainings so far ended.
 
-    A third of the trainings that `search_capacity` takes. The rule by which it ends is the same, but that a size which
-    cannot be written, or diverges, ends it with that error.
+    A third of the trainings that `search_capacity` takes. Where a size succeeded so late in its training that no more
+    than the resolution is expected beyond it, one a tenth larger is asked, and the search is over if that fails: what
+    falls just short takes longest. Otherwise it ends as bisection does. A size which cannot be written, or diverges,
+    ends it with that error.
     """
     high = min(search.high, num_available)
     held: dict[int, Outcome] = {}
     looks, size = 0, min(max(1, start), high)
+
+    def has_looked_beyond(bad: int) -> bool:
+        return any(0.95 * BEYOND * bad <= tried <= 1.05 * BEYOND * bad for tried in held)
 
     def end(size: int) -> End | None:
         return None if not size else End(size=size, expected=size / held[size].over_capacity)
@@ -98,13 +103,17 @@ def search_from_outcomes(
         good = max((tried for tried, one in held.items() if one.reached), default=0)
         bad = min((tried for tried, one in held.items() if not one.reached and tried > good), default=0)
         wide = bad - good > max(1.0, search.resolution * good)
-        if good == high or bad == 1:
+        is_expected_here = good > 0 and held[good].over_capacity * (1 + search.resolution) >= 1
+        beyond = max(math.ceil(BEYOND * good), good + 1)
+        if good == high or bad == 1 or (is_expected_here and good < bad <= beyond):
             break
-        if not good or not bad or wide:
-            same = in_a_row(one.reached for one in held.values())
+        same = in_a_row(one.reached for one in held.values())
+        if is_expected_here and (wide or not bad) and same <= 2:
+            size = min(beyond, high)
+        elif not good or not bad or wide:
             wanted = next_size(end(good), end(bad), tolerance=search.resolution, same=same)
             size = min(max(round(wanted), good + 1), (bad or high + 1) - 1)
-        elif looks < _MOST_LOOKS:
+        elif looks < _MOST_LOOKS and not has_looked_beyond(bad):
             looks, size = looks + 1, min(max(math.ceil(BEYOND * bad), bad + 1), high)
     monotone = all(one.reached for tried, one in held.items() if tried < good)
     return Capacity(num_facts=good, censored=good == high, monotone=monotone)

@@ -27,7 +27,7 @@ from retromem.measure.slot_use import slot_use
 from retromem.rows import TAU, LawBroken, Row
 from retromem.seam import Asked, Facts, Footprint, Memory, MemoryConfig, Part, Phrasing, Role, WriteCost
 
-VERSION = 6
+VERSION = 7
 """of what all measurements share (knowledge, keys, bits, costs, the search for a capacity): part of every cell's
 identity, and raised when the same settings give other rows than before"""
 

@@ -72,6 +72,10 @@ def search_smallest(
         one = tried[place]
         return one.storage_bytes is not None and one.accuracy >= search.accuracy
 
+    def has_looked_below(place: int) -> bool:
+        wanted = BELOW * settings[place]
+        return any(0.95 * wanted <= settings[at] <= 1.05 * wanted for at in tried if at != place)
+
     def bracket_end(place: int | None) -> End | None:
         if place is None:
             return None
@@ -106,7 +110,7 @@ def search_smallest(
             share = _share_between(tried[bad].accuracy, tried[good].accuracy, search.accuracy)
             place = _times(settings, bad, (settings[good] / settings[bad]) ** share)
             place = min(max(place, bad + 1), good - 1)
-        elif looks < _MOST_LOOKS:
+        elif looks < _MOST_LOOKS and not has_looked_below(bad):
             looks, place = looks + 1, _times(settings, bad, BELOW)
     if len(failures) == len(tried):
         raise failures[0]

@@ -3,6 +3,7 @@
 Shape legend: N facts, Q queries, B block, D key dimension, E code dimension, V values, M candidates of a relation.
 """
 
+import math
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from retromem.configuration import build
 from retromem.memories.dial import Dial, Load
 from retromem.memories.ffn_dial import (
     BITS_PER_PARAM,
+    EXPOSURES_ENOUGH,
     NOISY,
     NOISY_OF_FEW_BITS,
     WRITTEN,
@@ -127,7 +129,11 @@ class FFNMemoryConfig:
         dim = self.rotate_to or load.dim
         num_params = self.ffn.num_params(dim, self.code_dim or dim)
         a_fact = load.demand_bits / load.num_facts + beside
-        return held * BITS_PER_PARAM[self.precision] * num_params / a_fact
+        num_facts = held * BITS_PER_PARAM[self.precision] * num_params / a_fact
+        # Minibatches show a fact the less often, the more there are.
+        shown = self.training.steps * self.training.batch_size
+        seldom_shown = math.pow(num_facts**2 * shown / EXPOSURES_ENOUGH, 1 / 3)
+        return min(num_facts, max(seldom_shown, self.training.full_batch_up_to))
 
     def most_bits(self, setting: int, load: Load) -> float:
         dim = self.rotate_to or load.dim

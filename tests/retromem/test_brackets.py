@@ -48,9 +48,10 @@ def test_capacities_are_found_whatever_trainings_tell(
     if capacity >= most:
         assert found == Capacity(num_facts=most, censored=True)
         return
-    # Brute force: the boundary is the capacity itself.
+    # Brute force: the boundary is the capacity itself. Told wrong, a search may end a tenth below it.
     assert not found.censored and found.monotone
-    assert 0 <= capacity - found.num_facts <= max(0.0, resolution * found.num_facts)
+    trusted = 0.1 if error != 1 else 0.0
+    assert 0 <= capacity - found.num_facts <= max(1.0 * (error != 1), max(resolution, trusted) * found.num_facts)
     assert found.num_facts in (0, *facts.sizes)
     assert len(facts.sizes) <= 2 * math.log2(most + 1) + 12
 
@@ -60,7 +61,7 @@ def test_a_search_that_is_told_right_takes_a_few_trainings(start: int) -> None:
     facts = Facts(1000)
     found = search_from_outcomes(facts, CapacitySearch(high=4000), num_available=4000, start=start)
     assert 980 <= found.num_facts <= 1000
-    assert len(facts.sizes) <= 5 and facts.sizes[-1] == math.ceil(1.1 * min(s for s in facts.sizes if s > 1000))
+    assert len(facts.sizes) <= 4 and min(size for size in facts.sizes if size > 1000) <= 1100
 
 
 def test_one_failure_below_the_capacity_is_looked_behind() -> None:
@@ -147,8 +148,9 @@ def test_how_a_training_ended_tells_how_far_the_capacity_is(rounding_aware: bool
     assert failed == sorted(failed, reverse=True) and failed[-1] > 1 and failed[0] > 1.25
     reached = [over(0.995, share / 10) for share in range(1, 11)]
     assert reached == sorted(reached) and reached[-1] == 1 and reached[0] < 0.75
-    # One that was abandoned would have ended nearer.
-    assert 1 <= over(0.6, 0.3, abandoned=True) < over(0.6)
+    told = [over(right / 100, 0.3, abandoned=True) for right in range(5, 99)]
+    assert told == sorted(told, reverse=True) and told[-1] == 1 and told[0] <= 3
+    assert over(0.6, 0.3, abandoned=True) < over(0.5, 0.3, abandoned=True) <= over(0.5, 0.4, abandoned=True)
     assert over(0.989, 0.3, abandoned=True) == 1
 
 

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,20 @@ def test_a_search_for_a_capacity_begins_near_it() -> None:
     assert 2.0 < bits_per_param < 2.4
     half = ffn.first_num_facts(replace(load, demand_bits=4096 * 2))
     assert 1.2 < half / ffn.first_num_facts(load) < 2  # a fact of fewer bits costs more than its share
+
+
+def test_a_search_begins_lower_where_minibatches_show_a_fact_less_often() -> None:
+    load = Load(demand_bits=4096 * 4, num_facts=4096, num_candidates=16, dim=64)
+
+    def first(steps: int, width: int) -> float:
+        training = TrainingBudget(steps=steps, batch_size=512, full_batch_up_to=1024)
+        return FFNMemoryConfig(ffn=DenseConfig(kind="gelu", width=width), training=training).first_num_facts(load)
+
+    many = first(10**6, 256)
+    for steps in (500, 2000, 8000):
+        # At sizes where each fact is seen e times, a memory holds sqrt(e / 400) of what it does of facts seen often.
+        assert first(steps, 256) == pytest.approx(many * math.sqrt(steps * 512 / first(steps, 256) / 400))
+    assert first(1, 256) == 1024 and first(1, 8) == first(10**6, 8) < 1024  # a full batch shows all at each step
 
 
 def test_a_memory_that_always_fails_holds_nothing(workplace: Workplace) -> None:
