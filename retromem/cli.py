@@ -263,9 +263,10 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
         raise UserError("--phrasings and --columns describe your own facts: add --facts FILE")
     if chosen.max_facts is not None:
         content["max_weight_facts"] = chosen.max_facts
-    for dotted, value in [*_settings(chosen.set), *overrides]:
+    settings = [*_settings(chosen.set), *overrides]
+    for dotted, value in settings:
         apply_override(content, dotted, value)
-    config = build(ExperimentConfig, content, source=str(path))
+    config = build(ExperimentConfig, content, source=f"{path}, with the settings given" if settings else str(path))
     name = chosen.name or (source_name(chosen.facts) if chosen.facts else _name_of(path))
     if not name.isprintable() or not re.fullmatch(r"[^./\\][^/\\]{0,99}", name):
         raise UserError(f"--name {name!r}: is no good name of a folder; use letters, digits, - and _, 100 at most")

@@ -69,10 +69,14 @@ def refuse_search(
         )
     num_asked = questions_of_a_step(search, knowledge, measures)
     if num_asked < search.questions_needed:
+        most = measures.most(search.phrasing)
+        is_sample = most is not None and num_asked >= most // (1 if search.phrasing == "identical" else 2)
+        limit = "max_asked" if search.phrasing == "identical" else "max_reworded"
+        more = f"raise measures.{limit}" if is_sample else "give more facts"
         raise UserError(
             f"{path}.smallest.accuracy: {num_asked:,} {search.phrasing} questions are asked at a step of "
             f"{knowledge.num_facts:,} facts, and no share of them tells {search.accuracy:g} from 1: it takes "
-            f"{search.questions_needed:,}; give more facts, or a lower accuracy"
+            f"{search.questions_needed:,}; {more}, or a lower accuracy"
         )
     load = load_of(knowledge, dim, search.phrasing)
     needed_bits = _bits_needed(knowledge, search.accuracy)

@@ -80,7 +80,8 @@ def check_covers(wordings: Mapping[str, Wordings], relations: Collection[str], p
     """Raises UserError, naming the file, when a relation of the facts has no templates."""
     missing = sorted(set(relations) - set(wordings))
     if missing:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        others = ", ".join(map(repr, missing[1:])) if len(missing) <= 6 else f"{len(missing) - 1} more"
+        more = f" (and {others})" if len(missing) > 1 else ""
         near = did_you_mean(missing[0], list(wordings))
         raise UserError(f"{path}: no templates for relation '{missing[0]}'{more} of the facts{near or '; add them'}")
 

@@ -85,4 +85,4 @@ class SmallestSearch:
     @property
     def questions_needed(self) -> int:
         """With fewer, no share of right answers tells this accuracy from a higher one; 1 where all must be right."""
-        return 1 if self.accuracy == 1 else math.ceil(1 / (1 - self.accuracy) - 1e-9)
+        return 1 if self.accuracy == 1 else math.ceil(1 / (1 - self.accuracy) - 1e-6)

@@ -14,7 +14,7 @@ from retromem.report.headline import draw_headline
 from retromem.report.numerals import bytes_text, count_text, list_text
 from retromem.report.panel_sections import panel_sections
 from retromem.report.run_facts import RunFacts
-from retromem.report.searched_page import searched_first_screen, searched_sections
+from retromem.report.searched_page import one_sided_details, searched_first_screen, searched_sections
 from retromem.report.seed_spread import seed_spread
 from retromem.report.sides import Contest, Group, main_contest
 from retromem.report.table_text import Table
@@ -51,7 +51,7 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
         if found is None:
             found = _first_by_hand(grid, run, contest, pictures)
         first = found
-        sections += _sections_by_hand(grid, paired, run, main, pictures)
+        sections += _sections_by_hand(grid, paired, [row for row in rows if row.smallest_for], run, main, pictures)
     return Content(
         title=run.title,
         question=run.question,
@@ -75,11 +75,16 @@ def _first_by_hand(rows: Sequence[Row], run: RunFacts, contest: Contest | None, 
 
 
 def _sections_by_hand(
-    rows: Sequence[Row], paired: Sequence[Row], run: RunFacts, main: str, pictures: Sequence[Picture]
+    rows: Sequence[Row],
+    paired: Sequence[Row],
+    searched: Sequence[Row],
+    run: RunFacts,
+    main: str,
+    pictures: Sequence[Picture],
 ) -> list[Section]:
     return [
         Section(title="The ledger", blocks=[_ledger(rows, main, "arm")]),
-        *_front(rows, main),
+        *_front([*rows, *searched], main),
         *_others(rows, main),
         Section(title=f"Curves: {main}", blocks=pictures),
         *_pairs(paired),
@@ -92,7 +97,10 @@ def _sections_by_hand(
 def _first_of_others(rows: Sequence[Row], run: RunFacts, has_pairs: bool) -> FirstScreen:
     """Of a run without two sides to compare: searches of one side, pairs, or panels alone."""
     if run.smallest:
-        return FirstScreen(answer="Nothing to compare: the smallest memory was searched for on one side alone.")
+        return FirstScreen(
+            answer="Nothing to compare: the smallest memory was searched for on one side alone.",
+            more=one_sided_details(run.smallest),
+        )
     if has_pairs:
         return FirstScreen(answer="Nothing to compare: only pairs have results, each judged on half of the facts.")
     panel, *others = run.panels
@@ -167,7 +175,10 @@ def _others(rows: Sequence[Row], study: str) -> list[Section]:
 
 
 def _front(rows: Sequence[Row], study: str) -> list[Section]:
-    """Bits against bytes where both sides hold the same facts; with the bytes of a change folded away."""
+    """Bits against bytes where both sides hold the same facts; with the bytes of a change folded away.
+
+    What a search found stands beside the sizes that a config names.
+    """
     here = [row for row in rows if row.study == study]
     claimed = recallable(row for row in here if row.twin == any(row.twin for row in here))
     size = ledger_size(claimed) if claimed else None

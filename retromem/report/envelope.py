@@ -113,10 +113,6 @@ class Crossing:
     of_seeds: int
     """that were searched"""
 
-    @property
-    def is_of_most_seeds(self) -> bool:
-        return 2 * self.num_facts.num_seeds > self.of_seeds
-
 
 def crossings(weights: Sequence[EnvelopePoint], index: Sequence[EnvelopePoint]) -> list[Crossing]:
     """Changes of the smaller side between neighbouring sizes, by rising number of facts; a tie changes nothing."""
@@ -146,6 +142,15 @@ def crossings(weights: Sequence[EnvelopePoint], index: Sequence[EnvelopePoint]) 
         assert spread is not None
         listed.append(Crossing(first=first, then=then, num_facts=spread, of_seeds=len(seeds)))
     return sorted(listed, key=lambda crossing: crossing.num_facts.median)
+
+
+def told_crossings(weights: Sequence[EnvelopePoint], index: Sequence[EnvelopePoint]) -> list[Crossing]:
+    """Those of most seeds, between sides that are each smaller at some size that was measured, by the medians."""
+    of_weights, of_index = sizes_of(weights), sizes_of(index)
+    winners = {smaller(of_weights[size], of_index[size]) for size in of_weights.keys() & of_index.keys()}
+    if not {"weights", "index"} <= winners:
+        return []
+    return [crossing for crossing in crossings(weights, index) if 2 * crossing.num_facts.num_seeds > crossing.of_seeds]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from retromem.report.drawing import (
     place_labels,
     style,
 )
-from retromem.report.envelope import EnvelopePoint, Goal, SearchedContest, crossings, envelope, goals_of
+from retromem.report.envelope import EnvelopePoint, Goal, SearchedContest, envelope, goals_of, told_crossings
 from retromem.report.envelope_words import goal_text
 from retromem.report.sides import COLOURS, MARKERS, Group
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _SHORT = {Group.WEIGHTS: "FFN weights", Group.INDEX: "index"}
 _WIDTH = 0.49 * FULL_WIDTH
+_ROOM_FOR_NAMES = 0.34
+"""of the axis, right of the last size: what stands there covers no line"""
 
 
 def draw_envelopes(contest: SearchedContest, floor: Sequence[tuple[int, float]], *, stem: str) -> list[Picture]:
@@ -60,14 +62,14 @@ def _draw(
             axes.plot(*zip(*floor, strict=True), color=COLOURS[Group.FLOOR], linestyle="--", linewidth=1.5)
             at, height = floor[-1]
             labels.append(Label(x=float(at), y=height, text="information\nin the facts", colour=COLOURS[Group.FLOOR]))
-        for crossing in crossings(curves[Group.WEIGHTS], curves[Group.INDEX]):
-            if not crossing.is_of_most_seeds:
-                continue
+        for crossing in told_crossings(curves[Group.WEIGHTS], curves[Group.INDEX]):
             low, high = crossing.num_facts.low / 1.02, crossing.num_facts.high * 1.02
             axes.axvspan(low, high, color="#f3ecd0", zorder=0, linewidth=0)
             axes.text((low * high) ** 0.5, 0.02, "crossover", transform=axes.get_xaxis_transform(), ha="center",
                       color="#8a7a30", fontsize=10)  # fmt: skip
         facts_axis(axes, sorted({point.num_facts for points in curves.values() for point in points}))
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high * (high / low) ** _ROOM_FOR_NAMES)
         axes.set_ylim(*limits)
         bytes_axis(axes, "y")
         axes.set_ylabel("storage bytes")

@@ -10,6 +10,10 @@ from retromem.report.sides import Group, group_of
 from retromem.report.table_text import Cell, Table
 from retromem.rows import Row, SmallestRow
 
+_JUDGED = (
+    " In new words a search asks every other question, and what it found is judged here on the rest: chance may put it "
+    "a little below the goal."
+)
 _NAMES = {Group.WEIGHTS: "FFN weights", Group.INDEX: "index"}
 
 
@@ -44,7 +48,7 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
     seeds = len({row.seed for row in contest.rows})
     return Table(
         caption=f"The smallest memory of each side at {count_text(last)} facts; medians over {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}.",
+        f"{'seed' if seeds == 1 else 'seeds'}.{_JUDGED if any(row.phrasing != 'identical' for row in here) else ''}",
         header=["smallest that answers", "what it keeps", "storage", "as written", "in new words", "bits per byte"],
         blocks=[("", lines)],
     )
@@ -103,9 +107,9 @@ def families_table(rows: Sequence[SmallestRow]) -> Table:
             if lines:
                 blocks.append((f"{goal_text(goal)}, {count_text(num_facts)} facts", lines))
     return Table(
-        caption="The dial of each family was searched until the largest memory that failed and the smallest that did "
-        "not lay within its resolution (5 % of the bytes unless the config says otherwise), and once more below the "
-        "failure. Ranges are over seeds.",
+        caption="The dial of each family was turned until the largest memory that failed and the smallest that "
+        "succeeded were within 5 % of the bytes (or what the config says), and once more below the failure. Ranges are "
+        "over seeds.",
         header=[
             "family",
             "dial",
@@ -113,7 +117,7 @@ def families_table(rows: Sequence[SmallestRow]) -> Table:
             "its setting",
             "reached in",
             "memories tried",
-            "settings tried",
+            "from and to",
             "search",
         ],
         blocks=blocks,

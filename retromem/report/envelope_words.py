@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 
 from retromem.report.envelope import (
+    RESOLVED,
     Crossing,
     EnvelopePoint,
     Goal,
     SearchedContest,
-    crossings,
     envelope,
     goals_of,
     sizes_of,
     smaller,
+    told_crossings,
 )
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text
 from retromem.report.sides import Group
+from retromem.rows import SmallestRow
 
 _SAID = {"identical": "as written", "heldout": "in new words"}
 _SIDES = {"weights": "the weights", "index": "the index"}
@@ -26,10 +28,10 @@ def goal_text(goal: Goal) -> str:
 
 
 def searched_answer(contest: SearchedContest) -> str:
-    """One sentence over all goals, every number of which is read off the two envelopes."""
-    parts = [f"{_SAID[goal.phrasing]} {_of_goal(contest, goal)}" for goal in goals_of(contest.rows)]
-    told = "; ".join(parts)
-    return f"{told[0].upper()}{told[1:]}."
+    """A line for each goal, every number of which is read off the two envelopes."""
+    return "\n".join(
+        f"{_SAID[goal.phrasing].capitalize()}: {_of_goal(contest, goal)}." for goal in goals_of(contest.rows)
+    )
 
 
 def _of_goal(contest: SearchedContest, goal: Goal) -> str:
@@ -58,21 +60,27 @@ def _of_goal(contest: SearchedContest, goal: Goal) -> str:
     ]
     if alone:
         return f"{list_text(alone)} ({against})"
-    changes = [crossing for crossing in crossings(weights, index) if crossing.is_of_most_seeds]
+    changes = told_crossings(weights, index)
     if changes:
         told = _is_smaller(changes[0].first)
         for change in changes:
             told += f" up to about {count_text(_rounded(change.num_facts.median))} facts, then {_SIDES[change.then]}"
-        if not winners[-1]:
-            told += f", and at {count_text(last)} neither by more than the search resolves"
-        return f"{told} ({against})"
-    ahead = max(("weights", "index"), key=winners.count)
-    if not winners.count(ahead):
-        return f"neither is smaller by more than the search resolves ({against})"
-    if 2 * winners.count(ahead) <= len(winners):
-        return f"neither is smaller by more than the search resolves at most sizes ({against})"
-    times = "every size" if winners.count(ahead) == len(winners) else f"{winners.count(ahead)} of {len(winners)} sizes"
-    return f"{_is_smaller(ahead)} at {times} ({against})"
+        return f"{told}{'' if winners[-1] else f'; about equal at {count_text(last)}'} ({against})"
+    ahead = [side for side in ("weights", "index") if side in winners]
+    if not ahead:
+        return f"about equal at every size ({against})"
+    if len(ahead) == 1 and "" not in winners:
+        return f"{_is_smaller(ahead[0])} at every size ({against})"
+    # Few sizes tell the sides apart, or the seeds disagree on where they cross.
+    at = [
+        f"{_is_smaller(side)} at {list_text([count_text(size) for size in _where(common, winners, side)])} facts"
+        for side in ahead
+    ]
+    return f"{', '.join(at)}{', about equal elsewhere' if '' in winners else ''} ({against})"
+
+
+def _where(sizes: Sequence[int], winners: Sequence[str], side: str) -> list[int]:
+    return [size for size, winner in zip(sizes, winners, strict=True) if winner == side]
 
 
 def _is_smaller(side: str) -> str:
@@ -109,15 +117,20 @@ def _one_sided(of_weights: dict[int, float], of_index: dict[int, float]) -> str:
 
 def searched_details(contest: SearchedContest) -> list[str]:
     """What was searched, where the seeds cross, where a side stops, and where success was noisy; a sentence each."""
-    sizes, goals = sorted({row.num_facts for row in contest.rows}), goals_of(contest.rows)
-    on = f"{count_text(sizes[0])} to {count_text(sizes[-1])}" if len(sizes) > 1 else count_text(sizes[0])
+    goals = goals_of(contest.rows)
+    spans = {goal: _span(sorted({row.num_facts for row in contest.rows if _is_for(row, goal)})) for goal in goals}
+    asked = (
+        [f"{list_text([goal_text(goal) for goal in goals])}, at {spans[goals[0]]} facts"]
+        if len(set(spans.values())) == 1
+        else [f"{goal_text(goal)}, at {span} facts" for goal, span in spans.items()]
+    )
     sentences = [
-        f"The smallest memory of each side that answers {list_text([goal_text(goal) for goal in goals])} was searched "
-        f"for at {on} facts."
+        f"For each side the smallest memory was searched that answers {list_text(asked)}; what lies within "
+        f"{percent_text(RESOLVED)} counts as equal."
     ]
     for goal in goals:
         weights, index = (envelope(contest.rows, group, goal) for group in (Group.WEIGHTS, Group.INDEX))
-        sentences += [_crossing_text(goal, crossing) for crossing in crossings(weights, index)]
+        sentences += [_crossing_text(goal, crossing) for crossing in told_crossings(weights, index)]
         for side, group in (("weights", Group.WEIGHTS), ("index", Group.INDEX)):
             points = envelope(contest.rows, group, goal)
             stops = [point for point in points if point.size is None]
@@ -133,9 +146,23 @@ def searched_details(contest: SearchedContest) -> list[str]:
     return sentences
 
 
+def _is_for(row: SmallestRow, goal: Goal) -> bool:
+    return (row.phrasing, row.tau) == (goal.phrasing, goal.tau)
+
+
+def _span(sizes: Sequence[int]) -> str:
+    return f"{count_text(sizes[0])} to {count_text(sizes[-1])}" if len(sizes) > 1 else count_text(sizes[0])
+
+
 def _stops(side: str, goal: Goal, stops: Sequence[EnvelopePoint]) -> str:
     where = list_text([count_text(point.num_facts) for point in stops])
     best = percent_text(stops[-1].best_accuracy)
     named = "No weights searched" if side == "weights" else "No index searched"
     at_last = f" at {count_text(stops[-1].num_facts)}" if len(stops) > 1 else ""
-    return f"{named} answer {goal_text(goal)} at {where} facts: the best of them reach {best}{at_last}."
+    bounds = list(dict.fromkeys(f"{row.dial} {count_text(row.high)}" for row in stops[-1].rows if _met_its_bound(row)))
+    bounded = f", where the search was not to go beyond {list_text(bounds)} (smallest.high)" if bounds else ""
+    return f"{named} answer {goal_text(goal)} at {where} facts: the best of them reach {best}{at_last}{bounded}."
+
+
+def _met_its_bound(row: SmallestRow) -> bool:
+    return row.storage_bytes is None and any(setting == row.high for setting, _, _ in row.tried)

@@ -44,8 +44,8 @@ def offers(rows: Sequence[Row], *, num_facts: int, phrasing: str, with_maintenan
     """
     here = [row for row in rows if (row.num_facts, row.phrasing, row.role) == (num_facts, phrasing, "arm")]
     found = []
-    for memory in dict.fromkeys(row.memory for row in here):
-        seeds = [row for row in here if row.memory == memory]
+    for memory, searched_for in dict.fromkeys((row.memory, row.smallest_for) for row in here):
+        seeds = [row for row in here if (row.memory, row.smallest_for) == (memory, searched_for)]
         bits, storage = seed_spread(seeds, "bits_ce"), seed_spread(seeds, "storage_bytes")
         maintenance = seed_spread(seeds, "maintain_bytes")
         if bits is None or storage is None or (with_maintenance and maintenance is None):

@@ -12,8 +12,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("alias", "a written wording with another name of the subject."),
     (
         "twin",
-        "the same subjects, questions and values, but the values shuffled among the subjects: nothing known beforehand "
-        "helps, so whatever is answered was stored. Sizes are claimed on it.",
+        "the same subjects, questions and values, but the values of each relation shuffled among its subjects: nothing "
+        "known beforehand helps, so whatever is answered was stored. Sizes are claimed on it.",
     ),
     ("FFN weights", "a small feed-forward network trained to map each question's vector to its value."),
     (
@@ -61,8 +61,9 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "floor",
-        "what no memory, or no memory of its kind, can beat: the demand in bytes (entropy), a packed table of values "
-        "(static), always the commonest value (mode).",
+        "what a memory is measured from: the demand in bytes (entropy), which nothing that answers every question can "
+        "undercut; a packed table of values for exact questions (static); and, as the least that counts, always the "
+        "commonest value (mode).",
     ),
     (
         "smallest memory",
@@ -72,9 +73,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         NAMES_OF_MEMORIES,
         "rot96: keys rotated to 96 dimensions by a random rotation that a seed gives. LSH: the signs of the "
-        "numbers, one bit each; waves18x4: of 18 random waves of bandwidth 4 in their place. PQ24x1: a code of 24 "
-        "parts of one bit each, compared with the whole question; RaBitQ, SQ8: a bit or a byte a number; Flat: "
-        "whole vectors. q: questions are stored, s: statements. swiglu, gelu: the units of an FFN, and its width "
+        "numbers, one bit each; waves18x4: the signs of 18 random waves, cos(4 w . x + b) with Gaussian w, in their "
+        "place. PQ24x1: a code of 24 parts of one bit each, compared with the whole question; RaBitQ, SQ8: a bit or "
+        "a byte a number; Flat: whole vectors. q: questions are stored, s: statements. swiglu, gelu: the units of an "
+        "FFN, and its width "
         "(of a gated one that of a dense FFN of as many parameters). int8, midrise4: weights of 8, of 4 bits, "
         "midrise ones entropy-coded where that is smaller; aware: rounded at every training step; "
         "noise0.3: keys moved while training. *: the dial that was searched.",

@@ -2,12 +2,15 @@
 
 import html
 import re
+from collections.abc import Sequence
 
 from retromem.report.content import Block, Content, Points, Section, Terms
 from retromem.report.drawing import Picture
-from retromem.report.glossary import NAMES_OF_MEMORIES
+from retromem.report.glossary import GLOSSARY, NAMES_OF_MEMORIES
 from retromem.report.table_text import NAMES, table_html
 
+_LINKED = ("smallest memory", "as written", "in new words", "storage", "twin")
+"""words of the first screen that lead to the glossary, where the page has one"""
 _STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -36,7 +39,7 @@ tbody th { font-weight: 400; }
 .long-names tbody th { white-space: normal; min-width: 16rem; }
 .prose { white-space: normal; text-align: left; min-width: 14rem; }
 .group th { font-weight: 600; padding-top: .8rem; color: #33333a; }
-th a { color: inherit; text-decoration: underline dotted #9a9aa0; }
+.answer a, th a { color: inherit; text-decoration: underline dotted #9a9aa0; }
 small { display: block; font-size: .72rem; line-height: 1.1; }
 dl { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .35rem 1.2rem; margin: 0; }
 dt { font-weight: 600; overflow-wrap: anywhere; max-width: 22rem; }
@@ -55,11 +58,12 @@ def page_html(content: Content) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(content.title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>",
         f'<h1>{escape(content.title)}</h1>\n<p class="question">{escape(content.question)}</p>',
-        f'<div class="answer"><p class="main">{_prose(content.first.answer)}</p>',
+        '<div class="answer">',
     ]
-    first = content.first
+    first, words = content.first, _LINKED if _has_glossary(content) else ()
+    parts += [f'<p class="main">{_linked(_prose(line), words)}</p>' for line in first.answer.split("\n")]
     parts += [f"<p>{_prose(first.more)}</p>"] if first.more else []
-    parts += [f'<p class="basis">{_prose(first.basis)}</p>'] if first.basis else []
+    parts += [f'<p class="basis">{_linked(_prose(first.basis), words)}</p>'] if first.basis else []
     parts.append("</div>")
     parts += [f'<p class="warning">{escape(content.warning)}</p>'] if content.warning else []
     parts += [f'<div class="charts">{"".join(map(_block_html, first.charts))}</div>'] if first.charts else []
@@ -67,6 +71,20 @@ def page_html(content: Content) -> str:
     parts += [_block_html(first.table)] if first.table is not None else []
     parts += [_section_html(section) for section in content.sections]
     return "\n".join([*parts, "</body>\n</html>\n"])
+
+
+def _has_glossary(content: Content) -> bool:
+    return any(
+        isinstance(block, Terms) and block.pairs is GLOSSARY for part in content.sections for block in part.blocks
+    )
+
+
+def _linked(prose: str, words: Sequence[str]) -> str:
+    """The first time that each of the words stands in escaped text leads to what the glossary says of it."""
+    for word in words:
+        link = rf'<a href="#{_slug(word)}">\1</a>'
+        prose = re.sub(rf"\b({word})\b", link, prose, count=1, flags=re.IGNORECASE)
+    return prose
 
 
 def _prose(text: str) -> str:
@@ -82,7 +100,11 @@ def _section_html(section: Section) -> str:
 
 
 def _anchor(word: str) -> str:
-    return f' id="{NAMES}"' if word == NAMES_OF_MEMORIES else ""
+    return f' id="{_slug(word)}"' if word in dict(GLOSSARY) else ""
+
+
+def _slug(word: str) -> str:
+    return NAMES if word == NAMES_OF_MEMORIES else f"word-{re.sub(r'[^a-z]+', '-', word.lower())}"
 
 
 def _block_html(block: Block) -> str:

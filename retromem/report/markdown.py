@@ -10,7 +10,7 @@ def report_markdown(content: Content) -> str:
     parts = [
         f"# {markdown_text(content.title)}",
         markdown_text(content.question),
-        f"**{markdown_text(content.first.answer)}**",
+        *(f"**{markdown_text(line)}**" for line in content.first.answer.split("\n")),
     ]
     first = content.first
     parts += [markdown_text(text) for text in (first.more, first.basis, content.warning) if text]

@@ -7,7 +7,7 @@ from retromem.report.content import Block, FirstScreen, Points, Section
 from retromem.report.envelope import SearchedContest, envelope, goals_of, searched_contests
 from retromem.report.envelope_figure import draw_envelopes
 from retromem.report.envelope_tables import families_table, five_rows
-from retromem.report.envelope_words import searched_answer, searched_details
+from retromem.report.envelope_words import goal_text, searched_answer, searched_details
 from retromem.report.figures import file_stem
 from retromem.report.numerals import bytes_text, count_text, list_text
 from retromem.report.seed_spread import seed_spread
@@ -47,6 +47,13 @@ def searched_first_screen(
     )
 
 
+def one_sided_details(smallest: Sequence[SmallestRow]) -> str:
+    """What was searched, and where it stops, of the first study: of a run that has one side alone."""
+    first = smallest[0]
+    own = [row for row in smallest if (row.study, row.twin) == (first.study, first.twin)]
+    return " ".join(searched_details(SearchedContest(study=first.study, twin=first.twin, rows=own)))
+
+
 def _with_something_to_recall(smallest: Sequence[SmallestRow], rows: Sequence[Row]) -> list[SmallestRow]:
     """Without those of sets in which every fact has one value, where no memory is the better one."""
     empty = {(row.study, row.twin, row.num_facts) for row in rows if row.smallest_for and row.demand_bits == 0}
@@ -78,9 +85,10 @@ def _beside_storage(contest: SearchedContest, rows: Sequence[Row]) -> str:
     encoder = seed_spread([row for row in rows if row.study == contest.study], "shared_bytes")
     both = f"; both need the encoder, {bytes_text(encoder.median)}" if encoder and encoder.median else ""
     return (
-        "The index keeps a short code of each question and the number of its value; the weights keep nothing of a "
-        "question. Not in these bytes are what changing a fact needs (texts, ids, vectors; training facts) and random "
-        f"rotations and value codes that a seed gives again: {list_text(told)} at {count_text(last)} facts{both}."
+        "The index keeps a short code of each question, sorted so that it takes fewer bytes than its bits, and the "
+        "number of its value; the weights keep nothing of a question. Not in these bytes are what changing a fact needs"
+        " (texts, ids, vectors; training facts) and random rotations and value codes that a seed gives again: "
+        f"{list_text(told)} at {count_text(last)} facts for {goal_text(goal)}{both}."
     )
 
 

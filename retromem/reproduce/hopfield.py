@@ -1,4 +1,4 @@
-"""Hopfield 1982: patterns that Hebb's rule keeps stable for one step, as Amit, Gutfreund and Sompolinsky 1985 count.
+"""Hopfield's model: patterns that Hebb's rule keeps stable for one step, as Amit, Gutfreund and Sompolinsky 1985 count.
 
 Each of N neurons sees its own pattern and the noise of P others, of variance P / N: a share Phi(1 / sqrt(load)) of the
 bits is right, so the load P / N is 1 / z^2 with z the normal quantile of that share. .138 is where .36 % are wrong.
@@ -54,7 +54,7 @@ CLAIMS = [
         seconds_expected=3.0,
     )
     for source, share, published in (
-        ("Hopfield 1982", 0.9964, 0.138),
-        ("Hopfield 1982, one-step stability 1 / z^2", 0.99, 0.1848),
+        ("Hopfield's model, Amit 1985", 0.9964, 0.138),
+        ("Hopfield's model, one-step stability 1 / z^2", 0.99, 0.1848),
     )
 ]

@@ -109,7 +109,7 @@ def test_questions_give_their_parts_in_order_and_relations_are_covered() -> None
     assert own.questions == ("a", "b", "c", "d", "e")
     with pytest.raises(UserError) as caught:
         check_covers({"y": own}, ["z", "y", "x"], Path("p.yaml"))
-    assert str(caught.value) == "p.yaml: no templates for relation 'x' (and 1 more) of the facts; add them"
+    assert str(caught.value) == "p.yaml: no templates for relation 'x' (and 'z') of the facts; add them"
     check_covers({"y": own, "z": own}, ["z", "y"], Path("p.yaml"))
 
 
