@@ -100,7 +100,7 @@ def search_smallest(
             place, step = _times(settings, end, 1 / step), min(step**2, _LARGEST_STEP)
         elif wide and lowest <= highest and any(one and one.expected for one in (low, high)):
             wanted = next_size(low, high, tolerance=search.resolution, same=in_a_row(map(reached, tried)))
-            place = min(max(round((wanted - settings.start) / settings.step), lowest), highest)
+            place = min(max(_whole(wanted, low, high, settings, search.resolution), lowest), highest)
         elif good is None:
             assert bad is not None
             place, step = min(_times(settings, bad, step), end - 1), min(step**2, _LARGEST_STEP)
@@ -122,6 +122,14 @@ def search_smallest(
         is_lowest=good == 0,
         monotone=good is None or all(reached(at) or tried[at].storage_bytes is None for at in tried if at > good),
     )
+
+
+def _whole(wanted: float, low: End | None, high: End | None, settings: range, resolution: float) -> int:
+    """Its place, rounded towards an end that it lies within the resolution of, so that the bracket closes."""
+    place = (wanted - settings.start) / settings.step
+    if low is not None and wanted <= (1 + resolution) * low.size:
+        return math.floor(place)
+    return math.ceil(place) if high is not None and wanted >= high.size / (1 + resolution) else round(place)
 
 
 def _share_between(failed: float, reached: float, goal: float) -> float:
