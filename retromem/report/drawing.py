@@ -98,12 +98,16 @@ def finish(figure: "Figure", *, name: str, caption: str, alt: str) -> Picture:
     return Picture(name=name, caption=caption, alt=alt, svg=f"{opening}>{rest}", png=png.getvalue())
 
 
+_ASIDE = 1.15
+"""times the largest size, and the smallest over it: where an axis of facts ends"""
+
+
 def facts_axis(axes: "Axes", sizes: Sequence[int]) -> None:
     """Logarithmic x with ticks at sizes measured, as many as have room."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_xscale("log")
-    room = max(sizes[-1] / sizes[0], 1.0001) ** 0.12
+    room = (_ASIDE**2 * sizes[-1] / sizes[0]) ** 0.12
     shown = [sizes[-1]]
     for num_facts in sizes[-2::-1]:
         if shown[-1] / num_facts >= room:
@@ -111,7 +115,7 @@ def facts_axis(axes: "Axes", sizes: Sequence[int]) -> None:
     axes.xaxis.set_major_locator(FixedLocator([float(num_facts) for num_facts in shown]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: count_text(number)))
-    axes.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.15)
+    axes.set_xlim(sizes[0] / _ASIDE, sizes[-1] * _ASIDE)
     axes.set_xlabel("facts written")
 
 
@@ -137,7 +141,7 @@ def share_axis(axes: "Axes", *, room: float) -> None:
     """y in percent; `room` is what stays free above 100 %, as a share of the height below."""
     from matplotlib.ticker import FuncFormatter
 
-    bottom = max(0.0, axes.get_ylim()[0])
+    bottom = min(max(0.0, axes.get_ylim()[0]), 0.9)  # ticks of a percent or less would all read alike
     axes.set_ylim(bottom, 1.0)
     axes.set_yticks([share for share in axes.get_yticks() if bottom <= share <= 1.0])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent_text(share)))

@@ -43,6 +43,15 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "seed regenerates.",
     ),
     (
+        "ledger",
+        "all that a memory takes: bytes that answer (storage), that changing a fact needs (to maintain), of the value "
+        "strings and of the encoder (shared); and, in no sum, what a seed gives again (seeded: random rotations, value "
+        "codes).",
+    ),
+    ("bits per param.", "bits recalled over all numbers that training sets; value codes that a seed gives are none."),
+    ("query p50", "median time of one question asked alone, behind the encoder; with encoding: from its text on."),
+    ("a wording of other facts", "as in new words, but the wording was written for other facts (seen)."),
+    (
         "weight noise borne",
         "relative Gaussian noise on every weight, in units of its matrix's RMS, at which accuracy falls below 90 % "
         "(sigma90); flipped bits borne is the same for random bit flips in the storage bytes (flip90).",

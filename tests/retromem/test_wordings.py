@@ -235,7 +235,7 @@ def test_check_covers(save: Save) -> None:
     check_covers(wordings, ["capital_of"], path)
     with pytest.raises(UserError, match=r"phrasings\.json: no templates for relation 'capitalof' .*'capital_of'\?"):
         check_covers(wordings, ["capitalof", "capital_of"], path)
-    with pytest.raises(UserError, match=r"relation 'a' \(and 1 more\) of the facts; add them"):
+    with pytest.raises(UserError, match=r"relation 'a' \(and 'b'\) of the facts; add them"):
         check_covers(wordings, ["b", "a"], path)
 
 
