@@ -101,8 +101,9 @@ def assert_gradients_are_autograds(module):
 
 
 @pytest.mark.parametrize("config", KINDS + MIXTURES + MEMORIES, ids=lambda config: config.label)
-@pytest.mark.parametrize("num_values", [3, 40])  # fewer and more than code dimensions: two ways to read out
-@pytest.mark.parametrize("ranges", [1, 3, "3 apart"])
+@pytest.mark.parametrize(  # fewer and more values than code dimensions: two ways to read out
+    ("num_values", "ranges"), [(3, 1), (40, 1), (40, 3), (40, "3 apart")]
+)
 def test_gradients_are_those_of_autograd(config, num_values, ranges, monkeypatch):
     if ranges == "3 apart":  # each in a block of its own, as larger ones are
         monkeypatch.setattr(read_out_passes, "MOST_SHARED", 0)
@@ -264,7 +265,7 @@ def test_a_mixture_or_memory_that_diverges_is_told(config):
         fit(module, accelerator="cpu")
 
 
-@pytest.mark.parametrize("rounds_to", [None, "midrise3"])
+@pytest.mark.parametrize("rounds_to", [None, pytest.param("midrise3", marks=pytest.mark.slow)])
 def test_as_much_is_learned_as_by_autograd(rounds_to):
     generator = seeded()
     keys = functional.normalize(torch.randn(400, 16, generator=generator), dim=1)

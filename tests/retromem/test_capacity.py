@@ -229,6 +229,7 @@ def test_a_memory_that_never_fails_has_a_lower_bound_and_is_weighed_where_it_end
     assert json.dumps(search_cell(FaissMemoryConfig(), search).identity())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 def test_a_capacity_by_how_trainings_end_is_that_of_whole_trainings(workplace: Workplace) -> None:
     whole = TrainingBudget(steps=1000, learning_rate=0.03, goal_nats=0.0)

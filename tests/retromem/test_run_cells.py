@@ -286,6 +286,7 @@ def text_cells(people: TextConfig) -> list[Cell]:
     ]
 
 
+@pytest.mark.slow
 def test_all_texts_that_cells_need_are_collected_beforehand(people: TextConfig, tmp_path: Path) -> None:
     cells = text_cells(people)
     texts = texts_of(cells)
