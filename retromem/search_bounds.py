@@ -69,9 +69,8 @@ def refuse_search(
         )
     num_asked = questions_of_a_step(search, knowledge, measures)
     if num_asked < search.questions_needed:
-        most = measures.most(search.phrasing)
-        is_sample = most is not None and num_asked >= most // (1 if search.phrasing == "identical" else 2)
-        limit = "max_asked" if search.phrasing == "identical" else "max_reworded"
+        most, limit = measures.most(search.phrasing), "max_asked" if search.phrasing == "identical" else "max_reworded"
+        is_sample = most is not None and len(knowledge.ask(search.phrasing, num=most)) == most
         more = f"raise measures.{limit}" if is_sample else "give more facts"
         raise UserError(
             f"{path}.smallest.accuracy: {num_asked:,} {search.phrasing} questions are asked at a step of "

@@ -154,7 +154,7 @@ def measure(say: Callable[[str], None], tier: str) -> Iterator[Timed]:
         found: list[list[Curve]] = Parallel(n_jobs=-1)(delayed(_around_capacity)(case) for case in cases)
         say("weights that are rounded at every step" if rounding_aware else "weights as they are trained")
         _tell_gains([curve for of_one in found for curve in of_one], say, rounding_aware=rounding_aware)
-        _tell_ends(found, say, rounding_aware=rounding_aware)
+        _tell_ends(cases, found, say, rounding_aware=rounding_aware)
     yield from ()
 
 
@@ -181,11 +181,27 @@ def _abandoned(curve: Curve, *, rounding_aware: bool) -> tuple[float, float] | N
     return None
 
 
-def _tell_ends(found: Sequence[Sequence[Curve]], say: Callable[[str], None], *, rounding_aware: bool) -> None:
+def _capacity_text(case: Case, capacity: float) -> str:
+    """With the times that minibatches show a fact: the fewer, the less is held (`EXPOSURES_ENOUGH`)."""
+    budget = TrainingBudget()
+    batch = capacity if capacity <= budget.full_batch_up_to else budget.batch_size
+    config = sized(case.kind, case.num_params, case.dim, case.code_dim)
+    bits = capacity * math.log2(case.num_values) / config.num_params(case.dim, case.code_dim)
+    return (
+        f"{config.label}, {case.dim} inputs, {case.steps} steps: {capacity:,.0f} facts, {bits:.2f} bits a parameter, "
+        f"each shown {case.steps * batch / capacity:.0f} times"
+    )
+
+
+def _tell_ends(
+    cases: Sequence[Case], found: Sequence[Sequence[Curve]], say: Callable[[str], None], *, rounding_aware: bool
+) -> None:
     say("facts over the capacity, beside what is expected from how the training ended:")
     ended: dict[str, list[tuple[float, float]]] = {}
-    for curves in found:
+    for case, curves in zip(cases, found, strict=True):
         capacity = _capacity(curves)
+        if capacity:
+            say(f"  {_capacity_text(case, capacity)}")
         for curve in curves if capacity else []:
             assert capacity is not None
             over, (at, right) = curve.num_facts / capacity, (curve.reached_at, curve.best)

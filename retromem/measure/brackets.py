@@ -7,6 +7,8 @@ from itertools import takewhile
 
 _LEAST_STEP, _LARGEST_STEP = 1.02, 4.0
 """outwards"""
+_ALIKE = 1.05
+"""times a size: near enough to stand for it in a second look"""
 _WITHIN = 0.95
 """of the tolerance: what is rounded to whole sizes closes the bracket still"""
 
@@ -46,6 +48,11 @@ def in_a_row(reached: Iterable[bool]) -> int:
     """Of the last sizes asked, in their order, those in a row that fell on one side."""
     last, *before = reversed(list(reached))
     return 1 + len(list(takewhile(lambda one: one == last, before)))
+
+
+def has_looked_at(wanted: float, sizes: Iterable[float]) -> bool:
+    """Whether one of the sizes asked tells what a look at the wanted one would."""
+    return any(_apart(wanted, size) <= _ALIKE for size in sizes)
 
 
 def _apart(one: float, other: float) -> float:

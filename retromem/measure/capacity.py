@@ -11,7 +11,7 @@ from typing import Literal
 
 from models.training_budget import TrainingDiverged
 from retrieval.errors import Refused
-from retromem.measure.brackets import End, in_a_row, next_size
+from retromem.measure.brackets import End, has_looked_at, in_a_row, next_size
 from retromem.measure.settings import CapacitySearch
 from retromem.rows import CapacityRow, Row
 
@@ -92,9 +92,6 @@ def search_from_outcomes(
     held: dict[int, Outcome] = {}
     looks, size = 0, min(max(1, start), high)
 
-    def has_looked_beyond(bad: int) -> bool:
-        return any(0.95 * BEYOND * bad <= tried <= 1.05 * BEYOND * bad for tried in held)
-
     def end(size: int) -> End | None:
         return None if not size else End(size=size, expected=size / held[size].over_capacity)
 
@@ -113,7 +110,7 @@ def search_from_outcomes(
         elif not good or not bad or wide:
             wanted = next_size(end(good), end(bad), tolerance=search.resolution, same=same)
             size = min(max(round(wanted), good + 1), (bad or high + 1) - 1)
-        elif looks < _MOST_LOOKS and not has_looked_beyond(bad):
+        elif looks < _MOST_LOOKS and not has_looked_at(BEYOND * bad, held):
             looks, size = looks + 1, min(max(math.ceil(BEYOND * bad), bad + 1), high)
     monotone = all(one.reached for tried, one in held.items() if tried < good)
     return Capacity(num_facts=good, censored=good == high, monotone=monotone)

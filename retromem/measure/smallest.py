@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.errors import Refused
-from retromem.measure.brackets import End, in_a_row, next_size
+from retromem.measure.brackets import End, has_looked_at, in_a_row, next_size
 from retromem.measure.settings import SmallestSearch
 
 BELOW = 0.9
@@ -72,10 +72,6 @@ def search_smallest(
         one = tried[place]
         return one.storage_bytes is not None and one.accuracy >= search.accuracy
 
-    def has_looked_below(place: int) -> bool:
-        wanted = BELOW * settings[place]
-        return any(0.95 * wanted <= settings[at] <= 1.05 * wanted for at in tried if at != place)
-
     def bracket_end(place: int | None) -> End | None:
         if place is None:
             return None
@@ -110,7 +106,9 @@ def search_smallest(
             share = _share_between(tried[bad].accuracy, tried[good].accuracy, search.accuracy)
             place = _times(settings, bad, (settings[good] / settings[bad]) ** share)
             place = min(max(place, bad + 1), good - 1)
-        elif looks < _MOST_LOOKS and not has_looked_below(bad):
+        elif looks < _MOST_LOOKS and not has_looked_at(
+            BELOW * settings[bad], (settings[at] for at in tried if at != bad)
+        ):
             looks, place = looks + 1, _times(settings, bad, BELOW)
     if len(failures) == len(tried):
         raise failures[0]

@@ -46,9 +46,10 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
             ]
         )
     seeds = len({row.seed for row in contest.rows})
+    judged = _JUDGED if any(goal.phrasing != "identical" for goal in goals_of(contest.rows)) else ""
     return Table(
         caption=f"The smallest memory of each side at {count_text(last)} facts; medians over {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}.{_JUDGED if any(row.phrasing != 'identical' for row in here) else ''}",
+        f"{'seed' if seeds == 1 else 'seeds'}.{judged}",
         header=["smallest that answers", "what it keeps", "storage", "as written", "in new words", "bits per byte"],
         blocks=[("", lines)],
     )

@@ -85,9 +85,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "numbers, one bit each; waves18x4: the signs of 18 random waves, cos(4 w . x + b) with Gaussian w, in their "
         "place. PQ24x1: a code of 24 parts of one bit each, compared with the whole question; RaBitQ, SQ8: a bit or "
         "a byte a number; Flat: whole vectors. q: questions are stored, s: statements. swiglu, gelu: the units of an "
-        "FFN, and its width "
-        "(of a gated one that of a dense FFN of as many parameters). int8, midrise4: weights of 8, of 4 bits, "
-        "midrise ones entropy-coded where that is smaller; aware: rounded at every training step; "
+        "FFN, and its width (of a gated one that of a dense FFN of as many parameters). int8, midrise4: weights of 8, "
+        "of 4 bits, midrise ones entropy-coded where that is smaller; aware: rounded at every training step; "
         "noise0.3: keys moved while training. *: the dial that was searched.",
     ),
     ("control", "a memory that should fail, or a part taken away: untrained, shuffled, guessing, no neighbours."),

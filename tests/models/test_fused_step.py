@@ -102,7 +102,14 @@ def assert_gradients_are_autograds(module):
 
 @pytest.mark.parametrize("config", KINDS + MIXTURES + MEMORIES, ids=lambda config: config.label)
 @pytest.mark.parametrize(  # fewer and more values than code dimensions: two ways to read out
-    ("num_values", "ranges"), [(3, 1), (40, 1), (40, 3), (40, "3 apart")]
+    ("num_values", "ranges"),
+    [
+        (3, 1),
+        (40, 1),
+        (40, 3),
+        (40, "3 apart"),
+        *(pytest.param(3, of, marks=pytest.mark.slow) for of in (3, "3 apart")),
+    ],
 )
 def test_gradients_are_those_of_autograd(config, num_values, ranges, monkeypatch):
     if ranges == "3 apart":  # each in a block of its own, as larger ones are

@@ -117,6 +117,24 @@ def test_a_smallest_memory_that_is_told_right_takes_a_few_trainings(start: int) 
     assert found.found is not None and 100 <= found.found.setting <= 105 and len(found.tried) <= 5
 
 
+def test_a_bracket_of_whole_settings_closes_where_bytes_fall_faster_than_they_do() -> None:
+    """70 w - 500 bytes: 58 and 61 are told apart, 59 and 61 are not."""
+    tried = []
+
+    def written(setting: int) -> Tried:
+        tried.append(setting)
+        reached = setting >= 60
+        return Tried(
+            setting=setting,
+            storage_bytes=70 * setting - 500,
+            accuracy=0.95 if reached else 0.5,
+            over_capacity=1.0 if reached else 1.02,
+        )
+
+    found = search_smallest(written, range(1, 400), SmallestSearch(accuracy=0.9), start=61)
+    assert found.found is not None and found.found.setting == 61 and tried == [61, 59, 53]
+
+
 @given(
     low=st.floats(1, 1000),
     factor=st.floats(1.01, 50),

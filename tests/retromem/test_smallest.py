@@ -370,6 +370,10 @@ def test_the_same_search_from_python(tmp_path: Path) -> None:
         smallest(keys_set(KEYS), FaissMemoryConfig(), num_facts=200)
     with pytest.raises(UserError, match="it takes 100; give more facts, or a lower accuracy"):
         smallest(keys_set(KEYS), family, num_facts=99)
+    few = replace(MEASURES, max_asked=90)
+    with pytest.raises(UserError, match="90 identical questions .* it takes 100; raise measures.max_asked, or a lower"):
+        smallest(keys_set(KEYS), family, num_facts=200, measures=few)
+    assert SmallestSearch(accuracy=0.9999).questions_needed == 10_000
 
 
 def test_searched_cells_are_called_by_their_family(tmp_path: Path) -> None:
