@@ -46,8 +46,8 @@ class CapacitySearch:
     high: int = 4096
     """facts, where it ends: beyond it a capacity is a lower bound only"""
     resolution: float = 0.02
-    """relative width of the last interval; of weights that are trained, also what may be left beyond a success that came
-    late in its training, once a size a tenth larger has failed"""
+    """relative width of the last interval; of weights that are trained, also what may be left beyond a success that
+    came late in its training, once a size a tenth larger has failed"""
 
     def __post_init__(self) -> None:
         if not 1 <= (self.low or 1) <= self.high or self.low == 0:
