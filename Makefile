@@ -15,13 +15,15 @@ export PYTHONSAFEPATH := 1
 UNKNOWN := $(filter-out $(VARIABLES) SHELL,$(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name))))
 $(if $(UNKNOWN),$(error no target takes $(UNKNOWN); the variables are $(VARIABLES)))
 export TOKENIZERS_PARALLELISM := false
+# Modules are compiled where they are imported first: compiling all of torch's takes as long as installing it.
+export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RETROMEM := $(BIN)/python -m retromem
 # faiss-cpu and faiss-gpu overwrite each other: what was chosen once stays until .venv is removed.
 FAISS = $(if $(wildcard .venv/.gpu),gpu,cpu)
-INSTALL := $(PIP) install $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} -c constraints.txt
+INSTALL := $(PIP) install --no-compile $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} -c constraints.txt
 
 .PHONY: help
 help: ## this text

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from models.training_budget import TrainingCutShort
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.measure.judgement import Setting, Written, judge, write
+from retromem.measure.judgement import Setting, Written, judge, share_right, write
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig, SmallestSearch
 from retromem.measure.smallest import Smallest, Tried, search_smallest
@@ -21,10 +21,6 @@ from retromem.rows import Row, SmallestRow
 from retromem.seam import Part, Phrasing
 from retromem.search_bounds import load_of
 from retromem.searched_training import ending_at, told_of_capacity
-
-
-def _every_other(search: SmallestSearch, first: Literal[0, 1]) -> dict[Phrasing, Literal[0, 1]]:
-    return {} if search.phrasing == "identical" else {search.phrasing: first}
 
 
 def find_smallest(
@@ -46,7 +42,8 @@ def find_smallest(
     settings = dial.between(search.low, search.high)
     ask = partial(judge, setting=setting, measures=measures, encoder=encoder, tau=search.accuracy)
     # As written all facts are asked. Of questions in new words, a sample, the search may have found a lucky memory.
-    step = partial(ask, only=search.phrasing, quick=True, every_other=_every_other(search, 0))
+    halves: tuple[Literal[0, 1] | None, ...] = (None, None) if search.phrasing == "identical" else (0, 1)
+    step = partial(share_right, phrasing=search.phrasing, setting=setting, measures=measures, first=halves[0])
     load = load_of(knowledge, knowledge.ask("identical", num=1).queries.key_vectors().shape[1], search.phrasing)
     asks_all = measures.most(search.phrasing) is None or knowledge.num_facts <= (measures.most(search.phrasing) or 0)
     steps = 0
@@ -54,19 +51,18 @@ def find_smallest(
     def tried_with(config: Any, value: int) -> tuple[Tried, Written]:
         nonlocal steps
         memory = write(config, knowledge, setting=setting)
-        (row,) = step(config, knowledge, written=memory).rows
-        steps += row.optimizer_steps or 0
-        if not row.succeeded and (row.accuracy or 0) < search.accuracy:
+        accuracy = step(memory)
+        steps += sum(cost.optimizer_steps for cost in memory.costs)
+        if not all(cost.succeeded for cost in memory.costs) and accuracy < search.accuracy:
             raise TrainingCutShort(
                 f"{config.name} did not learn {knowledge.num_facts:,} facts within training.max_seconds, which says "
                 "nothing of its size: raise it, or lower smallest.high"
             )
-        assert row.accuracy is not None
         tried = Tried(
             setting=value,
             storage_bytes=memory.memory.footprint().num_bytes(Part.STORAGE),
-            accuracy=row.accuracy,
-            over_capacity=told_of_capacity(config, memory.costs, row.accuracy, search.accuracy, search.phrasing),
+            accuracy=accuracy,
+            over_capacity=told_of_capacity(config, memory.costs, accuracy, search.accuracy, search.phrasing),
             abandoned=memory.costs[-1].abandoned,
         )
         return tried, memory
@@ -108,7 +104,8 @@ def find_smallest(
             found, at, config, memory = searched(abandons=False)
             tried = found.tried
     seconds = time.perf_counter() - start
-    rows = ask(config, knowledge, written=memory, every_other=_every_other(search, 1)).rows
+    every_other: dict[Phrasing, Literal[0, 1]] = {} if halves[1] is None else {search.phrasing: halves[1]}
+    rows = ask(config, knowledge, written=memory, every_other=every_other).rows
     name = f"{family.searched_name}{setting.suffix}"
     rows = tuple(
         replace(

@@ -68,6 +68,7 @@ class Calibrations:
     """fitted on written cues of stored facts"""
     otherwise: Calibration
     """fitted on the calibrate wordings; for every phrasing that was not written"""
+    num_bytes = 2 * Calibration.num_bytes
 
     def of(self, phrasing: Phrasing) -> Calibration:
         return self.as_written if phrasing == "identical" else self.otherwise

@@ -13,6 +13,7 @@ import numpy as np
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.answers import (
     Answers,
+    Calibrations,
     accuracy,
     answers,
     bits_recalled,
@@ -27,7 +28,7 @@ from retromem.measure.slot_use import slot_use
 from retromem.rows import TAU, LawBroken, Row
 from retromem.seam import Asked, Facts, Footprint, Memory, MemoryConfig, Part, Phrasing, Role, WriteCost
 
-VERSION = 7
+VERSION = 8
 """of what all measurements share (knowledge, keys, bits, costs, the search for a capacity): part of every cell's
 identity, and raised when the same settings give other rows than before"""
 
@@ -95,6 +96,7 @@ def write(config: MemoryConfig, knowledge: KnowledgeSet, *, setting: Setting) ->
             costs.append(memory.teach(taught.facts(statements=True)))
     facts = knowledge.facts(statements=config.stores == "statements")
     costs.append(memory.write(facts))
+    memory.calibration = bytes(Calibrations.num_bytes)  # room for what is fitted later, which is charged
     return Written(memory=memory, costs=tuple(costs), knowledge=knowledge, facts=facts)
 
 
@@ -127,14 +129,9 @@ def judge(
     if only == "identical" or knowledge.phrasings() == ("identical",):
         calibrate = None  # nothing else will be asked
     asked = {
-        phrasing: _shuffled(knowledge.ask(phrasing, num=measures.most(phrasing)), setting)
+        phrasing: _asked(knowledge, phrasing, setting=setting, measures=measures, first=every_other.get(phrasing))
         for phrasing in knowledge.phrasings()
         if only in (None, phrasing)
-    }
-    asked |= {
-        phrasing: asked[phrasing].rows(np.arange(first, len(asked[phrasing]), 2))
-        for phrasing, first in every_other.items()
-        if phrasing in asked
     }
     identical = knowledge.ask("identical", num=measures.max_disturbed)
     if isinstance(memory, Oracle) and memory.is_told:
@@ -187,6 +184,26 @@ def judge(
             row = _with_bits_stored(row, config, knowledge)
         rows.append(row)
     return Judged(memory=memory, rows=tuple(rows))
+
+
+def share_right(
+    written: Written, phrasing: Phrasing, *, setting: Setting, measures: MeasureConfig, first: Literal[0, 1] | None
+) -> float:
+    """The accuracy that `judge` finds in this phrasing, alone; `first`: as in its `every_other`."""
+    asked = _asked(written.knowledge, phrasing, setting=setting, measures=measures, first=first)
+    return accuracy(written.memory, asked)
+
+
+def _asked(
+    knowledge: KnowledgeSet,
+    phrasing: Phrasing,
+    *,
+    setting: Setting,
+    measures: MeasureConfig,
+    first: Literal[0, 1] | None,
+) -> Asked:
+    asked = _shuffled(knowledge.ask(phrasing, num=measures.most(phrasing)), setting)
+    return asked if first is None else asked.rows(np.arange(first, len(asked), 2))
 
 
 def _check_ledger(memory: Memory, footprint: Footprint, name: str) -> None:

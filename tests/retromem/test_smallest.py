@@ -17,6 +17,7 @@ from retromem.cells import Cell
 from retromem.compare import smallest
 from retromem.configuration import build
 from retromem.knowledge.random_keys import KeysConfig, keys_set
+from retromem.measure.capacity_law import facts_over_capacity_in_new_words
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig, SmallestSearch
@@ -112,6 +113,39 @@ def test_a_failure_below_the_smallest_is_looked_behind() -> None:
     steady = searched(lambda setting: setting >= 96, range(1, 200), 140, resolution=0.02)
     assert steady.found is not None and steady.found.setting in (96, 97) and steady.monotone
     assert steady.tried[-1].setting in (85, 86)  # .9 of 95
+
+
+@pytest.mark.parametrize(("short_by", "looks_below"), [(1.01, True), (1.2, False)])
+def test_what_fell_clearly_short_is_not_looked_below(short_by: float, looks_below: bool) -> None:
+    def written(setting: int) -> Tried:
+        over = 0.99 if setting >= 96 else short_by
+        return Tried(setting=setting, storage_bytes=setting, accuracy=0.95 if over < 1 else 0.2, over_capacity=over)
+
+    found = search_smallest(written, range(1, 200), GOAL, start=96)
+    assert found.found is not None and 96 <= found.found.setting <= 101
+    failed = sorted(one.setting for one in found.tried if one.setting < 96)
+    assert (failed[0] < 0.92 * failed[-1]) == looks_below
+
+
+def test_a_sample_of_questions_is_searched_in_few_looks_and_without_bias() -> None:
+    """Answers right at random around a law of the size, as 400 questions in new words tell them: 1,000 searches."""
+    search, generator = SmallestSearch(accuracy=0.95, phrasing="heldout"), np.random.default_rng(7)
+    odds_of_size, needed, tried, errors = 4.2, 130.0, [], []
+
+    def written(setting: int) -> Tried:
+        odds = 19 * (setting / needed) ** odds_of_size * np.exp(generator.normal(0, 0.08))
+        right = generator.binomial(400, odds / (1 + odds)) / 400
+        over = facts_over_capacity_in_new_words(right, search.accuracy)
+        return Tried(setting=setting, storage_bytes=setting, accuracy=right, over_capacity=over)
+
+    for _ in range(1000):
+        start = round(needed * np.exp(generator.normal(0, 0.07)))
+        found = search_smallest(written, range(1, 3000), search, start=start)
+        assert found.found is not None
+        tried.append(len(found.tried))
+        errors.append(np.log(found.found.setting / needed))
+    assert np.mean(tried) < 3.7  # 2 at least: the one that is good enough, and the one that is not
+    assert abs(np.mean(errors)) < 0.025 and np.std(errors) < 0.06
 
 
 def test_a_search_in_which_nothing_can_be_written_says_why() -> None:
