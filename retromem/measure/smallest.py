@@ -18,7 +18,8 @@ BELOW = 0.9
 _MOST_LOOKS = 3
 """below a failure: each that succeeds sends the search on from there"""
 _CLEARLY_SHORT = 1.03
-"""times its capacity: what failed so clearly is not looked below, where none of 36 looks succeeded (`make report`)"""
+"""times its capacity: what failed so clearly, or was abandoned, is not looked below, where none of 36 looks succeeded
+(`make report`)"""
 _FIRST_STEP, _LARGEST_STEP = 1.2, 4.0
 """times the setting that is tried first; the step is squared each time that the end of the bracket is not found"""
 MOST_TIMES_FIRST = 64
@@ -81,7 +82,7 @@ def search_smallest(
         return End(size=settings[place], expected=None if over is None else settings[place] * over)
 
     def is_settled_below(bad: int) -> bool:
-        if (tried[bad].over_capacity or 0) > _CLEARLY_SHORT:
+        if tried[bad].abandoned or (tried[bad].over_capacity or 0) > _CLEARLY_SHORT:
             return True
         return has_looked_at(BELOW * settings[bad], (settings[at] for at in tried if at != bad))
 
