@@ -29,7 +29,7 @@ def most_gained(share_of_steps: float, *, rounding_aware: bool) -> float:
 
     Towards the end it falls no further: kinds whose units compete gain their last facts late, and little is saved.
     """
-    most = min(4.5, 13 * math.sqrt(1 - share_of_steps)) if rounding_aware else 8.5 * (1 - share_of_steps) ** 1.5
+    most = min(4.5, 17 * math.sqrt(1 - share_of_steps)) if rounding_aware else 8.5 * (1 - share_of_steps) ** 1.5
     return max(most, _GAINED_LATE)
 
 

@@ -160,7 +160,7 @@ def measure(say: Callable[[str], None], tier: str) -> Iterator[Timed]:
 
 def _tell_gains(curves: Sequence[Curve], say: Callable[[str], None], *, rounding_aware: bool) -> None:
     say(f"{len(curves)} trainings; log odds gained after a share of the steps, where {_GOAL:g} was reached later:")
-    for share in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95):
+    for share in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975):
         gained = [
             log_odds(_GOAL) - log_odds(max(right for at, right in curve.share_right.items() if at <= share + 1e-9))
             for curve in curves

@@ -18,8 +18,7 @@ BELOW = 0.9
 _MOST_LOOKS = 3
 """below a failure: each that succeeds sends the search on from there"""
 _CLEARLY_SHORT = 1.03
-"""times its capacity: what failed so clearly, or was abandoned, is not looked below, where none of 36 looks succeeded
-(`make report`)"""
+"""times its capacity: what failed so clearly, or was abandoned, is not looked below"""
 _FIRST_STEP, _LARGEST_STEP = 1.2, 4.0
 """times the setting that is tried first; the step is squared each time that the end of the bracket is not found"""
 MOST_TIMES_FIRST = 64

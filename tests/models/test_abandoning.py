@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.abandoning import FIRST_LOOK, expected_accuracy, falls_short, most_gained
+from models.abandoning import FIRST_LOOK, expected_accuracy, falls_short, log_odds, most_gained
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.key_value_training import KeyValueData, KeyValueModule, fit
@@ -30,6 +30,14 @@ def test_less_may_be_gained_the_later_it_is(rounding_aware: bool) -> None:
     first = next(share for share in range(20, 101) if most_gained(share / 100, rounding_aware=rounding_aware) < 2.397)
     for share, short in ((first, True), (first - 1, False)):
         assert falls_short(0.9, 0.99, share_of_steps=share / 100, rounding_aware=rounding_aware) is short
+
+
+@pytest.mark.parametrize(
+    ("right", "share_of_steps"), [(0.913, 0.975), (0.912, 0.967), (0.91, 0.933), (0.727, 0.2)]
+)  # trainings of rounded weights that held .99 at their end, of cities: those that had most to gain
+def test_trainings_that_came_late_are_not_abandoned(right: float, share_of_steps: float) -> None:
+    assert not falls_short(right, 0.99, share_of_steps=share_of_steps, rounding_aware=True)
+    assert log_odds(0.99) - log_odds(right) <= most_gained(share_of_steps, rounding_aware=True) / 1.15
 
 
 def test_a_training_that_was_abandoned_is_expected_to_have_ended_higher() -> None:

@@ -172,6 +172,15 @@ def test_how_a_training_ended_tells_how_far_the_capacity_is(rounding_aware: bool
     assert over(0.989, 0.3, abandoned=True) == 1
 
 
+@pytest.mark.parametrize(("right", "on_keys", "on_cities"), [(0.7, 1.15, 1.27), (0.8, 1.07, 1.17)])
+def test_an_abandoned_training_of_rounded_weights_is_expected_between_keys_and_cities(
+    right: float, on_keys: float, on_cities: float
+) -> None:
+    """Both as measured (docs/log.md, 2026-11-30)."""
+    told = facts_over_capacity(right, 0.99, share_of_steps=0.9, rounding_aware=True, abandoned=True)
+    assert on_keys <= told <= on_cities
+
+
 def test_in_new_words_the_accuracy_tells_on_both_sides_of_the_goal() -> None:
     told = [facts_over_capacity_in_new_words(right / 1000, 0.95) for right in range(0, 1001, 10)]
     assert told == sorted(told, reverse=True) and facts_over_capacity_in_new_words(0.95, 0.95) == pytest.approx(1)

@@ -115,11 +115,14 @@ def test_a_failure_below_the_smallest_is_looked_behind() -> None:
     assert steady.tried[-1].setting in (85, 86)  # .9 of 95
 
 
-@pytest.mark.parametrize(("short_by", "looks_below"), [(1.01, True), (1.2, False)])
-def test_what_fell_clearly_short_is_not_looked_below(short_by: float, looks_below: bool) -> None:
+@pytest.mark.parametrize(
+    ("short_by", "abandoned", "looks_below"), [(1.01, False, True), (1.2, False, False), (1.01, True, False)]
+)
+def test_what_fell_clearly_short_is_not_looked_below(short_by: float, abandoned: bool, looks_below: bool) -> None:
     def written(setting: int) -> Tried:
-        over = 0.99 if setting >= 96 else short_by
-        return Tried(setting=setting, storage_bytes=setting, accuracy=0.95 if over < 1 else 0.2, over_capacity=over)
+        if setting >= 96:
+            return Tried(setting=setting, storage_bytes=setting, accuracy=0.95, over_capacity=0.99)
+        return Tried(setting=setting, storage_bytes=setting, accuracy=0.2, over_capacity=short_by, abandoned=abandoned)
 
     found = search_smallest(written, range(1, 200), GOAL, start=96)
     assert found.found is not None and 96 <= found.found.setting <= 101
