@@ -72,7 +72,7 @@ experiment: report ## the same, by the name of what it runs: CONFIG=... SET="a.b
 
 .PHONY: reproduce
 reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones, ONLY=Nichani, LIMIT_SMALL=folder
-	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${ONLY:+--only "$$ONLY"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"}
+	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${ONLY:+--only "$$ONLY"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"} $${FORCE:+--force}
 
 .PHONY: index
 index: .venv/.cpu ## build a store from FACTS or DOCUMENTS into OUT and print its ledger

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 from jaxtyping import Float32
 from numpy import ndarray
 
 from retrieval.atomic import write_bytes
-from retrieval.encoder import Encoder
+from retrieval.text_vectors import TextVectors
 
 TEXTS_PER_BATCH = 2048
 """what a killed process loses at most: 2 to 7 seconds of encoding on two cores"""
@@ -32,6 +33,15 @@ class _Known:
     """by the digest of the text"""
     texts_encoded: int = 0
     seconds: float = 0.0
+
+
+EMBEDDINGS = Path(".cache/embeddings")
+"""where commands keep vectors: in the folder that they run in"""
+
+
+def users_embeddings() -> Path:
+    """Where Python code keeps vectors, whatever folder it runs in: among the user's caches."""
+    return platformdirs.user_cache_path("retromem") / "embeddings"
 
 
 class EmbeddingCache:
@@ -79,7 +89,7 @@ class EmbeddingCache:
         return known.seconds / known.texts_encoded
 
     def encode_missing(
-        self, encoder: Encoder, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None
+        self, encoder: TextVectors, texts: Sequence[str], on_progress: Callable[[int, int], None] | None = None
     ) -> int:
         """Encode what is missing and return how many texts that was; after it, `vectors` has them all.
 

@@ -4,7 +4,6 @@ Importing this file imports neither torch nor sentence-transformers (4 to 13 sec
 hashed without them, and its model is loaded when the first text has to be encoded.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
@@ -17,14 +16,15 @@ from retrieval.encoder_config import EncoderConfig
 from retrieval.encoder_files import DEFAULT_DIM, DEFAULT_MODEL, max_tokens
 from retrieval.errors import UserError
 from retrieval.hashed_trigrams import HASHED_DIM, hashed_trigrams
+from retrieval.text_vectors import TextVectors
 from retrieval.tokens import Tokens
 
 MOST_TOKENS = 16_384
 """of one batch, padding included"""
 
 
-class Encoder:
-    """Texts -> unit vectors. Cheap to make; the model is loaded by the first call that needs it."""
+class Encoder(TextVectors):
+    """The encoder of a config. Cheap to make; the model is loaded by the first call that needs it."""
 
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
@@ -33,6 +33,8 @@ class Encoder:
         self.file_bytes = self.resolved.file_bytes
         self.description = self.resolved.description
         self.prompts = self.resolved.prompts
+        self.name = config.model
+        self.suspects = f"its weights are damaged, or {self.resolved.precision} is too coarse for them"
 
     @property
     def dim(self) -> int:
@@ -47,46 +49,11 @@ class Encoder:
         """Load the model and warm it up, so that what is timed afterwards is encoding alone."""
         self._encode(["warm up"])
 
-    def encode(self, texts: Sequence[str]) -> Float32[ndarray, "N D"]:
-        """Unit vectors of N texts, in their order; N may be 0. Where a model sees no token, the vector may be zero.
-
-        UserError where the model makes NaN or infinity.
-
-        Every text is encoded as it stands: whoever asks puts the encoder's `prompts` before it. Normalised in float32,
-        because vectors that were normalised in bfloat16 are off unit norm by up to 4e-3. The vector of a text depends
-        on the texts it was batched with: measured up to 3e-7 a component in float32 and 3e-3 in bfloat16.
-        """
-        assert not isinstance(texts, str), "a list of texts, not one text"
-        if len(texts) == 0:
-            return np.zeros((0, self.dim), dtype=np.float32)
-        vectors_ND = self._encode(list(texts))
-        norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-        for row in np.flatnonzero(~np.isfinite(norms_N1))[:1].tolist():
-            raise UserError(
-                f"encoder {self.config.model}: makes NaN or infinity of {texts[row][:60]!r}; its weights are damaged, "
-                f"or {self.resolved.precision} is too coarse for them"
-            )
-        units_ND: Float32[ndarray, "N D"] = vectors_ND / np.maximum(norms_N1, np.float32(1e-12))
-        return units_ND
-
-    def single_text_ms(self, texts: Sequence[str]) -> float:
-        """Median milliseconds to encode one text alone (batch 1); loading and warm-up are not in it."""
-        self.load()
-        milliseconds = []
-        for text in texts:
-            started = time.perf_counter()
-            self.encode([text])
-            milliseconds.append(1e3 * (time.perf_counter() - started))
-        return float(np.median(milliseconds))
-
     def encode_batches(self, batches: Sequence[Sequence[str]]) -> Iterator[tuple[Float32[ndarray, "N D"], float]]:
         """`encode` of each batch in their order, and the seconds that it took, loading apart; in several processes
         where the config asks for them, which share the cores and therefore the seconds."""
         if self.config.processes == 1 or len(batches) < 2 or self.resolved.path is None:
-            for number, batch in enumerate(batches):
-                if number == 0:
-                    self.load()
-                yield _timed(self, batch)
+            yield from super().encode_batches(batches)
             return
         from joblib import Parallel, cpu_count, delayed, parallel_config
 
@@ -213,14 +180,8 @@ def batches_of_a_length(lengths_N: Int64[ndarray, " N"], most: int) -> Iterator[
         start = end
 
 
-def _timed(encoder: Encoder, batch: Sequence[str]) -> tuple[Float32[ndarray, "N D"], float]:
-    started = time.perf_counter()
-    vectors_ND = encoder.encode(batch)
-    return vectors_ND, time.perf_counter() - started
-
-
 def _timed_in_worker(config: EncoderConfig, batch: Sequence[str]) -> tuple[Float32[ndarray, "N D"], float]:
-    return _timed(loaded_encoder(config), batch)
+    return loaded_encoder(config).timed(batch)
 
 
 @lru_cache(maxsize=1)

@@ -11,22 +11,21 @@ keeps its traceback.
 """
 
 import errno
+import hashlib
+import json
 import os
 import re
 import shlex
 import sys
-from argparse import ArgumentTypeError, HelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from retrieval.encoder_files import DEFAULT_MODEL
 from retrieval.errors import UserError
-
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
 
 _DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.[\w-]+)+)(?:=(.*))?", re.DOTALL)
 
@@ -86,9 +85,8 @@ def _run(arguments: list[str]) -> None:
             )
     rest, overrides = _split_overrides(arguments)
     parser = _parser()
-    known = parser.parse_args(rest)
-    command = known.subcommand
-    chosen: Any = known[command] if command else None
+    chosen = parser.parse_args(rest)
+    command = chosen.command
     if command != "compare" and overrides:
         raise UserError(f"--{overrides[0][0]}: only `compare` takes settings of an experiment")
     match command:
@@ -97,7 +95,7 @@ def _run(arguments: list[str]) -> None:
         case "index":
             _index(chosen)
         case "report":
-            from retromem.report_run import report_run
+            from retromem.run.report_run import report_run
 
             run = Path(chosen.run)
             print(report_run(run, Path("reports") / run.resolve().name) / "index.html")
@@ -108,7 +106,7 @@ def _run(arguments: list[str]) -> None:
 
             run_benchmarks(chosen.only, Path("reports/bench"), say=partial(print, flush=True), tier=chosen.tier)
         case "doctor":
-            from retromem.doctor import describe
+            from retromem.run.doctor import describe
 
             print(describe())
         case _:
@@ -145,23 +143,25 @@ def _split_overrides(arguments: list[str]) -> tuple[list[str], list[tuple[str, s
     return rest, overrides
 
 
-def _parser() -> "ArgumentParser":
-    from jsonargparse import ArgumentParser
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (python -m retromem --help lists the commands and their options)")
 
-    class Parser(ArgumentParser):
-        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            raise UserError(f"{message} (python -m retromem --help lists the commands and their options)")
 
-    new = partial(Parser, exit_on_error=False, allow_abbrev=False, formatter_class=HelpFormatter)
-    parser = new(
+def _parser() -> ArgumentParser:
+    parser = _Parser(
         prog="python -m retromem",
         description="Facts in the weights of an FFN or in an external index: what each holds, and what it costs.",
+        allow_abbrev=False,
     )
-    commands = parser.add_subcommands(required=False)
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    new = partial(commands.add_parser, allow_abbrev=False)
 
     compare = new(
+        "compare",
+        help="run an experiment and write its report",
         description="Run an experiment and write its report. `--section.field VALUE` overlays any field of its config, "
-        "such as --studies.cities.knowledge.num_written 2; numbers select an element of a list."
+        "such as --studies.cities.knowledge.num_written 2; numbers select an element of a list.",
     )
     compare.add_argument("config", nargs="?", type=str, help="YAML file; configs/quickstart.yaml where empty")
     compare.add_argument(
@@ -181,9 +181,12 @@ def _parser() -> "ArgumentParser":
     compare.add_argument("--set", type=str, help='"a.b=c d.e=f": the same as --a.b c --d.e f')
     compare.add_argument("--force", action="store_true", help="run finished cells again")
     compare.add_argument("--workers", type=_count, help="processes; one a core where empty")
-    commands.add_subcommand("compare", compare, help="run an experiment and write its report")
 
-    index = new(description="Build, verify or search a store of facts or of documents; add facts to one.")
+    index = new(
+        "index",
+        help="build, verify, search or add to a store of facts or documents",
+        description="Build, verify or search a store of facts or of documents; add facts to one.",
+    )
     index.add_argument("action", type=str, choices=list(_TAKEN), help="what to do")
     index.add_argument("store", type=str, help="folder of the store")
     index.add_argument("--facts", type=str, help="build, add: your facts")
@@ -217,43 +220,54 @@ def _parser() -> "ArgumentParser":
         help="search: what searches, torch and faiss-gpu for Flat on a GPU (default: faiss)",
     )
     index.add_argument("--top", type=_count, help="search: answers shown (default: 5)")
-    commands.add_subcommand("index", index, help="build, verify, search or add to a store of facts or documents")
 
-    report = new(description="Write the report of a run again, from its results alone.")
+    report = new(
+        "report",
+        help="write the report of a run again",
+        description="Write the report of a run again, from its results alone.",
+    )
     report.add_argument("run", type=str, help="run folder, such as runs/quickstart")
-    commands.add_subcommand("report", report, help="write the report of a run again")
 
-    again = new(description="Measure published numbers again, each in its own setting, and set ours beside them.")
+    again = new(
+        "reproduce",
+        help="measure published numbers again",
+        description="Measure published numbers again, each in its own setting, and set ours beside them.",
+    )
     again.add_argument("--tier", type=str, default="quick", help="quick (default: minutes) or full (hours)")
     again.add_argument("--limit-small", type=str, help="folder of LIMIT-small, for the row of BM25 on it")
     again.add_argument("--only", type=str, help="rows whose source or setting holds these words, such as Nichani")
+    again.add_argument("--force", action="store_true", help="measure finished numbers again")
     again.add_argument("--workers", type=_count, help="processes; one a core where empty")
-    commands.add_subcommand("reproduce", again, help="measure published numbers again")
 
-    bench = new(description="Time our code beside what it stands on, in turns within one run.")
+    bench = new(
+        "bench",
+        help="our code beside FAISS's, torch's and the processor's, in turns",
+        description="Time our code beside what it stands on, in turns within one run.",
+    )
     bench.add_argument(
         "--only", type=str, help="index, encoder, engines, training or million (all where empty), search or curves"
     )
     bench.add_argument("--tier", type=str, default="quick", help="quick (default) or full: searches of an hour")
-    commands.add_subcommand("bench", bench, help="our code beside FAISS's, torch's and the processor's, in turns")
 
-    doctor = new(description="Print what this installation is made of.")
-    commands.add_subcommand("doctor", doctor, help="print versions, threads, devices, encoder")
+    new(
+        "doctor",
+        help="print versions, threads, devices, encoder",
+        description="Print what this installation is made of.",
+    )
     return parser
 
 
-def _count(given: object) -> int:
-    """A type of arguments; jsonargparse passes defaults through it too."""
-    text = str(given)
+def _count(text: str) -> int:
+    """A type of arguments."""
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} should be a whole number, 1 or more")
     return int(text)
 
 
-def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> None:
+def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) -> None:
     from retromem.configuration import apply_override, build, read_config
-    from retromem.experiment import ExperimentConfig
     from retromem.knowledge.fact_files import source_name
+    from retromem.run.experiment import ExperimentConfig
 
     path = Path(chosen.config or ("configs/own_facts.yaml" if chosen.facts else "configs/quickstart.yaml"))
     content = read_config(path)
@@ -267,11 +281,14 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
     for dotted, value in settings:
         apply_override(content, dotted, value)
     config = build(ExperimentConfig, content, source=f"{path}, with the settings given" if settings else str(path))
-    name = chosen.name or (source_name(chosen.facts) if chosen.facts else _name_of(path))
+    name = chosen.name
+    if not name:  # settings make another run: it must not take the place of the one without them
+        name = source_name(chosen.facts) if chosen.facts else _name_of(path)
+        name += _settings_name(settings) if settings else ""
     if not name.isprintable() or not re.fullmatch(r"[^./\\][^/\\]{0,99}", name):
         raise UserError(f"--name {name!r}: is no good name of a folder; use letters, digits, - and _, 100 at most")
 
-    from retromem.run_experiment import run_experiment
+    from retromem.run.run_experiment import run_experiment
 
     # Progress goes to stdout, so that a mistake stays one line on stderr.
     say = partial(print, flush=True)
@@ -282,32 +299,39 @@ def _compare(chosen: Any, overrides: list[tuple[str, str]], command: str) -> Non
         sys.exit(1)
 
 
+def _settings_name(settings: Sequence[tuple[str, str]]) -> str:
+    """`-steps=100-1a2b3c`: what a reader looks for, and a hash of the settings as they were given."""
+    readable = ",".join(f"{dotted.rpartition('.')[2]}={value}" for dotted, value in settings)
+    whole = json.dumps(sorted(settings)).encode()
+    return f"-{re.sub(r'[^ -~]|[^A-Za-z0-9_=.,+-]', '_', readable)[:48]}-{hashlib.sha256(whole).hexdigest()[:6]}"
+
+
 def _name_of(config: Path) -> str:
     """Of the run: the config's, or that of the run that has kept it."""
     from retromem.configuration import RESOLVED
-    from retromem.report_run import PLAN
+    from retromem.run.report_run import PLAN
 
     kept = config.name == RESOLVED and (config.parent / PLAN).is_file()
     return config.resolve().parent.name if kept else config.stem
 
 
-def _reproduce(chosen: Any, command: str) -> None:
+def _reproduce(chosen: Namespace, command: str) -> None:
     """Status 1 where a number is out of its band."""
-    from retromem.method import num_cores
-    from retromem.reproduce.run_reproduction import claims_of, named, reproduce
+    from retromem.run.reproduction import reproduction
+    from retromem.run.run_experiment import run_experiment
 
-    claims = claims_of(chosen.tier, limit_small=Path(chosen.limit_small) if chosen.limit_small else None)
-    # A part must not take the place of the whole table.
-    folder = Path("reports/reproduce-part" if chosen.only else "reports/reproduce")
-    rows = reproduce(
-        named(claims, chosen.only) if chosen.only else claims,
-        folder,
+    folder = Path(chosen.limit_small) if chosen.limit_small else None
+    finished = run_experiment(
+        reproduction(tier=chosen.tier, only=chosen.only, limit_small_folder=folder),
+        # A part must not take the place of the whole table.
+        name="reproduce-part" if chosen.only else "reproduce",
         command=command,
-        num_workers=chosen.workers or num_cores(),
         say=partial(print, flush=True),
+        force=chosen.force,
+        num_workers=chosen.workers,
     )
-    failed = sum(not row.passes for row in rows)
-    print(f"{len(rows) - failed} of {len(rows)} published numbers reproduced; read {folder / 'index.html'}")
+    failed = sum(not row.passes for row in finished.published)
+    print(f"{len(finished.published) - failed} of {len(finished.published)} published numbers reproduced")
     if failed:
         sys.exit(1)
 
@@ -323,7 +347,7 @@ def _settings(text: str | None) -> list[tuple[str, str]]:
     return [(dotted, value) for dotted, _, value in pairs]
 
 
-def _point_at(content: dict[str, Any], chosen: Any, path: Path) -> None:
+def _point_at(content: dict[str, Any], chosen: Namespace, path: Path) -> None:
     """The user's file takes the place of each `source: file` of the config."""
     from retromem.knowledge.fact_columns import split_columns
 
@@ -352,8 +376,7 @@ _TAKEN = {
 """options of each action of `index`"""
 
 
-def _index(chosen: Any) -> None:
-    from retromem import stores
+def _index(chosen: Namespace) -> None:
     from retromem.knowledge.fact_columns import split_columns
 
     if not chosen.store:
@@ -365,16 +388,20 @@ def _index(chosen: Any) -> None:
             takes = ", ".join("--" + name.replace("_", "-") for name in taken) or "no options"
             raise UserError(f"index {chosen.action} has no use for --{name.replace('_', '-')}; it takes {takes}")
     if chosen.action == "verify":
-        print(stores.verify(store))
+        from retromem.stores.store_checks import verify_store
+
+        print(verify_store(store))
     elif chosen.action == "search":
         if not (chosen.query or "").strip():
             raise UserError('index search needs a question: --query "In which country is Paris?"')
+        from retromem.stores.store_search import search_store
+
         engine: Any = chosen.engine or "faiss"
-        print(stores.search(store, chosen.query, top=chosen.top or 5, engine=engine, model=chosen.encoder))
+        print(search_store(store, chosen.query, top=chosen.top or 5, engine=engine, model=chosen.encoder))
     elif chosen.action == "add":
         if not chosen.facts:
             raise UserError("index add needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value")
-        from retromem.fact_additions import add_facts
+        from retromem.stores.fact_additions import add_facts
 
         columns = split_columns(chosen.columns)
         print(add_facts(store, facts=chosen.facts, phrasings=chosen.phrasings, columns=columns, model=chosen.encoder))
@@ -386,10 +413,12 @@ def _index(chosen: Any) -> None:
                 raise UserError(f"--{name} describes facts, and --documents has none; leave it out")
         if chosen.key_by == "question":
             raise UserError("--key-by question: documents have no questions of their own; leave it out")
+        from retromem.stores.document_stores import build_document_store
+
         print(
-            stores.build_of_documents(
+            build_document_store(
                 store,
-                documents=chosen.documents,
+                documents=Path(chosen.documents),
                 split=chosen.split or "3 sentences",
                 factory="Flat" if chosen.index is None else chosen.index,
                 rotate_to=chosen.rotate_to,
@@ -405,8 +434,10 @@ def _index(chosen: Any) -> None:
             )
         if chosen.split:
             raise UserError("--split cuts documents, and --facts has none; leave it out")
+        from retromem.stores.fact_stores import build_fact_store
+
         print(
-            stores.build(
+            build_fact_store(
                 store,
                 facts=chosen.facts,
                 phrasings=chosen.phrasings,

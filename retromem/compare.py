@@ -15,20 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from retrieval.embedding_cache import EmbeddingCache
+from retrieval.embedding_cache import EmbeddingCache, users_embeddings
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
+from retrieval.given_encoder import Encodes, as_encoder
 from retromem.knowledge.cities import spare_city_names
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
+from retromem.measure.search_bounds import refuse_search
 from retromem.measure.settings import MeasureConfig, SmallestSearch
+from retromem.measure.smallest_search import find_smallest
 from retromem.memories.dial import dial_of
 from retromem.rows import Row, SmallestRow
 from retromem.seam import MemoryConfig
-from retromem.search_bounds import refuse_search
-from retromem.smallest_search import find_smallest
 
 
 def compare(
@@ -39,17 +40,18 @@ def compare(
     seeds: Sequence[int] = (0,),
     twins: Sequence[bool] = (False,),
     halves: bool = False,
-    encoder: EncoderConfig | None = None,
+    encoder: str | EncoderConfig | Encodes | None = None,
     measures: MeasureConfig | None = None,
-    cache: Path = Path(".cache/embeddings"),
+    cache: Path | None = None,
 ) -> list[Row]:
     """Judge each memory on the same facts, questions and estimator, one after the other in this process.
 
     One row for each memory, size, seed, twin and phrasing. `halves` judges on half of the facts, as pairs need it: they
-    are taught on the other half. UserError where a size is larger than the set; Refused where
-    an index cannot be trained on so few facts.
+    are taught on the other half. `encoder`: a model's name or folder, its config, or any object with `encode`. `cache`:
+    a folder for its vectors, that of the user's caches where empty. UserError where a size is larger than the set;
+    Refused where an index cannot be trained on so few facts.
     """
-    encoder, measures = encoder or EncoderConfig(), measures or MeasureConfig()
+    measures = measures or MeasureConfig()
     variants = [
         (knowledge.twin(seed=seed) if twin or knowledge.uniform else knowledge, seed)
         for twin in ((False,) if knowledge.uniform else twins)  # a twin of uniform values is another draw of them
@@ -77,9 +79,9 @@ def smallest(
     phrasing: Literal["identical", "heldout"] = "identical",
     seed: int = 0,
     twin: bool = False,
-    encoder: EncoderConfig | None = None,
+    encoder: str | EncoderConfig | Encodes | None = None,
     measures: MeasureConfig | None = None,
-    cache: Path = Path(".cache/embeddings"),
+    cache: Path | None = None,
 ) -> SmallestRow:
     """The fewest storage bytes in which a memory of this family answers the first N facts so well, by a search.
 
@@ -89,7 +91,7 @@ def smallest(
     """
     if dial_of(family) is None:
         raise UserError(f"{family.name} has no dial, so there is no smallest of its family")
-    encoder, measures = encoder or EncoderConfig(), measures or MeasureConfig()
+    measures = measures or MeasureConfig()
     search = SmallestSearch(accuracy=accuracy, phrasing=phrasing)
     prefix = (knowledge.twin(seed=seed) if twin or knowledge.uniform else knowledge).prefix(num_facts)
     cost = EncoderCost()
@@ -105,17 +107,15 @@ def smallest(
 def encoded(
     prefixes: Sequence[tuple[KnowledgeSet, int]],
     memories: Sequence[MemoryConfig],
-    config: EncoderConfig,
+    given: str | EncoderConfig | Encodes | None,
     measures: MeasureConfig,
-    folder: Path,
+    folder: Path | None,
     *,
     halves: bool,
 ) -> tuple[CachedTextKeys, EncoderCost]:
     """Keys of all that these prefixes will be taught, written and asked, by a cache in `folder`; and their cost."""
-    from retrieval.encoder import Encoder
-
     names = spare_city_names()
-    cache, encoder = EmbeddingCache(folder), Encoder(config)
+    cache, encoder = EmbeddingCache(folder or users_embeddings()), as_encoder(given)
     collector = TextCollector(names, encoder.prompts)
     statements = any(memory.stores == "statements" for memory in memories)
     for prefix, seed in prefixes:

@@ -9,18 +9,35 @@ import math
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from retrieval.errors import UserError
 from retromem.knowledge.names import tidied
-from retromem.yaml_keys import ConfigLoader
+from retromem.knowledge.yaml_keys import ConfigLoader
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class ByName:
+    """In `Annotated[Base, ByName(...)]`: one of many dataclasses, told by one of its fields and loaded when named."""
+
+    field: str
+    """the first of each class: `panel`"""
+    classes: Mapping[str, str]
+    """`module:Class` by what that field says"""
+
+    def load(self, name: str) -> type:
+        """The class of this name."""
+        module, _, cls = self.classes[name].partition(":")
+        found: type = getattr(import_module(module), cls)
+        return found
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -107,7 +124,7 @@ def _join(path: str, key: object) -> str:
 def _dataclass(cls: Any, content: object, source: str, path: str) -> Any:
     if not isinstance(content, dict):
         raise _fail(source, path, f"should be a mapping of {', '.join(f.name for f in fields(cls))}, not {content!r}")
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     known = {field.name: field for field in fields(cls)}
     for key in content:
         if key not in known:
@@ -127,6 +144,10 @@ def _value(hint: Any, value: object, source: str, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _union(arguments, value, source, path)
+    if origin is Annotated:
+        _, by_name = arguments
+        given = _named(by_name.field, tuple(by_name.classes), value, source, path)
+        return _dataclass(by_name.load(given), value, source, path)
     if origin is Literal:
         if value not in arguments:
             near = get_close_matches(str(value), [str(a) for a in arguments], n=1, cutoff=0.0)
@@ -166,9 +187,13 @@ def _union(choices: Sequence[Any], value: object, source: str, path: str) -> Any
             return _value(choices[0], value, source, path)
     tag = fields(choices[0])[0].name
     by_name = {name: choice for choice in choices for name in get_args(get_type_hints(choice)[tag])}
+    return _dataclass(by_name[_named(tag, tuple(by_name), value, source, path)], value, source, path)
+
+
+def _named(tag: str, names: tuple[str, ...], value: object, source: str, path: str) -> Any:
+    """Which of the classes a mapping names in this field."""
     if not isinstance(value, dict):
         raise _fail(source, path, f"should be a mapping with `{tag}:`, not {_kind(value)} ({value!r})")
     if tag not in value:
-        raise _fail(source, _join(path, tag), f"is missing; it is one of {', '.join(by_name)}")
-    given = _value(Literal[tuple(by_name)], value[tag], source, _join(path, tag))
-    return _dataclass(by_name[given], value, source, path)
+        raise _fail(source, _join(path, tag), f"is missing; it is one of {', '.join(names)}")
+    return _value(Literal[names], value[tag], source, _join(path, tag))

@@ -7,16 +7,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from retromem.cells import Cell, plan
 from retromem.configuration import RESOLVED, apply_override, build, read_config, resolved_text
-from retromem.experiment import ExperimentConfig
-from retromem.panel_cells import plan_panels
 from retromem.panels.panel_config import PanelConfig
-from retromem.run_cell import texts_of
+from retromem.run.cells import Cell, plan
+from retromem.run.experiment import ExperimentConfig
+from retromem.run.panel_cells import plan_panels
+from retromem.run.run_cell import texts_of
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SELF_EXPLAINING = {"title", "question", "source", "role", "seeds", "panel"}
@@ -70,8 +70,10 @@ def test_every_field_is_commented_or_explains_itself(path: Path) -> None:
     texts = [other.read_text() for other in CONFIGS]
     commented = {key for text in texts for key, _, comment in pattern.findall(text) if comment}
     own = {key for key, value, _ in pattern.findall(path.read_text()) if value}
-    # A panel is called by what it asks.
-    assert own - commented - SELF_EXPLAINING - set(read_config(path).get("panels", {})) == set()
+    # A panel is called by what it asks, a published size by its index.
+    panels = read_config(path).get("panels", {})
+    indexes = {name for panel in panels.values() for name in panel.get("bytes_of", ())}
+    assert own - commented - SELF_EXPLAINING - set(panels) - indexes == set()
     assert path.read_text().startswith("# ")
 
 
@@ -80,7 +82,9 @@ def config_classes(hint: Any) -> Iterator[type]:
     if is_dataclass(hint):
         assert isinstance(hint, type)
         yield hint
-    inner = get_type_hints(hint).values() if is_dataclass(hint) else get_args(hint)
+    inner = get_type_hints(hint, include_extras=True).values() if is_dataclass(hint) else get_args(hint)
+    if get_origin(hint) is Annotated:
+        inner = map(inner[1].load, inner[1].classes)
     for part in inner:
         yield from config_classes(part)
 

@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)] if __name__ == "__main__" else []
 
-from retromem.experiment import ExperimentConfig  # noqa: E402
+from retromem.configuration import ByName  # noqa: E402
+from retromem.run.experiment import ExperimentConfig  # noqa: E402
 
 PAGE = ROOT / "docs" / "settings.md"
 TAGS = ("memory", "kind", "panel", "source")
@@ -26,6 +27,8 @@ def dataclasses_in(hint: Any) -> Iterator[type]:
         yield hint
     for part in get_args(hint):
         yield from dataclasses_in(part)
+        if isinstance(part, ByName):
+            yield from map(part.load, part.classes)
 
 
 def reached() -> list[type]:
@@ -34,7 +37,7 @@ def reached() -> list[type]:
 
     def visit(config: type) -> None:
         found.append(config)
-        hints = get_type_hints(config)
+        hints = get_type_hints(config, include_extras=True)
         for field in fields(config):
             for part in dataclasses_in(hints[field.name]):
                 if part not in found:

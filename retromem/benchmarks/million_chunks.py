@@ -17,7 +17,7 @@ from retrieval.chunks import Chunks
 from retrieval.vector_index import IndexSpec
 from retromem.benchmarks.in_turns import Timed, in_turns
 from retromem.benchmarks.index_cost import random_unit
-from retromem.method import num_cores
+from retromem.run.method import num_cores
 
 _NUM_CHUNKS, _DIM, _TOP = 1_000_000, 384, 10
 _FACTORIES = ("Flat", "IVF1024,SQ8")

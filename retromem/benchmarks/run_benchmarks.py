@@ -21,8 +21,8 @@ from retromem.benchmarks import (
     training_speed,
 )
 from retromem.benchmarks.in_turns import Timed
-from retromem.doctor import device_name
-from retromem.method import describe_machine, versions
+from retromem.run.doctor import device_name
+from retromem.run.method import describe_machine, versions
 
 Say = Callable[[str], None]
 _TIERS = ("quick", "full")

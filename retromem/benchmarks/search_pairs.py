@@ -14,17 +14,17 @@ from models.any_ffn import AnyFFNConfig, sized
 from models.ffn_kinds import GatedConfig, LinearConfig
 from models.training_budget import TrainingBudget
 from retromem.benchmarks.autograd_road import built_without_passes
-from retromem.capacity_search import find_capacity
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.measure.capacity import search_capacity
+from retromem.measure.capacity_search import find_capacity
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
+from retromem.measure.searched_training import ending_at
 from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSearch
+from retromem.measure.smallest_search import find_smallest
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.rows import Row
-from retromem.searched_training import ending_at
-from retromem.smallest_search import find_smallest
 
 GOAL = 0.99
 _BUDGET = TrainingBudget(steps=2000, learning_rate=0.01)

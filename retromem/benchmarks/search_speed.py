@@ -26,6 +26,7 @@ from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.memory_kinds import ProductKeysConfig
 from retrieval.atomic import write_text
+from retrieval.embedding_cache import EMBEDDINGS
 from retrieval.encoder_config import EncoderConfig
 from retromem.benchmarks.in_turns import Timed
 from retromem.benchmarks.search_pairs import Pair, capacity_pair, smallest_pair
@@ -76,8 +77,7 @@ def _cities(num_seeds: int) -> list[KnowledgeSet]:
     """The twin of each seed, with its keys."""
     whole = build_knowledge(TextConfig(source="cities", num_written=1, pool=2, max_calibration=256))
     prefixes = [(whole.twin(seed=seed).prefix(_CITIES), seed) for seed in range(num_seeds)]
-    cache = Path(".cache/embeddings")
-    keys, _ = encoded(prefixes, [], EncoderConfig(), MeasureConfig(), cache, halves=False)
+    keys, _ = encoded(prefixes, [], EncoderConfig(), MeasureConfig(), EMBEDDINGS, halves=False)
     return [prefix.with_keys(keys) for prefix, _ in prefixes]
 
 

@@ -18,7 +18,7 @@ from retromem.knowledge.fact_columns import did_you_mean
 from retromem.knowledge.fact_table import FactTable, fold, holds, words
 from retromem.knowledge.names import tidied
 from retromem.knowledge.text_files import read_text
-from retromem.yaml_keys import TextLoader
+from retromem.knowledge.yaml_keys import TextLoader
 
 SUBJECT = "{subject}"
 VALUE = "{value}"

@@ -13,7 +13,7 @@ from numpy import ndarray
 from retrieval.tokens import Tokens
 from retrieval.vector_index import IndexSpec
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_page import PanelPage
 
 Encoded = Callable[[KnowledgeSet], KnowledgeSet]
@@ -52,6 +52,8 @@ class PanelConfig(ABC):
     """of one seed at its defaults on one core, as measured"""
     reads_statements: ClassVar[bool] = False
     """whether the statements of its text sets are encoded too"""
+    no_part_of_the_result: ClassVar[frozenset[str]] = frozenset({"seeds"})
+    """settings that may change, and the points of a seed stay what they are"""
     may_be_empty: ClassVar[frozenset[str]] = frozenset()
     """lists that need to name nothing"""
     may_repeat: ClassVar[frozenset[str]] = frozenset()
@@ -72,7 +74,7 @@ class PanelConfig(ABC):
             if value == () and field.name not in self.may_be_empty:
                 raise ValueError(f"{field.name} must name one or more")
             named = value if isinstance(value, tuple) else (value,)
-            if len(set(named)) < len(named) and field.name not in self.may_repeat:
+            if isinstance(value, tuple) and len(set(named)) < len(named) and field.name not in self.may_repeat:
                 raise ValueError(f"{field.name} must name each once, not {list(named)}")
             for number in named:
                 self._check_number(field.name, number)
@@ -111,6 +113,11 @@ class PanelConfig(ABC):
         """By field: what lies on disk under the path that the field names. Their content, not the path, is what a
         result depends on."""
         return {}
+
+    @property
+    def seconds_a_seed(self) -> float:
+        """On one core, as measured: long cells start first."""
+        return self.seconds_expected
 
     @property
     def reads_text(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.seed_spread import Spread, spread_of
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from retromem.panels.point_spread import curve, spread_at
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.numerals import significant_text
 from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table

@@ -13,6 +13,7 @@ from retromem.report.glossary import GLOSSARY
 from retromem.report.headline import draw_headline
 from retromem.report.numerals import bytes_text, count_text, list_text
 from retromem.report.panel_sections import panel_sections
+from retromem.report.published_section import out_of_band, published_first_screen, published_sections
 from retromem.report.run_facts import RunFacts
 from retromem.report.searched_page import one_sided_details, searched_first_screen, searched_sections
 from retromem.report.seed_spread import seed_spread
@@ -37,7 +38,7 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
     found = searched_first_screen(run.smallest, rows, run.unsearched)
     by_hand = [row for row in rows if not row.smallest_for]
     paired, grid = [row for row in by_hand if row.halves], [row for row in by_hand if not row.halves]
-    sections = searched_sections(run.smallest, rows)
+    sections = [*searched_sections(run.smallest, rows), *published_sections(run.published)]
     if not grid:
         sections += _pairs(paired)
         first = found or _first_of_others(rows, run, bool(paired))
@@ -103,6 +104,8 @@ def _first_of_others(rows: Sequence[Row], run: RunFacts, has_pairs: bool) -> Fir
         )
     if has_pairs:
         return FirstScreen(answer="Nothing to compare: only pairs have results, each judged on half of the facts.")
+    if run.published:
+        return published_first_screen(run.published)
     panel, *others = run.panels
     found = "; what the others found stands below" if others else ""
     return FirstScreen(answer=panel.page.answer, basis=f"From the panel “{panel.page.title}”{found}.")
@@ -262,4 +265,5 @@ def _warning(run: RunFacts) -> str:
                             ("not run", "cell has no result yet", "cells have no result yet")):  # fmt: skip
         count = sum(kind == its for _, its, _ in run.problems)
         said += [f"{count} {one if count == 1 else many}"] if count else []
-    return f"{list_text(said)}: what is said here holds for the others; reasons at the end." if said else ""
+    warned = f"{list_text(said)}: what is said here holds for the others; reasons at the end." if said else ""
+    return " ".join(filter(None, (out_of_band(run.published), warned)))

@@ -1,5 +1,6 @@
 """The tables of a search: five rows in plain words for the first screen, and every family that was searched."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from retromem.report.envelope import EnvelopePoint, SearchedContest, envelope, goals_of
@@ -18,9 +19,9 @@ _NAMES = {Group.WEIGHTS: "FFN weights", Group.INDEX: "index"}
 
 
 def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
-    """The smallest memory of each side for each goal at the largest number of facts, and one that nothing compresses.
+    """The smallest memory of each side for each goal, and one that nothing compresses; None without a common size.
 
-    None where the sides share no size.
+    At the largest number of facts for which most of them were searched.
     """
     sizes = [
         {row.num_facts for row in contest.rows if group_of(row) is group} for group in (Group.WEIGHTS, Group.INDEX)
@@ -28,7 +29,12 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
     common = sizes[0] & sizes[1]
     if not common:
         return None
-    last = max(common)
+    searched = Counter(
+        size
+        for size, _, _ in {(row.num_facts, group_of(row), (row.phrasing, row.tau)) for row in contest.rows}
+        if size in common
+    )
+    last = max(common, key=lambda size: (searched[size], size))
     here = [row for row in rows if (row.study, row.twin, row.num_facts) == (contest.study, contest.twin, last)]
     lines = []
     for goal in goals_of(contest.rows):

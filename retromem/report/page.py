@@ -6,11 +6,12 @@ from pathlib import Path
 
 from retrieval.atomic import new_folder
 from retrieval.errors import UserError
-from retromem.points import points_to_csv
+from retromem.panels.points import points_to_csv
 from retromem.report.compose import compose
 from retromem.report.html_page import page_html
 from retromem.report.markdown import report_markdown
 from retromem.report.numerals import list_text
+from retromem.report.published_section import PUBLISHED_COLUMNS
 from retromem.report.run_facts import RunFacts
 from retromem.rows import CapacityRow, Row, SmallestRow, rows_to_csv, to_csv
 
@@ -21,14 +22,14 @@ _SMALLEST_COLUMNS = [*(field.name for field in fields(SmallestRow) if field.name
 def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
     """Replace `folder` by index.html, report.md, its CSV files and figures/*.png, whole or not at all.
 
-    results.csv, capacity.csv and smallest.csv hold the rows of memories, points.csv those of panels; what is empty is
-    left out.
+    results.csv, capacity.csv and smallest.csv hold the rows of memories, points.csv those of panels, published.csv
+    numbers of others beside ours; what is empty is left out.
     Pure: the same rows and run give the same bytes.
 
     Raises:
         UserError: neither rows nor panels, or one study whose rows do not share one knowledge hash.
     """
-    if not rows and not run.panels:
+    if not (rows or run.panels or run.published):
         raise UserError(f"no finished cell to report in {run.name!r}: the report needs at least one row or panel")
     _refuse_mixed(rows)
     content = compose(rows, run)
@@ -43,6 +44,8 @@ def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
             (new / "capacity.csv").write_text(to_csv(run.capacities, _CAPACITY_COLUMNS), encoding="utf-8")
         if run.smallest:
             (new / "smallest.csv").write_text(to_csv(run.smallest, _SMALLEST_COLUMNS), encoding="utf-8")
+        if run.published:
+            (new / "published.csv").write_text(to_csv(run.published, PUBLISHED_COLUMNS), encoding="utf-8")
         if run.panels:
             points = {panel.name: panel.points for panel in run.panels}
             (new / "points.csv").write_text(points_to_csv(points), encoding="utf-8")

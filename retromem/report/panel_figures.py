@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.drawing import FULL_WIDTH, Picture, finish, new_figure, style
 from retromem.report.numerals import percent_text
 from retromem.report.panel_page import Chart, Panel

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.table_text import Table
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from retromem.report.panel_page import Panel
-from retromem.rows import CapacityRow, SmallestRow
+from retromem.rows import CapacityRow, ReproducedRow, SmallestRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,8 @@ class RunFacts:
     capacities: Sequence[CapacityRow] = ()
     smallest: Sequence[SmallestRow] = ()
     panels: Sequence[Panel] = ()
+    published: Sequence[ReproducedRow] = ()
+    """numbers of others beside ours"""
     problems: Sequence[tuple[str, str, str]] = ()
     """(cell, `failed` or `refused`, reason in one line)"""
     notes: Sequence[str] = ()

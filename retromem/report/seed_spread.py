@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.rows import Row
 
 

@@ -13,8 +13,8 @@ import yaml
 from retrieval.encoder_files import DEFAULT_SHA256
 from retrieval.sealed_folder import write_sealed
 from retromem.cli import main
-from retromem.doctor import describe
 from retromem.knowledge.fact_files import source_name
+from retromem.run.doctor import describe
 
 REPO = Path(__file__).parents[2]
 OWN_FACTS = str(REPO / "configs" / "own_facts.yaml")
@@ -319,7 +319,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a tiny experiment was run, by the command that users type."""
     folder = tmp_path_factory.mktemp("ran")
     (folder / "tiny.yaml").write_text(str(FILES["tiny.yaml"]))
-    arguments = ["compare", "tiny.yaml", "--set", "title='Set by hand' studies.keys.arms.0.seeds=[0]"]
+    arguments = ["compare", "tiny.yaml", "--name", "tiny", "--set", "title='Set by hand' studies.keys.arms.0.seeds=[0]"]
     done = subprocess.run(
         [sys.executable, "-m", "retromem", *arguments, "--measures.robustness", "false"],
         cwd=folder,
@@ -335,7 +335,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_says_what_it_does_and_leaves_a_run_and_a_report(ran: Path) -> None:
     lines = (ran / "stdout.txt").read_text().splitlines()
-    assert lines[0].startswith("+ python -m retromem compare tiny.yaml --set 'title='")  # a make target shows its call
+    assert lines[0].startswith(
+        "+ python -m retromem compare tiny.yaml --name tiny --set 'title='"
+    )  # a make target shows its call
     assert lines[1].startswith("tiny: Does it run? 6 of 6 cells to run")
     assert lines[-1].endswith("read reports/tiny/index.html")
     plan = json.loads((ran / "runs" / "tiny" / "plan.json").read_text())
@@ -352,7 +354,7 @@ def light(ran: Path) -> dict[str, Outcome]:
     write_sealed(ran / "store", {"a.bin": b"12345"}, kind="test", meta={})
     write_sealed(ran / "damaged", {"a.bin": b"12345"}, kind="test", meta={})
     (ran / "damaged" / "a.bin").write_bytes(b"12346")
-    again = ["compare", "tiny.yaml", "--set", "title='Set by hand' studies.keys.arms.0.seeds=[0]"]
+    again = ["compare", "tiny.yaml", "--name", "tiny", "--set", "title='Set by hand' studies.keys.arms.0.seeds=[0]"]
     calls = {
         "no arguments": [],
         "help": ["--help"],
@@ -407,9 +409,9 @@ def test_a_report_of_finished_cells_costs_no_slow_import(light: dict[str, Outcom
 
 def test_an_error_that_is_not_the_users_keeps_its_traceback(tmp_path: Path) -> None:
     script = (
-        "import retromem.stores\n"
+        "import retromem.stores.store_checks\n"
         "def broken(store): raise ValueError('a bug')\n"
-        "retromem.stores.verify = broken\n"
+        "retromem.stores.store_checks.verify_store = broken\n"
         "from retromem.cli import main\n"
         "main(['index', 'verify', 'x'])\n"
     )

@@ -8,6 +8,7 @@ import pytest
 import retromem.compare
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
+from retrieval.embedding_cache import users_embeddings
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import Refused, UserError
 from retromem.compare import compare
@@ -118,3 +119,30 @@ def test_the_example_in_the_docstring_runs() -> None:
     assert [row.memory for row in rows] == ["ffn-gelu-32", "faiss-q-Flat"]
     assert len({row.knowledge for row in rows}) == 1
     assert asdict(rows[0]).keys() == asdict(rows[1]).keys()  # a table
+
+
+def test_an_encoder_of_ones_own_is_any_object_with_encode(tmp_path: Path) -> None:
+    from retrieval.hashed_trigrams import hashed_trigrams
+
+    class Letters:
+        def encode(self, texts: list[str]) -> Any:
+            return hashed_trigrams(texts).tolist()
+
+    rows = [FactRow(subject=name, relation="capital", value=name[::-1]) for name in ("Oslo", "Lima", "Rome", "Suva")]
+    knowledge = text_set(clean(rows, name="towns", source="here"), {"capital": generic_wordings("capital")})
+
+    def told(encoder: Any) -> list[tuple[str, float | None, float | None]]:
+        found = compare(
+            knowledge, [FaissMemoryConfig()], num_facts=[4], encoder=encoder, measures=QUICK, cache=tmp_path
+        )
+        return [(row.phrasing, row.accuracy, row.bits_ce) for row in found]
+
+    assert told(Letters()) == told("hashed-trigrams") == told(HASHED)
+
+
+def test_vectors_are_kept_among_the_users_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever folder the code runs in."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert users_embeddings() == tmp_path / "caches" / "retromem" / "embeddings"

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from retrieval.errors import UserError
-from retromem.cells import plan
 from retromem.cli import _name_of, main
 from retromem.configuration import apply_override, build, read_config
-from retromem.experiment import ExperimentConfig
 from retromem.measure.latency import EncoderCost
-from retromem.report_run import read_plan
-from retromem.run_cell import Workplace, run_cell
+from retromem.run.cells import plan
+from retromem.run.experiment import ExperimentConfig
+from retromem.run.report_run import read_plan
+from retromem.run.run_cell import Workplace, run_cell
 
 TINY: dict[str, Any] = {
     "title": "Tiny",
@@ -85,6 +85,10 @@ def test_every_option_of_compare_arrives(capsys: pytest.CaptureFixture[str], mon
 def test_a_run_is_called_by_its_config_or_by_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
     finished("tiny.yaml", "tiny", studies__keys__arms__0__num_facts="[8]")
     main(["compare", "tiny.yaml", "--studies.keys.arms.0.num_facts=[8]"])
+    # Settings make another run, which finds the cells of the first one.
+    said = capsys.readouterr().out
+    assert re.match(r"tiny-num_facts=_8_-[0-9a-f]{6}: all 1 cells are done; writing the report\n", said)
+    main(["compare", "tiny.yaml", "--studies.keys.arms.0.num_facts=[8]", "--name", "tiny"])
     assert capsys.readouterr().out.startswith("tiny: all 1 cells are done; writing the report\n")
     Path("mine.csv").write_text("subject,relation,value\n")
     for command, said in (
@@ -126,7 +130,7 @@ def test_what_the_machine_refuses_is_one_line(
     def fail() -> str:
         raise error
 
-    monkeypatch.setattr("retromem.doctor.describe", fail)
+    monkeypatch.setattr("retromem.run.doctor.describe", fail)
     with pytest.raises(SystemExit) as ending:
         main(["doctor"])
     assert ending.value.code == 2
@@ -139,14 +143,14 @@ def test_other_errors_keep_their_traceback_and_an_interrupt_says_what_is_kept(
     def fail(*_: object) -> str:
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr("retromem.doctor.describe", fail)
+    monkeypatch.setattr("retromem.run.doctor.describe", fail)
     with pytest.raises(OSError, match="broken"):
         main(["doctor"])
 
     def interrupted(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retromem.doctor.describe", interrupted)
+    monkeypatch.setattr("retromem.run.doctor.describe", interrupted)
     monkeypatch.setattr("retromem.configuration.read_config", interrupted)
     for command, left in (
         ("compare", "finished cells are kept, the same command goes on from there"),

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from retrieval.errors import UserError
-from retromem.cells import plan
 from retromem.configuration import build
-from retromem.experiment import ExperimentConfig
-from retromem.panel_cells import plan_panels
+from retromem.run.cells import plan
+from retromem.run.experiment import ExperimentConfig
+from retromem.run.panel_cells import plan_panels
 
 GELU = {"memory": "ffn", "ffn": {"kind": "gelu"}}
 KEYS = {"source": "keys", "num_facts": 100, "dim": 6, "num_values": 4}

@@ -10,6 +10,7 @@ from models.presets import Preset, PresetConfig
 from models.stack_kinds import StackConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     against,
     known,
@@ -20,7 +21,6 @@ from retromem.panels.spread_text import (
     spread_cell,
     tables,
 )
-from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text

@@ -7,7 +7,7 @@ from models.any_ffn import AnyFFNConfig, sized
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
 from retromem.panels.limits.architecture import GUIDE_LINE, ONE_LAYER, one_layer
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from models.any_ffn import sized
 from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts_around, random_table, train, unit_rows
-from retromem.points import Point
+from retromem.panels.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.code_dimension import CodeDimensionConfig

@@ -21,7 +21,7 @@ from models.stack import StackFFN
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, stored_bits, train_built, weight_generator
 from retromem.panels.limits.depth_at_work import CHANCE, OTHERS, SCHEMES, UNCORRELATED
-from retromem.points import Point
+from retromem.panels.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.depth_at_work import DepthAtWorkConfig

@@ -46,7 +46,7 @@ from retromem.panels.limits.encoder_keys import (
 )
 from retromem.panels.limits.interference_points import nearest_key_accuracy, part
 from retromem.panels.limits.ranks_in_training_points import gaussian_ranks
-from retromem.points import Point
+from retromem.panels.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.encoder_keys import EncoderKeysConfig

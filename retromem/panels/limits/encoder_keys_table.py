@@ -21,8 +21,8 @@ from retromem.panels.limits.encoder_keys import (
     left_against,
 )
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import against, known, lines, of_each, spread_cell
-from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table

@@ -9,8 +9,8 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import ends_of, known, known_curve, lines, of_each, ratio, sentences
-from retromem.points import Point
 from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread

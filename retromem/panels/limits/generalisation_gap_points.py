@@ -17,7 +17,7 @@ from retromem.measure.trained_ffn import most_facts_around
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.seam import Memory, MemoryConfig
 
 if TYPE_CHECKING:

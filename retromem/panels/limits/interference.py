@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text

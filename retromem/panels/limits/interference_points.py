@@ -22,7 +22,7 @@ from models.memory_kinds import ProductKeysConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, stored_bits, unit_rows
 from retromem.panels.limits.interference import CHANCE, INDEX
-from retromem.points import Point
+from retromem.panels.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.interference import InterferenceConfig

@@ -14,8 +14,9 @@ from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, most_facts_around, random_table, train
 from retromem.panels.limits.optimisation_gap import SOLVED_KEYS, SOLVED_PAIRS, TRAINED_KEYS, TRAINED_PAIRS
-from retromem.points import Point
-from retromem.reproduce.linsefors_bushnaq import pair_table, sigma90, solved
+from retromem.panels.points import Point
+from retromem.panels.published.two_token_keys import constructed, pair_table
+from retromem.panels.published.two_token_noise import sigma90
 
 if TYPE_CHECKING:
     from retromem.panels.limits.optimisation_gap import OptimisationConfig
@@ -103,7 +104,7 @@ def _constructions(config: "OptimisationConfig", seed: int) -> list[Point]:
         ),
         _Writer(
             series=SOLVED_PAIRS,
-            write=lambda table: solved(_DIM, len(table.keys_ND), seed=seed),
+            write=lambda table: constructed(_DIM, len(table.keys_ND), seed=seed),
             expected=_PUBLISHED_FACTS[SOLVED_PAIRS],
             bracket=(0.4, 1.4),  # there are 1,024 pairs
         ),

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve
+from retromem.panels.points import Point
 from retromem.panels.spread_text import known_curve, of_each, sentences
-from retromem.points import Point
 from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread

@@ -14,7 +14,7 @@ from retromem.measure.robustness import with_key_noise
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.overload import DIM, NUM_VALUES
-from retromem.points import Point
+from retromem.panels.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.overload import OverloadConfig

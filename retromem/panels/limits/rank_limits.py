@@ -8,8 +8,8 @@ from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import against, known, known_curve, of_each, sentences, spread_cell, tables
-from retromem.points import Point
 from retromem.report.numerals import list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import medians_text

@@ -32,7 +32,7 @@ from retromem.measure.trained_ffn import (
     weight_generator,
 )
 from retromem.panels.limits.rank_limits import ARMS, CHANCE, CUT_SHARES, CUTS, FULL_RANK, GUIDE_LINE, LOADS, cut_place
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
 
 if TYPE_CHECKING:

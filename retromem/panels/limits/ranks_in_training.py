@@ -10,6 +10,7 @@ from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     NotMeasured,
     known,
@@ -20,7 +21,6 @@ from retromem.panels.spread_text import (
     spread_cell,
     tables,
 )
-from retromem.points import Point
 from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text

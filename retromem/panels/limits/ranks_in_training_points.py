@@ -16,7 +16,7 @@ from models.ffn import FFN, GatedFFN, HiddenLayerFFN
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import accuracy, random_table, train_built, weight_generator
 from retromem.panels.limits.ranks_in_training import RANKS
-from retromem.points import Point
+from retromem.panels.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.ranks_in_training import RanksInTrainingConfig

@@ -13,6 +13,7 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     against,
     ends_of,
@@ -24,7 +25,6 @@ from retromem.panels.spread_text import (
     spread_cell,
     tables,
 )
-from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text

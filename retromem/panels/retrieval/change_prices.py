@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 from retrieval.vector_index import IndexSpec
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import spec_of
 from retromem.panels.spread_text import known, median_cell, of_each, ratio, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import bytes_text, percent_text, range_text, seconds_text
 from retromem.report.panel_page import PanelPage
 from retromem.report.seed_spread import medians_text

@@ -14,8 +14,8 @@ from retrieval import store_updates
 from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks
 from retromem.benchmarks.in_turns import in_turns
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import spec_of
-from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.retrieval.change_prices import ChangePricesConfig

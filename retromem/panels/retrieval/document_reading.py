@@ -13,9 +13,9 @@ from retrieval.vector_index import IndexSpec
 from retromem.knowledge.reading_sets import ReadingSet, reading_set
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
 from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.reading.reader_training import ReaderTraining
 from retromem.report.numerals import count_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import PanelPage

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve
+from retromem.panels.points import Point
 from retromem.panels.spread_text import known_curve, of_each, sentences
-from retromem.points import Point
 from retromem.report.numerals import list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.free_embeddings import FreeEmbeddingsConfig, critical_n
+from retromem.panels.points import Point
 from retromem.panels.retrieval.embedding_limits import CUBIC, FORMATS, TRAINED
-from retromem.points import Point
 from retromem.theory.limit_cubic import critical_documents
 from retromem.theory.moment_curve import num_wrong_sets, smallest_margin
 

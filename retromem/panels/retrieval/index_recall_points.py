@@ -9,9 +9,9 @@ from retrieval.errors import Refused
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.robustness import with_key_noise
 from retromem.measure.settings import MeasureConfig
+from retromem.panels.points import Point
 from retromem.panels.retrieval.index_recall import NOISES, RANKS
 from retromem.panels.retrieval.rankers import ranker_of
-from retromem.points import Point
 from retromem.seam import Asked
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from retrieval.errors import Refused
 from retromem.panels.panel_config import Encoded, Vectors
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import plain_queries, ranker_of
-from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.retrieval.limit_small_recall import LimitSmallConfig

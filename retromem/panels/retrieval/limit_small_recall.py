@@ -10,9 +10,9 @@ from retrieval.vector_index import IndexSpec
 from retromem.knowledge.limit_small import FILES, LimitSmall, limit_small
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
 from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import list_text, percent_text
 from retromem.report.panel_page import PanelPage
 from retromem.report.seed_spread import medians_text

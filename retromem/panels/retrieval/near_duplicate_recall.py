@@ -9,9 +9,9 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.near_duplicates import NearDuplicatesConfig, SubjectKind, near_duplicates_set
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
 from retromem.panels.spread_text import known_curve, lines, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import count_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import medians_text

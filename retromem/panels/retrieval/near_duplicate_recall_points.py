@@ -7,8 +7,8 @@ import numpy as np
 from retrieval.errors import Refused
 from retromem.measure.settings import MeasureConfig
 from retromem.panels.panel_config import Encoded
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import ranker_of
-from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig

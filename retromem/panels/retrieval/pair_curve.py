@@ -13,8 +13,8 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import known, known_curve, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text

@@ -17,8 +17,8 @@ from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
 from retromem.panels.panel_config import Encoded
+from retromem.panels.points import Point
 from retromem.panels.retrieval.pair_curve import COPY, NO_CHUNK, ORACLE, PAIR, RANDOM, SMALL, WEIGHTS
-from retromem.points import Point
 from retromem.seam import Asked, Memory
 
 if TYPE_CHECKING:

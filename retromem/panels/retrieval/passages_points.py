@@ -14,8 +14,8 @@ from retrieval.candidate_matching import CandidateMatcher
 from retrieval.errors import Refused
 from retrieval.splitting import holds
 from retromem.panels.panel_config import Encoded, Vectors
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import plain_queries, ranker_of
-from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.retrieval.passages import PassagesConfig

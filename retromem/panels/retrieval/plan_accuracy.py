@@ -12,8 +12,8 @@ from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import known, lines, of_each, ratio, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, seconds_text
 from retromem.report.panel_page import PanelPage
 from retromem.report.seed_spread import Spread, medians_text

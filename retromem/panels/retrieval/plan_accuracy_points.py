@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from retrieval.errors import Refused
 from retromem.memories.store_memory import build_store
 from retromem.panels.panel_config import Encoded, Vectors
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import plain_queries
-from retromem.planning import plan_for, recall_in
-from retromem.points import Point
 from retromem.seam import Facts
+from retromem.stores.planning import plan_for, recall_in
 
 if TYPE_CHECKING:
     from retromem.panels.retrieval.plan_accuracy import PlanAccuracyConfig

@@ -13,8 +13,8 @@ from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.splitting import holds
 from retromem.knowledge.reading_sets import Question, ReadingSet
 from retromem.panels.panel_config import Encoded, Vectors
+from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import plain_queries, ranker_of
-from retromem.points import Point
 from retromem.reading.answer_overlap import exact_match, f1
 from retromem.reading.extractive_reader import ExtractiveReader, Lesson, teach
 

@@ -13,8 +13,8 @@ from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
 from models.memory_kinds import ProductKeysConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import NotMeasured, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, range_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.table_text import Cell, Table

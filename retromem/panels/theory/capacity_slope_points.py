@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from models.training_budget import TrainingBudget
 from retromem.panels.facts_stored import facts_stored
+from retromem.panels.points import Point
 from retromem.panels.theory.capacity_slope import ffn_of, units_of
-from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory_of_32_classes
 
 if TYPE_CHECKING:

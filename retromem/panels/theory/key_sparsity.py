@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     NotMeasured,
     against,
@@ -18,7 +19,6 @@ from retromem.panels.spread_text import (
     spread_cell,
     tables,
 )
-from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text

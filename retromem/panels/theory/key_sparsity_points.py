@@ -18,8 +18,8 @@ from models.ffn_kinds import DenseConfig, LinearConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts_around, random_table, train
 from retromem.panels.facts_stored import ACCURACY
+from retromem.panels.points import Point
 from retromem.panels.theory.key_sparsity import EVERY_KEY, EVERY_SIGN, ORTHOGONAL
-from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.theory.key_sparsity import KeySparsityConfig

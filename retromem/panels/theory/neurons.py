@@ -10,8 +10,8 @@ from models.any_ffn import sized
 from models.ffn_kinds import GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import NotMeasured, known, lines, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import medians_text, num_seeds

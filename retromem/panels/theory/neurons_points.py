@@ -24,8 +24,8 @@ from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
 from retromem.panels.facts_stored import facts_stored
+from retromem.panels.points import Point
 from retromem.panels.theory.neurons import grouped_name, series_name
-from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.theory.neurons import NeuronsConfig

@@ -20,8 +20,8 @@ from models.ffn import FFN, DenseFFN, GatedFFN
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
+from retromem.panels.points import Point
 from retromem.panels.theory.pattern_counts import BIAS_DEVIATION, STATES, TWO_LAYERS
-from retromem.points import Point
 from retromem.theory.pattern_bounds import (
     affine_regions,
     central_regions,

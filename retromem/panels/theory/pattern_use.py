@@ -8,8 +8,8 @@ from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import medians_text

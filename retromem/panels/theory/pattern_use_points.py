@@ -34,8 +34,8 @@ from retromem.measure.trained_ffn import (
     train,
     unit_rows,
 )
+from retromem.panels.points import Point
 from retromem.panels.theory.pattern_use import noise_name
-from retromem.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.theory.pattern_use import PatternUseConfig

@@ -17,6 +17,7 @@ from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from models.weight_packing import packed
 from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts_around, rounded, train, unit_rows
+from retromem.panels.points import Point
 from retromem.panels.theory.perceptron_limits import (
     BINARY,
     COVER,
@@ -28,7 +29,6 @@ from retromem.panels.theory.perceptron_limits import (
     VC_UPPER,
     WEIGHT_BITS,
 )
-from retromem.points import Point
 from retromem.theory.classical_bounds import (
     GARDNER_PATTERNS_PER_WEIGHT,
     KRAUTH_MEZARD_PATTERNS_PER_WEIGHT,

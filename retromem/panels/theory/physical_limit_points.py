@@ -11,8 +11,8 @@ from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from models.weight_packing import packed
 from retromem.measure.trained_ffn import accuracy, first_facts, most_facts_around, random_table, rounded, train
+from retromem.panels.points import Point
 from retromem.panels.theory.physical_limit import BITS_A_PARAM, KINDS, PRECISIONS
-from retromem.points import Point
 from retromem.theory.pattern_bounds import log2_all_patterns
 from retromem.theory.physical_capacity import dense_ffn_params, physical_bits
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from models.ffn_kinds import TopKConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     NotMeasured,
     against,
@@ -19,7 +20,6 @@ from retromem.panels.spread_text import (
     sentences,
     tables,
 )
-from retromem.points import Point
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import medians_text

@@ -18,6 +18,7 @@ from models.sparse_autoencoder import SparseAutoencoderConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train
 from retromem.panels.facts_stored import facts_stored
+from retromem.panels.points import Point
 from retromem.panels.theory.sparse_units import (
     ANNEALED,
     BY_CHANCE,
@@ -31,7 +32,6 @@ from retromem.panels.theory.sparse_units import (
     latents,
     winner_units,
 )
-from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory_of_32_classes
 
 if TYPE_CHECKING:

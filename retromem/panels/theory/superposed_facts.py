@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import NotMeasured, known, known_curve, median_cell, of_each, sentences, tables
-from retromem.points import Point
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text

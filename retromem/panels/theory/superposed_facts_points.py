@@ -18,6 +18,7 @@ from models.ffn_kinds import DenseConfig
 from models.toy_superposition import feature_dimensionality
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
+from retromem.panels.points import Point
 from retromem.panels.theory.superposed_facts import (
     LEAST_SQUARES,
     NEAR_ORTHOGONAL,
@@ -28,7 +29,6 @@ from retromem.panels.theory.superposed_facts import (
     TRAINED,
     UNTRAINED,
 )
-from retromem.points import Point
 from retromem.theory.memory_formulas import relu_memory
 from retromem.theory.superposition_bounds import (
     expected_max_coherence,

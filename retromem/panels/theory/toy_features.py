@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.spread_text import known_curve, sentences
-from retromem.points import Point
 from retromem.report.numerals import significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import num_seeds

@@ -10,7 +10,7 @@ from models.toy_superposition import (
     represented,
     train,
 )
-from retromem.points import Point
+from retromem.panels.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.theory.toy_features import ToyFeaturesConfig

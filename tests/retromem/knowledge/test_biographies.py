@@ -10,7 +10,6 @@ from numpy import ndarray
 
 from retrieval.errors import UserError
 from retromem.configuration import build
-from retromem.experiment import StudyConfig
 from retromem.knowledge.biographies import ATTRIBUTES, NUM_NAMES, BiographiesConfig, _names, _pools, biographies_set
 from retromem.knowledge.biography_wordings import BIOGRAPHY_WORDINGS
 from retromem.knowledge.cities import spare_city_names
@@ -25,6 +24,7 @@ from retromem.measure.settings import MeasureConfig
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
+from retromem.run.experiment import StudyConfig
 
 POOL_SIZES = {
     "birth_date": 336 * 4,

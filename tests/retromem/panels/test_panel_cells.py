@@ -7,14 +7,14 @@ import pytest
 
 from retrieval.errors import UserError
 from retromem.configuration import build
-from retromem.experiment import ExperimentConfig
 from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.points import Point, point_from_json, points_to_csv
 from retromem.panels.theory.toy_features import ToyFeaturesConfig
-from retromem.points import Point, point_from_json, points_to_csv
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Chart, Panel, PanelPage
-from retromem.report_run import report_run
-from retromem.run_experiment import run_experiment
+from retromem.run.experiment import ExperimentConfig
+from retromem.run.report_run import report_run
+from retromem.run.run_experiment import run_experiment
 
 TINY = ToyFeaturesConfig(num_features=8, dim=3, steps=30, seeds=(0, 1))
 

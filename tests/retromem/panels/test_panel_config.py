@@ -7,7 +7,7 @@ import pytest
 
 from retrieval.errors import UserError
 from retromem.configuration import build
-from retromem.experiment import ExperimentConfig
+from retromem.run.experiment import ExperimentConfig
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,12 @@ from retrieval.embedding_cache import EmbeddingCache  # noqa: E402
 from retrieval.encoder import Encoder  # noqa: E402
 from retrieval.encoder_config import EncoderConfig  # noqa: E402
 from retromem.configuration import build  # noqa: E402
-from retromem.experiment import ExperimentConfig  # noqa: E402
 from retromem.knowledge.limit_other_names import OTHER_NAMES  # noqa: E402
 from retromem.measure.latency import EncoderCost  # noqa: E402
-from retromem.panel_cells import PanelCell  # noqa: E402
-from retromem.points import Point  # noqa: E402
-from retromem.run_cell import Workplace, measure_panel, texts_of  # noqa: E402
+from retromem.panels.points import Point  # noqa: E402
+from retromem.run.experiment import ExperimentConfig  # noqa: E402
+from retromem.run.panel_cells import PanelCell  # noqa: E402
+from retromem.run.run_cell import Workplace, measure_panel, texts_of  # noqa: E402
 
 PANELS = build(ExperimentConfig, yaml.safe_load((HERE / "recorded_panels.yaml").read_text()), source="recorded").panels
 RECORDED = HERE / "recorded_points.csv"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from retromem.panels.points import Point
 from retromem.panels.spread_text import NotMeasured, against, known, spread_cell
-from retromem.points import Point
 from retromem.report.numerals import percent_text
 from retromem.report.seed_spread import Spread
 

@@ -12,7 +12,7 @@ from models.stack_kinds import StackConfig
 from retromem.panels.limits.architecture import GUIDE_LINE, PRESETS, STACKS, ArchitectureConfig, one_layer
 from retromem.panels.limits.architecture_points import architecture_points
 from retromem.panels.point_spread import curve
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

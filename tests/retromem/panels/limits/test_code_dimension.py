@@ -5,7 +5,7 @@ import torch
 
 from retromem.panels.limits.code_dimension import CodeDimensionConfig
 from retromem.panels.limits.code_dimension_points import _moved, code_dimension_points, coded_table
-from retromem.points import Point
+from retromem.panels.points import Point
 
 TINY = CodeDimensionConfig(
     dim=6, num_values=4, num_params=90, code_dims=(2, 6), steps=300, long_steps=300, long_bits_per_param=1.0, seeds=(0,)

@@ -22,7 +22,7 @@ from retromem.panels.limits.depth_at_work_points import (
     update_ratios,
 )
 from retromem.panels.point_spread import curve
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

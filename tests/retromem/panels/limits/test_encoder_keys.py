@@ -31,7 +31,7 @@ from retromem.panels.limits.encoder_keys import (
 from retromem.panels.limits.encoder_keys_points import _Measured
 from retromem.panels.limits.interference_points import nearest_key_accuracy
 from retromem.panels.point_spread import spread_at
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

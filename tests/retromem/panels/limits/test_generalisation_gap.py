@@ -14,7 +14,7 @@ from retromem.measure.answers import accuracy
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN, GeneralisationConfig
 from retromem.panels.limits.generalisation_gap_points import generalisation_points
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

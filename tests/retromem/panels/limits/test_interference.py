@@ -22,7 +22,7 @@ from retromem.panels.limits.interference_points import (
     purity,
     two_groups,
 )
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

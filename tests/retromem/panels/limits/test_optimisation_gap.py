@@ -15,7 +15,7 @@ from retromem.panels.limits.optimisation_gap import (
     OptimisationConfig,
 )
 from retromem.panels.limits.optimisation_gap_points import _compared, _constructions, _of_exposures, _on_a_line, _Writer
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

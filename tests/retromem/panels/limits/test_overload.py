@@ -10,7 +10,7 @@ from retromem.measure.robustness import with_key_noise
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.overload import DIM, NUM_VALUES, OverloadConfig
 from retromem.panels.limits.overload_points import overload_points
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

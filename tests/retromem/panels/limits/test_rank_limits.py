@@ -19,7 +19,7 @@ from retromem.panels.limits.rank_limits_points import (
     widest,
 )
 from retromem.panels.point_spread import curve
-from retromem.points import Point
+from retromem.panels.points import Point
 
 TINY = RankLimitsConfig(dim=4, num_params=64, num_values=4, ranks=(1, 2), steps=40, resolution=0.5)
 

@@ -20,7 +20,7 @@ from retromem.panels.limits.ranks_in_training_points import (
     ranks_of_parts,
 )
 from retromem.panels.point_spread import curve, spread_at
-from retromem.points import Point
+from retromem.panels.points import Point
 
 TINY = RanksInTrainingConfig(dim=4, num_params=96, num_values=4, at_steps=(0, 2, 5))
 

@@ -10,7 +10,7 @@ import pytest
 from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.panels.limits.reworded_capacity import ASKED, FFN, INDEX, RewordedCapacityConfig
-from retromem.points import Point
+from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

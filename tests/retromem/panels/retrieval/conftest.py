@@ -9,10 +9,10 @@ from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
 from retromem.measure.latency import EncoderCost
-from retromem.panel_cells import PanelCell
 from retromem.panels.any_panel import AnyPanelConfig
-from retromem.points import Point
-from retromem.run_cell import Workplace, measure_panel, texts_of
+from retromem.panels.points import Point
+from retromem.run.panel_cells import PanelCell
+from retromem.run.run_cell import Workplace, measure_panel, texts_of
 
 AsInARun = Callable[[AnyPanelConfig], list[Point]]
 

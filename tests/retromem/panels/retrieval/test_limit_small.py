@@ -9,11 +9,12 @@ import pytest
 from retrieval.errors import UserError
 from retromem.knowledge.limit_other_names import OTHER_NAMES
 from retromem.knowledge.limit_small import limit_small
-from retromem.panel_cells import PanelCell
+from retromem.panels.points import Point
+from retromem.panels.published.limit_small_words import LimitSmallWordsConfig
+from retromem.panels.published.published_panel import Published
 from retromem.panels.retrieval.limit_small_recall import OTHER, WRITTEN, LimitSmallConfig
-from retromem.points import Point
-from retromem.reproduce.limit_small_words import claim_for, recall_at_2
-from retromem.reproduce.run_reproduction import claims_of
+from retromem.run.panel_cells import PanelCell
+from retromem.run.reproduction import reproduction
 
 
 def write(folder: Path, num_texts: int) -> None:
@@ -33,15 +34,28 @@ def write(folder: Path, num_texts: int) -> None:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
+SHIPPED = Path(__file__).parents[4] / "configs" / "reproduce.yaml"
+
+
+def words_of(folder: Path) -> LimitSmallWordsConfig:
+    published = Published(source="Weller et al. 2025", value=0.978, low=0.97, high=1.0)
+    return LimitSmallWordsConfig(folder=str(folder), published=published)
+
+
+def recall_at_2(folder: Path) -> float:
+    (point,) = words_of(folder).measure(0, lambda knowledge: knowledge)
+    return point.y
+
+
 def test_recall_counts_the_relevant_texts_among_the_two_best(tmp_path: Path) -> None:
     write(tmp_path, 46)
     assert recall_at_2(tmp_path) == 1.0
     queries = (tmp_path / "queries.jsonl").read_text().replace("Thing45", "Thing99")  # nobody likes it: the first texts
     (tmp_path / "queries.jsonl").write_text(queries)
     assert recall_at_2(tmp_path) == pytest.approx(1 - 2 / 90)
-    claim = claim_for(tmp_path)
-    assert claim.band[0] <= claim.measure() <= claim.band[1]
-    assert "k1 = 1.5, b = 0.75" in claim.setting
+    panel = words_of(tmp_path)
+    assert panel.row(panel.measure(0, lambda knowledge: knowledge)).passes
+    assert "k1 = 1.5, b = 0.75" in panel.setting
 
 
 def test_other_names_share_no_word_with_the_first() -> None:
@@ -80,26 +94,28 @@ def test_things_without_another_name_are_no_limit_small(tmp_path: Path) -> None:
 
 def test_the_row_is_there_where_the_data_is(tmp_path: Path) -> None:
     write(tmp_path, 46)
-    without = [claim.setting for claim in claims_of("quick")]
-    assert [claim.setting for claim in claims_of("quick", limit_small=tmp_path)] == [
-        *without,
-        claim_for(tmp_path).setting,
-    ]
+    without, given = (reproduction(limit_small_folder=folder, path=SHIPPED).panels for folder in (None, tmp_path))
+    assert given.keys() - without.keys() == {"limit_small_words"}
+    assert given["limit_small_words"].folder == str(tmp_path)
+
+
+def other(folder: Path) -> None:
+    reproduction(limit_small_folder=folder, path=SHIPPED)
 
 
 def test_other_data_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"corpus.jsonl: cannot be read .* name the folder of LIMIT-small"):
-        claim_for(tmp_path / "none")
+        other(tmp_path / "none")
     write(tmp_path, 45)
     with pytest.raises(UserError, match="other than the 46 texts"):
-        claim_for(tmp_path)
+        other(tmp_path)
     write(tmp_path, 46)
     (tmp_path / "qrels.jsonl").write_text('{"query-id": "q1"}\n')
     with pytest.raises(UserError, match=r"qrels.jsonl, line 1: is no record with query-id, corpus-id"):
-        claim_for(tmp_path)
+        other(tmp_path)
     (tmp_path / "qrels.jsonl").write_text('{"query-id": "q1", "corpus-id": "nobody"}\n')
     with pytest.raises(UserError, match=r"qrels.jsonl, line 1: there is no text 'nobody'"):
-        claim_for(tmp_path)
+        other(tmp_path)
 
 
 def test_another_content_is_another_cell_and_another_place_is_not(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
+from retromem.panels.points import Point
 from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig, facts_held
 from retromem.panels.spread_text import NotMeasured
-from retromem.points import Point
 
 
 class HashedKeys:

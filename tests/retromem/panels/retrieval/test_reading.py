@@ -13,12 +13,12 @@ from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retromem.knowledge.cities import spare_city_names
 from retromem.measure.latency import EncoderCost
-from retromem.panel_cells import PanelCell
 from retromem.panels.retrieval.document_reading import GIVEN, ReadingConfig
 from retromem.panels.retrieval.reading_points import _read, lessons_of
 from retromem.reading.extractive_reader import ExtractiveReader, Found
 from retromem.reading.reader_training import ReaderTraining
-from retromem.run_cell import Workplace, measure_panel, texts_of
+from retromem.run.panel_cells import PanelCell
+from retromem.run.run_cell import Workplace, measure_panel, texts_of
 
 RIVERS = ["Danube", "Volga", "Loire", "Tagus", "Elbe", "Po", "Ebro", "Rhine"]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import t
 
+from retromem.panels.points import Point
 from retromem.panels.theory.capacity_slope import CapacitySlopeConfig, ffn_of, slope_of, units_of
-from retromem.points import Point
 
 CONFIG = CapacitySlopeConfig(dim=16, widths=(8, 16, 32, 64), seeds=(0, 1))
 

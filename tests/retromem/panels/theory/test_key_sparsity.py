@@ -5,9 +5,9 @@ from itertools import product
 import pytest
 import torch
 
+from retromem.panels.points import Point
 from retromem.panels.theory.key_sparsity import ORTHOGONAL, KeySparsityConfig
 from retromem.panels.theory.key_sparsity_points import key_sparsity_points, log2_distinct_keys, sparse_keys
-from retromem.points import Point
 
 TINY = KeySparsityConfig(dim=6, nonzeros=(1, 2, 6), num_values=3, resolution=0.2, steps=40, seeds=(0, 1))
 

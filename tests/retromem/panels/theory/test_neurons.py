@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from retromem.panels.points import Point
 from retromem.panels.theory.neurons import NeuronsConfig, grouped_name, series_name
 from retromem.panels.theory.neurons_points import grouped_table
-from retromem.points import Point
 
 TINY = NeuronsConfig(
     dim=6, num_params=144, num_values=4, loads=(0.5,), triggers=3, rotations=3, permutations=4, steps=100, seeds=(0, 1)

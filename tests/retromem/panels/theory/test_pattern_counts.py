@@ -11,6 +11,7 @@ from models.diagnostics.linear_regions import ReLULayer
 from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.measure.trained_ffn import random_table
 from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.points import Point
 from retromem.panels.theory.pattern_counts import KEYS, TWO_LAYERS, ActivationPatternsConfig
 from retromem.panels.theory.pattern_counts_points import (
     counted,
@@ -19,7 +20,6 @@ from retromem.panels.theory.pattern_counts_points import (
     same_value_pairs,
     switching_weights,
 )
-from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 from retromem.theory.pattern_bounds import central_regions

@@ -16,9 +16,9 @@ from retrieval.errors import UserError
 from retromem.knowledge.text_keys import Template
 from retromem.measure.trained_ffn import KeyTable
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.theory.pattern_use import PatternUseConfig
 from retromem.panels.theory.pattern_use_points import binarised_accuracies, gap_beside_null, noisy
-from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

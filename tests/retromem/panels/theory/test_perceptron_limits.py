@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from retromem.panels.point_spread import spread_at
+from retromem.panels.points import Point
 from retromem.panels.theory.perceptron_limits import (
     CRITERIA,
     LABELS,
@@ -19,7 +20,6 @@ from retromem.panels.theory.perceptron_limits import (
     ClassicalBoundsConfig,
 )
 from retromem.panels.theory.perceptron_limits_points import crossing, is_separable, memorised_by, two_valued_table
-from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 from retromem.theory.classical_bounds import cover_dichotomies, deep_memorisation, separability

@@ -6,8 +6,8 @@ from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import accuracy, first_facts, random_table, train
 from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.points import Point
 from retromem.panels.theory.physical_limit import PhysicalCapacityConfig
-from retromem.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 

@@ -5,6 +5,7 @@ import pytest
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retromem.panels.facts_stored import facts_stored
+from retromem.panels.points import Point
 from retromem.panels.theory.sparse_units import (
     ANNEALED,
     BY_CHANCE,
@@ -17,7 +18,6 @@ from retromem.panels.theory.sparse_units import (
     winner_units,
 )
 from retromem.panels.theory.sparse_units_points import sparse_units_points
-from retromem.points import Point
 
 TINY = SparseUnitsConfig(
     dim=6,

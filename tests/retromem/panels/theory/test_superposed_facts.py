@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from retromem.panels.points import Point
 from retromem.panels.theory.superposed_facts import (
     LEAST_SQUARES,
     NEAR_ORTHOGONAL,
@@ -17,7 +18,6 @@ from retromem.panels.theory.superposed_facts import (
     SuperposedFactsConfig,
 )
 from retromem.panels.theory.superposed_facts_points import centred, cosines, superposed_facts_points
-from retromem.points import Point
 
 TINY = SuperposedFactsConfig(dim=8, hidden=8, loads=(0.3, 2.0), steps=600, seeds=(0,))
 

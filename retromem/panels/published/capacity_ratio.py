@@ -1,0 +1,87 @@
+"""Facts that an FFN stores under one condition, over those under another: rounded or not, few exposures or many."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.any_ffn import AnyFFNConfig
+from models.precisions import Precision
+from models.training_budget import TrainingBudget
+from retromem.panels.panel_config import Encoded
+from retromem.panels.points import Point
+from retromem.panels.published.ffn_capacity import stored_facts
+from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How the facts are stored."""
+
+    expected: float
+    """bits a parameter, around which is searched"""
+    steps: int = 3000
+    """of each training, which are exposures"""
+    learning_rates: tuple[float, ...] = (1e-2,)
+    """of Adam with a cosine; the better one counts"""
+    precision: Precision = "float32"
+    """that the weights are rounded to, once trained"""
+
+    @property
+    def budgets(self) -> list[TrainingBudget]:
+        """One a learning rate."""
+        return [TrainingBudget(steps=self.steps, learning_rate=rate) for rate in self.learning_rates]
+
+    @property
+    def label(self) -> str:
+        rates = " and ".join(f"{rate:g}" for rate in self.learning_rates)
+        better = f"at the better of {rates}" if len(self.learning_rates) > 1 else f"at {rates}"
+        return f"{self.precision}, {self.steps:,} full-batch steps of Adam {better} with a cosine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityRatioConfig(PublishedPanel):
+    """Facts stored at accuracy .99 under the first condition over those under the second."""
+
+    panel: Literal["capacity_ratio"] = "capacity_ratio"
+    ffn: AnyFFNConfig
+    """what is trained"""
+    dim: int = 16
+    """of keys and values"""
+    num_values: int = 16
+    """drawn uniformly"""
+    first: Condition
+    """above the line"""
+    second: Condition
+    """below the line"""
+    resolution: float = 0.01
+    """of the search of each of the two, relative"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of keys, values and weights"""
+
+    unit = "ratio"
+
+    @property
+    def searched_to(self) -> float:
+        return 2 * self.resolution
+
+    @property
+    def setting(self) -> str:
+        return (
+            f"{self.ffn.label}, d = {self.dim}, {self.num_values} values: capacity in {self.first.label} over that in "
+            f"{self.second.label}, {of_seeds(len(self.seeds))}"
+        )
+
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        first, second = (
+            stored_facts(
+                self.ffn,
+                self.dim,
+                self.num_values,
+                condition.expected,
+                seed=seed,
+                budgets=condition.budgets,
+                precision=condition.precision,
+                resolution=self.resolution,
+            )
+            for condition in (self.first, self.second)
+        )
+        return [Point(quantity=OURS, series="ratio", y=first / second, seed=seed)]

@@ -1,0 +1,52 @@
+"""What this installation is made of, in one screen: the first thing to ask for when something is odd."""
+
+import os
+import re
+from pathlib import Path
+
+from retrieval.errors import UserError
+from retromem.run.method import describe_machine, versions
+
+
+def _openmp_runtimes() -> list[str]:
+    """OpenMP libraries mapped into this process, once torch and FAISS are in."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return ["unknown on this system"]
+    paths = re.findall(r"/\S*/lib[gi]?omp\S*", maps.read_text())
+    return sorted({"/".join(Path(path).parts[-2:]) for path in paths})
+
+
+def device_name() -> str:
+    """The GPU that torch would use."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none that torch can use"
+
+
+def describe() -> str:
+    """Versions, threads, both OpenMP runtimes, GPU, FAISS build, the encoder found and its hash."""
+    from retrieval.encoder_config import EncoderConfig
+    from retrieval.encoder_files import find_default
+
+    lines = [f"{key:<12} {value}" for key, value in describe_machine().items()]
+    lines += [f"{package:<12} {version}" for package, version in versions().items()]
+
+    from retrieval._faiss import faiss
+
+    import torch  # isort: skip  # FAISS's door imports torch first
+
+    lines.append(f"{'gpu':<12} {device_name()}")
+    lines.append(f"{'threads':<12} torch {torch.get_num_threads()}, faiss {faiss.omp_get_max_threads()}")
+    lines.append(f"{'openmp':<12} {', '.join(_openmp_runtimes())}")
+    lines.append(f"{'':<12} OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'not set')}")
+    lines.append(
+        f"{'faiss build':<12} {faiss.get_compile_options().strip()}; {getattr(faiss, 'get_num_gpus', int)()} GPUs"
+    )
+    try:
+        path, sha256 = find_default()
+        lines.append(f"{'encoder':<12} {EncoderConfig().resolve().description}")
+        lines.append(f"{'':<12} {path.name}, model.safetensors sha256 {sha256}")
+    except UserError as error:
+        lines.append(f"{'encoder':<12} {error}")
+    return "\n".join(lines)

@@ -1,0 +1,387 @@
+"""A whole experiment: plan, encode what is missing, run the cells that are not done, report.
+
+runs/<name>/config.yaml                    every setting as it was resolved: the run can be redone from it
+runs/<name>/plan.json                      what the run consists of, and what a report must say of it
+runs/<name>/cells/<readable>-<hash>/       one folder a cell: result.json, or error.txt
+reports/<name>/                            index.html, report.md, results.csv, capacity.csv, figures/
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from retrieval.atomic import write_text
+from retrieval.embedding_cache import EMBEDDINGS, EmbeddingCache
+from retrieval.errors import UserError
+from retrieval.folder_lock import locked
+from retrieval.vector_index import IndexSpec
+from retromem.configuration import RESOLVED, resolved_text
+from retromem.knowledge.fact_remarks import left_out, not_read, one_key
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.sources import build_knowledge
+from retromem.knowledge.text_keys import NO_PROMPTS, CachedTextKeys, TextCollector
+from retromem.measure.latency import EncoderCost
+from retromem.rows import ReproducedRow
+from retromem.run.cells import Cell, key_dim, plan, unsearched
+from retromem.run.experiment import ExperimentConfig
+from retromem.run.method import made_by, num_cores
+from retromem.run.panel_cells import PanelCell, plan_panels
+from retromem.run.report_run import PLAN, is_finished, panels_of, read_plan, read_results, report_run
+from retromem.run.run_cell import ERROR, RESULT, AnyCell, Workplace, cell_knowledge, forget_cell, texts_of
+from retromem.run.run_cells import run_cells
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """What an experiment has left."""
+
+    report: Path | None
+    """folder of the report; None where no cell has a result"""
+    num_failed: int
+    """cells that ended in an error; refused ones, which cannot be, are none of them"""
+    published: Sequence[ReproducedRow] = ()
+    """numbers of others beside ours"""
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    *,
+    name: str,
+    command: str,
+    say: Say,
+    runs: Path = Path("runs"),
+    reports: Path = Path("reports"),
+    cache: Path = EMBEDDINGS,
+    force: bool = False,
+    num_workers: int | None = None,
+) -> FinishedRun:
+    """Run what is not done yet and write the report. UserError before anything is written."""
+    start = time.perf_counter()
+    num_workers = num_workers or num_cores()
+    text_dim = _text_dim(config)
+    cells = _all_cells(config, text_dim)
+    run = runs / name
+    todo = [cell for cell in cells if force or not is_finished(run / "cells" / cell.folder_name)]
+    found = {} if force else _finished_elsewhere(todo, run)
+    todo = [cell for cell in todo if cell.folder_name not in found]
+    say(_opening(name, config, cells, todo, num_workers))
+    remarks = _remarks_before(config, cells)
+    for knowledge in {id(knowledge): knowledge for knowledge in _sets(config)}.values():
+        for line in (*left_out(knowledge), *knowledge.notes):
+            say(f"  {line}")
+    for line in remarks:
+        say(f"  {line}")
+    for folder in (run, reports / name):
+        _check_place(folder)
+    if before := _other_sets(run, config):
+        say(f"  {reports / name} was of {before}: it is replaced (NAME=... keeps both)")
+    if todo:
+        _check_indexes(todo, text_dim)
+    with locked(run, seconds=1.0):
+        for cell, result in found.items():
+            write_text(run / "cells" / cell / RESULT, result)
+        _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, num_workers=num_workers)
+        results = read_results(run, [cell.folder_name for cell in cells])
+        report = report_run(run, reports / name) if results.rows or results.points else None
+        _, published = panels_of(read_plan(run), results)
+    num_failed = sum(kind != "refused" for _, kind, _ in results.problems)
+    num_refused = len(results.problems) - num_failed
+    for row in published:
+        say(f"  {_said(row)}")
+    failed = f"; {num_failed} FAILED, see {run / 'cells'}/*/{ERROR}" if num_failed else ""
+    ran = f"{len(todo)} of {len(cells)} cells run in {time.perf_counter() - start:.0f} s"
+    ran += f", {num_refused} of all refused" if num_refused else ""
+    if report is None:
+        cell, _, reason = results.problems[0]
+        say(f"{ran}; no cell has a result ({cell}: {reason}){failed}")
+    else:
+        say(f"{ran}; read {report / 'index.html'}{failed}")
+    return FinishedRun(report=report, num_failed=num_failed, published=published)
+
+
+def _said(row: ReproducedRow) -> str:
+    """Of a published number, one line."""
+    ours = "no number" if row.ours is None else f"{row.ours:.4g}"
+    verdict = "passes" if row.passes else "FAILS"
+    return f"{verdict}: {row.source}, {row.setting}: {ours} against {row.published:g} {row.unit} ({row.seconds:.0f} s)"
+
+
+def _finished_elsewhere(cells: Sequence[AnyCell], run: Path) -> dict[str, str]:
+    """Results of other runs for these cells: the name of a cell's folder says all that changes its result."""
+    found = {}
+    for cell in cells:
+        for folder in sorted(run.parent.glob(f"*/cells/{escape(cell.folder_name)}")):
+            if is_finished(folder):
+                found[cell.folder_name] = (folder / RESULT).read_text()
+                break
+    return found
+
+
+def _other_sets(run: Path, config: ExperimentConfig) -> str:
+    """The knowledge sets that the run of this name was about, where they were all others; else empty."""
+    if not (run / PLAN).is_file():
+        return ""
+    before = read_plan(run).get("knowledge_hashes", {})
+    now = {knowledge.content_hash for knowledge in _sets(config)}
+    return "" if now & before.keys() else ", ".join(before.values())
+
+
+def _sets(config: ExperimentConfig) -> list[KnowledgeSet]:
+    return [build_knowledge(study.knowledge) for study in config.studies.values()]
+
+
+def _remarks_before(config: ExperimentConfig, cells: Sequence[AnyCell]) -> list[str]:
+    """Which facts are longer than the encoder reads."""
+    from retrieval.encoder import Encoder
+
+    reading = {cell.knowledge: False for cell in cells if isinstance(cell, Cell) and cell.encoder_hash}
+    for cell in cells:
+        if isinstance(cell, Cell) and cell.knowledge in reading and cell.memory.stores == "statements":
+            reading[cell.knowledge] = True
+    encoder = Encoder(config.encoder) if reading else None
+    return [
+        line
+        for knowledge, statements in reading.items()
+        if encoder
+        for line in not_read(build_knowledge(knowledge), encoder, statements=statements)
+    ]
+
+
+def _remarks_on_keys(config: ExperimentConfig, cells: Sequence[AnyCell], folder: Path) -> list[str]:
+    """Which facts of the largest size of each study the encoder gives one key; their texts are encoded."""
+    largest: dict[tuple[str, bool], Cell] = {}
+    for cell in cells:
+        if isinstance(cell, Cell) and cell.encoder_hash:
+            known = largest.setdefault((cell.study, cell.twin), cell)
+            if cell.num_facts > known.num_facts:
+                largest[cell.study, cell.twin] = cell
+    lines, cache = [], EmbeddingCache(folder)
+    for (study, is_twin), cell in largest.items():
+        knowledge, prompts = cell_knowledge(cell).prefix(cell.num_facts), config.encoder.resolve().prompts
+        collector = TextCollector((), prompts)
+        knowledge.with_keys(collector).facts()
+        if cache.missing(cell.encoder_hash, collector.texts):
+            continue  # of a run whose cells are all done, and whose cache was removed
+        keys = CachedTextKeys(cache, cell.encoder_hash, centred=False, names_off_the_set=(), prompts=prompts)
+        lines += one_key(study + (" (values permuted)" if is_twin else ""), knowledge.with_keys(keys).facts())
+    return lines
+
+
+def _reads_text(config: ExperimentConfig) -> bool:
+    studied = any(knowledge.text for knowledge in _sets(config))
+    return studied or any(panel.seeds and panel.reads_text for panel in config.panels.values())
+
+
+def _text_dim(config: ExperimentConfig) -> int:
+    """Dimensions of the encoder's vectors; 0 where no text is read."""
+    from retrieval.encoder import Encoder
+
+    return Encoder(config.encoder).dim if _reads_text(config) else 0
+
+
+def _all_cells(config: ExperimentConfig, text_dim: int) -> list[AnyCell]:
+    """UserError where there is none."""
+    for panel in config.panels.values():
+        if panel.seeds:
+            panel.text_sets(panel.seeds[0])  # says what it cannot have before anything is run
+    encoder_hash = config.encoder.resolve().content_hash if text_dim else ""
+    cells: list[AnyCell] = [*plan(config, encoder_hash=encoder_hash, text_dim=text_dim)]
+    cells += plan_panels(config.panels, encoder_hash=encoder_hash)
+    if not cells:
+        raise UserError(
+            "studies, panels: there is no cell to run; give a study arms with memories, seeds and twins, "
+            "or a panel its seeds"
+        )
+    return cells
+
+
+def _run(
+    config: ExperimentConfig,
+    cells: list[AnyCell],
+    todo: list[AnyCell],
+    name: str,
+    command: str,
+    run: Path,
+    cache: Path,
+    say: Say,
+    remarks: list[str],
+    *,
+    force: bool,
+    num_workers: int,
+) -> None:
+    """Encode, note the plan, run the cells; the run's lock is held."""
+    cells_folder = run / "cells"
+    if force:
+        for cell in cells:
+            forget_cell(cells_folder / cell.folder_name)
+    encoder = _encode(config, todo, cache, say) if any(cell.encoder_hash for cell in todo) else EncoderCost()
+    prompts = config.encoder.resolve().prompts if any(cell.encoder_hash for cell in todo) else NO_PROMPTS
+    workplace = Workplace(
+        cells_folder=str(cells_folder.absolute()),  # workers outlive a run, and may have begun in another folder
+        cache_folder=str(cache.absolute()),
+        encoder=encoder,
+        prompts=prompts,
+        encoder_config=config.encoder,
+        made_by=made_by(),
+    )
+    alike = _remarks_on_keys(config, cells, cache)
+    for line in alike:
+        say(f"  {line}")
+    record = _plan_record(config, name, command, cells, encoder_text=_describe_encoder(config, cells))
+    record["notes"] += [*remarks, *alike]
+    if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
+        # Nothing was run: the report keeps the command of the measurement.
+        record["method"]["command"] = json.loads((run / PLAN).read_text())["method"]["command"]
+    if any(cell.encoder_hash for cell in cells):  # what `auto` came to here, for other machines
+        precision = config.encoder.resolve().precision
+        config = replace(config, encoder=replace(config.encoder, precision=precision))
+    write_text(run / RESOLVED, resolved_text(config, name))
+    write_text(run / PLAN, json.dumps(record, indent=1) + "\n")
+    if todo:
+        run_cells(todo, workplace, num_workers=num_workers, progress=_Progress(len(todo), say))
+
+
+def _opening(
+    name: str, config: ExperimentConfig, cells: Sequence[AnyCell], todo: Sequence[AnyCell], workers: int
+) -> str:
+    if not todo:
+        return f"{name}: all {len(cells)} cells are done; writing the report"
+    share = sum(cell.weight for cell in todo) / sum(cell.weight for cell in cells)
+    seconds = share * (config.seconds_expected or 20 + sum(cell.weight for cell in cells) / 2)
+    return (
+        f"{name}: {config.question} {len(todo)} of {len(cells)} cells to run in {workers} processes, "
+        f"about {max(1, round(seconds / 60 * 2 / workers))} min"
+    )
+
+
+def _describe_encoder(config: ExperimentConfig, cells: Sequence[AnyCell]) -> str:
+    return config.encoder.resolve().description if any(cell.encoder_hash for cell in cells) else "none"
+
+
+def _check_place(folder: Path) -> None:
+    """A UserError now, and not after hours of work that could not be written."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; remove it, or give the run another name (NAME=...)")
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{nearest}: cannot be written; run from a folder of your own")
+
+
+def _check_indexes(cells: Sequence[AnyCell], text_dim: int) -> None:
+    """An unknown index string is the user's mistake, and is said before anything runs."""
+    from retromem.memories.faiss_memory import FaissMemoryConfig
+    from retromem.memories.hybrid_memory import HybridMemoryConfig
+    from retromem.memories.paired_memory import PairedMemoryConfig
+    from retromem.memories.store_memory import checked_spec
+
+    named: list[tuple[str, IndexSpec, int]] = []
+    for cell in cells:
+        if isinstance(cell, PanelCell):
+            named += [(f"panels.{cell.name}", spec, dim) for spec, dim in cell.panel.index_specs(text_dim)]
+        elif isinstance(cell.memory, FaissMemoryConfig | HybridMemoryConfig | PairedMemoryConfig):
+            dim = key_dim(build_knowledge(cell.knowledge), text_dim)
+            named.append((f"studies.{cell.study}", cell.memory.spec, dim))
+    for path, spec, dim in dict.fromkeys(named):
+        try:
+            checked_spec(spec, dim)
+        except UserError as error:
+            raise type(error)(f"{path}: {error}") from None
+
+
+def _encode(config: ExperimentConfig, todo: list[AnyCell], folder: Path, say: Say) -> EncoderCost:
+    """Encode what no earlier run did; the cold cost is charged to every row all the same."""
+    from retrieval.encoder import Encoder
+
+    encoder, cache = Encoder(config.encoder), EmbeddingCache(folder)
+    texts = texts_of(todo, encoder.prompts)
+    missing = cache.missing(encoder.content_hash, texts)
+    cost_file = folder / encoder.content_hash / "single_text.json"
+    if missing:
+        say(f"encoding {len(missing):,} texts with {encoder.description}")
+        cache.encode_missing(encoder, texts, on_progress=_EncodingProgress(say))
+    if not cost_file.exists():
+        write_text(cost_file, json.dumps({"single_text_ms": encoder.single_text_ms(texts[:60])}))
+    return EncoderCost(
+        seconds_per_text=cache.seconds_per_text(encoder.content_hash),
+        single_text_ms=json.loads(cost_file.read_text())["single_text_ms"],
+        file_bytes=encoder.file_bytes,
+    )
+
+
+class _EncodingProgress:
+    def __init__(self, say: Say) -> None:
+        self._say, self._start = say, time.perf_counter()
+
+    def __call__(self, num_done: int, num_all: int) -> None:
+        self._say(f"  {num_done:,} of {num_all:,} texts, {time.perf_counter() - self._start:.0f} s")
+
+
+class _Progress:
+    """A line now and then: how far, how long, how long still."""
+
+    def __init__(self, total: int, say: Say) -> None:
+        self._total, self._say, self._done, self._weight = total, say, 0, 0.0
+        self._start = self._last = time.perf_counter()
+
+    def __call__(self, status: str, cell: AnyCell) -> None:
+        self._done += 1
+        now = time.perf_counter()
+        if status == "done" and now - self._last < 8 and self._done < self._total:
+            return
+        self._last = now
+        self._say(f"  {self._done:>4} of {self._total} cells, {now - self._start:.0f} s; {cell.folder_name}: {status}")
+
+
+def _plan_record(
+    config: ExperimentConfig, name: str, command: str, cells: Sequence[AnyCell], *, encoder_text: str
+) -> dict[str, Any]:
+    """What the report of a run needs beside its results."""
+    sets = {study: build_knowledge(part.knowledge) for study, part in config.studies.items()}
+    notes = [note for knowledge in sets.values() for note in knowledge.notes]
+    notes += [knowledge.attribution for knowledge in sets.values() if knowledge.attribution]
+    if len({len(knowledge.values.relations) > 1 for knowledge in sets.values()} & {True}):
+        notes.append(
+            "Demand is summed over relations: an upper bound where they depend on each other; exact on the twin."
+        )
+    capped = [k.name for k in sets.values() if k.text and k.num_facts > config.max_weight_facts]
+    if capped and any(not arms.num_facts and not arms.capacity for s in config.studies.values() for arms in s.arms):
+        notes.append(f"The weights' curve takes at most {config.max_weight_facts:,} facts (MAX_FACTS= raises it).")
+    dropped: Counter[str] = Counter()
+    for knowledge in {knowledge.content_hash: knowledge for knowledge in sets.values()}.values():
+        dropped.update(knowledge.dropped)
+    return {
+        "name": name,
+        "title": config.title,
+        "question": config.question,
+        "notes": list(dict.fromkeys(notes)),
+        "unsearched": unsearched(config),
+        "dropped": dict(dropped),
+        "knowledge_hashes": {knowledge.content_hash: knowledge.name for knowledge in sets.values()},
+        "knowledge_names": {study: knowledge.name for study, knowledge in sets.items()},
+        "cells": [cell.folder_name for cell in cells],
+        "method": {
+            "command": command,
+            "knowledge sets": ", ".join(
+                f"{study}: {k.name}, {k.num_facts:,} facts, {k.values.num_values:,} values, hash {k.content_hash}"
+                for study, k in sets.items()
+            ),
+            "encoder": encoder_text,
+            "seeds": ", ".join(map(str, sorted({cell.seed for cell in cells}))),
+        },
+        "measures": asdict(config.measures),
+        "panels": {
+            name: {
+                "config": asdict(panel),  # type: ignore[call-overload]  # every panel is a dataclass
+                "cells": [cell.folder_name for cell in cells if isinstance(cell, PanelCell) and cell.name == name],
+            }
+            for name, panel in config.panels.items()
+        },
+    }
