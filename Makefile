@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 # Address of another index of torch wheels (a CPU or CUDA build), if the default one does not suit.
 TORCH_INDEX ?=
-VARIABLES := CONFIG TIER LIMIT_SMALL FACTS DOCUMENTS SPLIT PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS ENCODER OUT ONLY PYTHON TORCH_INDEX
+VARIABLES := CONFIG TIER LIMIT_SMALL FACTS DOCUMENTS SPLIT PHRASINGS COLUMNS NAME MAX_FACTS SET FORCE INDEX ROTATE_TO KEY_BY SHARDS ENCODER OUT ONLY ENGINE PYTHON TORCH_INDEX
 export $(VARIABLES)
 # Terminals keep their width and WSL its machine under these names: they count on the command line alone.
 $(foreach name,COLUMNS NAME,$(if $(filter environment,$(origin $(name))),$(eval override $(name) :=)))
@@ -30,7 +30,7 @@ help: ## this text
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  report, experiment: CONFIG=configs/x.yaml  FACTS=my.csv [PHRASINGS=my.yaml] [COLUMNS=subject=name or 1,2,3]"
-	@echo "                      [NAME=mine] [MAX_FACTS=4000]  SET=\"a.b=c d.e=f\"  FORCE=1"
+	@echo "                      [NAME=mine] [MAX_FACTS=4000]  SET=\"a.b=c d.e=f\"  FORCE=1  ENGINE=ray, dask or slurm"
 	@echo "  index:              FACTS=my.jsonl OUT=folder [INDEX=Flat] [ROTATE_TO=64] [KEY_BY=statement] [SHARDS=4] [ENCODER=folder] [PHRASINGS=my.yaml]"
 	@echo "                      DOCUMENTS=folder OUT=folder [SPLIT=\"128 tokens, 32 shared\"] [INDEX=RaBitQ]"
 	@echo "  FACTS:              .csv .tsv .txt .json .jsonl .parquet, packed (.gz .bz2 .xz .zst) or not, a folder of one kind, hf:org/name[:config][@split]"
@@ -52,8 +52,13 @@ $(BIN)/python:
 	$(INSTALL) -e ".[$(FAISS),dev]"
 	@touch .venv/.cpu $@
 
+# An engine may need a package of its own; a wrong name is for the command to say. No such file is made: asked each time.
+.venv/.engine: .venv/.cpu
+	@case "$$ENGINE" in ray|dask|slurm) \
+		test -f ".venv/.engine-$$ENGINE" || { $(INSTALL) -e ".[$(FAISS),$$ENGINE]" && touch ".venv/.engine-$$ENGINE"; } ;; esac
+
 .PHONY: setup
-setup: .venv/.cpu ## make .venv and install what running needs
+setup: .venv/.engine ## make .venv and install what running needs
 
 .PHONY: setup-gpu
 setup-gpu: | $(BIN)/python ## the same with FAISS for CUDA 12 (Linux x86_64)
@@ -62,17 +67,17 @@ setup-gpu: | $(BIN)/python ## the same with FAISS for CUDA 12 (Linux x86_64)
 	@touch .venv/.gpu .venv/.cpu
 
 .PHONY: report
-report: .venv/.cpu ## compare weights and index, write reports/<name>/index.html
+report: .venv/.engine ## compare weights and index, write reports/<name>/index.html
 	@$(RETROMEM) compare $${CONFIG:+"$$CONFIG"} $${FACTS:+--facts "$$FACTS"} $${PHRASINGS:+--phrasings "$$PHRASINGS"} \
 		$${COLUMNS:+--columns "$$COLUMNS"} $${NAME:+--name "$$NAME"} $${MAX_FACTS:+--max-facts "$$MAX_FACTS"} \
-		$${SET:+--set "$$SET"} $${FORCE:+--force}
+		$${SET:+--set "$$SET"} $${FORCE:+--force} $${ENGINE:+--engine "$$ENGINE"}
 
 .PHONY: experiment
 experiment: report ## the same, by the name of what it runs: CONFIG=... SET="a.b=c d.e=f"
 
 .PHONY: reproduce
-reproduce: .venv/.cpu ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones, ONLY=Nichani, LIMIT_SMALL=folder
-	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${ONLY:+--only "$$ONLY"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"} $${FORCE:+--force}
+reproduce: .venv/.engine ## published numbers measured again beside ours, reports/reproduce/: TIER=full for the long ones, ONLY=Nichani, LIMIT_SMALL=folder
+	@$(RETROMEM) reproduce $${TIER:+--tier "$$TIER"} $${ONLY:+--only "$$ONLY"} $${LIMIT_SMALL:+--limit-small "$$LIMIT_SMALL"} $${FORCE:+--force} $${ENGINE:+--engine "$$ENGINE"}
 
 .PHONY: index
 index: .venv/.cpu ## build a store from FACTS or DOCUMENTS into OUT and print its ledger

@@ -181,6 +181,9 @@ def _parser() -> ArgumentParser:
     compare.add_argument("--set", type=str, help='"a.b=c d.e=f": the same as --a.b c --d.e f')
     compare.add_argument("--force", action="store_true", help="run finished cells again")
     compare.add_argument("--workers", type=_count, help="processes; one a core where empty")
+    compare.add_argument(
+        "--engine", default="loky", help="where cells compute: loky (here, the default), ray, dask, slurm"
+    )
 
     index = new(
         "index",
@@ -238,6 +241,7 @@ def _parser() -> ArgumentParser:
     again.add_argument("--only", type=str, help="rows whose source or setting holds these words, such as Nichani")
     again.add_argument("--force", action="store_true", help="measure finished numbers again")
     again.add_argument("--workers", type=_count, help="processes; one a core where empty")
+    again.add_argument("--engine", default="loky", help="as of compare")
 
     bench = new(
         "bench",
@@ -293,7 +297,13 @@ def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) 
     # Progress goes to stdout, so that a mistake stays one line on stderr.
     say = partial(print, flush=True)
     finished = run_experiment(
-        config, name=name, command=command, say=say, force=chosen.force, num_workers=chosen.workers
+        config,
+        name=name,
+        command=command,
+        say=say,
+        force=chosen.force,
+        num_workers=chosen.workers,
+        engine=chosen.engine,
     )
     if finished.num_failed:
         sys.exit(1)
@@ -329,6 +339,7 @@ def _reproduce(chosen: Namespace, command: str) -> None:
         say=partial(print, flush=True),
         force=chosen.force,
         num_workers=chosen.workers,
+        engine=chosen.engine,
     )
     failed = sum(not row.passes for row in finished.published)
     print(f"{len(finished.published) - failed} of {len(finished.published)} published numbers reproduced")

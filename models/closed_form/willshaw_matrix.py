@@ -44,12 +44,3 @@ def fired_units(w_FU: Bool[Tensor, "F U"], cues_BK: Int64[Tensor, "B K"]) -> Boo
     for units_B in cues_BK.T:
         fired_BU &= w_FU[units_B]
     return fired_BU
-
-
-def best_units(w_FU: Bool[Tensor, "F U"], cues_BK: Int64[Tensor, "B K"], num_best: int) -> Int64[Tensor, "B T"]:
-    """Recall by rank: the `num_best` target units with most synapses lit, best first, ties by smaller number.
-
-    For cues that are not quite what was written: a threshold would name no unit.
-    """
-    order_BU = lit_synapses(w_FU, cues_BK).argsort(dim=1, descending=True, stable=True)
-    return order_BU[:, :num_best]

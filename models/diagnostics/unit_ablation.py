@@ -6,14 +6,11 @@ activation 1; `bias_V` is b_out . code. The candidates of fact n are the values 
 Shape legend: N facts, B block, F hidden units, V values, M ablated units, P pairs of fact and unit.
 """
 
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn import functional
 
 SCORES_AT_ONCE = 2**23
 
@@ -47,46 +44,6 @@ def deciding_units(
             deciding_B.index_add_(0, facts_P, changed_P.long())
         deciding.append(deciding_B)
     return torch.cat(deciding)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblatedAnswers:
-    """What is still answered."""
-
-    right_N: Bool[Tensor, " N"]
-    """whether the fact's value scores highest of its candidates; of equal scores the first counts"""
-    log2_p_N: Float[Tensor, " N"]
-    """log2 of the softmax over the candidates at the fact's value"""
-
-
-def answers_without_top_units(
-    hidden_blocks_BF: Iterable[Float[Tensor, "_ F"]],
-    unit_scores_FV: Float[Tensor, "F V"],
-    value_ids_N: Int64[Tensor, " N"],
-    first_candidates_N: Int64[Tensor, " N"],
-    end_candidates_N: Int64[Tensor, " N"],
-    *,
-    num_ablated: int,
-    bias_V: Float[Tensor, " V"] | None = None,
-) -> AblatedAnswers:
-    """The answers after each fact has lost its own `num_ablated` most important units; 0 for what there is to lose.
-
-    Importance of a unit to a fact: activation times its score of the fact's value less its mean score of the
-    candidates, since what is added to all of them alike decides nothing.
-    """
-    # Sums over any range of candidates as the difference of two columns.
-    sums_FV = functional.pad(unit_scores_FV.double().cumsum(1), (1, 0))
-    right, log2_p = [], []
-    for rows, h_BF in _numbered(hidden_blocks_BF):
-        values_B, first_B, end_B = value_ids_N[rows], first_candidates_N[rows], end_candidates_N[rows]
-        mean_FB = (sums_FV[:, end_B] - sums_FV[:, first_B]) / (end_B - first_B)
-        importance_BF = h_BF * (unit_scores_FV[:, values_B] - mean_FB).T
-        left_BF = h_BF.scatter(1, importance_BF.topk(num_ablated, dim=1).indices, 0.0)
-        outside_BV = _outside(first_B, end_B, unit_scores_FV.shape[1])
-        scores_BV = _scores(left_BF, unit_scores_FV, bias_V).masked_fill(outside_BV, -torch.inf)
-        right.append(scores_BV.argmax(1) == values_B)
-        log2_p.append(-functional.cross_entropy(scores_BV, values_B, reduction="none") / math.log(2))
-    return AblatedAnswers(right_N=torch.cat(right), log2_p_N=torch.cat(log2_p))
 
 
 def _numbered(hidden_blocks_BF: Iterable[Tensor]) -> Iterator[tuple[slice, Tensor]]:

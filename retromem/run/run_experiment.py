@@ -11,6 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -29,12 +30,14 @@ from retromem.knowledge.text_keys import NO_PROMPTS, CachedTextKeys, TextCollect
 from retromem.measure.latency import EncoderCost
 from retromem.rows import ReproducedRow
 from retromem.run.cells import Cell, key_dim, plan, unsearched
+from retromem.run.cluster_engines import engine_of
 from retromem.run.experiment import ExperimentConfig
+from retromem.run.local_engine import Engine, check_engine
 from retromem.run.method import made_by, num_cores
 from retromem.run.panel_cells import PanelCell, plan_panels
 from retromem.run.report_run import PLAN, is_finished, panels_of, read_plan, read_results, report_run
 from retromem.run.run_cell import ERROR, RESULT, AnyCell, Workplace, cell_knowledge, forget_cell, texts_of
-from retromem.run.run_cells import run_cells
+from retromem.run.run_cells import prepare_workers, run_cells
 
 Say = Callable[[str], None]
 
@@ -62,10 +65,16 @@ def run_experiment(
     cache: Path = EMBEDDINGS,
     force: bool = False,
     num_workers: int | None = None,
+    engine: str = "loky",
 ) -> FinishedRun:
-    """Run what is not done yet and write the report. UserError before anything is written."""
+    """Run what is not done yet and write the report. UserError before anything is written.
+
+    `engine`: where cells compute, `loky` (this machine), `ray`, `dask` or `slurm`. `num_workers`: processes where it
+    starts its own.
+    """
     start = time.perf_counter()
     num_workers = num_workers or num_cores()
+    engine_name = check_engine(engine)
     text_dim = _text_dim(config)
     cells = _all_cells(config, text_dim)
     run = runs / name
@@ -88,7 +97,11 @@ def run_experiment(
     with locked(run, seconds=1.0):
         for cell, result in found.items():
             write_text(run / "cells" / cell / RESULT, result)
-        _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, num_workers=num_workers)
+        prepare_workers()
+        with engine_of(engine_name, num_workers=num_workers, run=run) if todo else nullcontext() as joined:
+            if joined is not None:
+                joined.check([(run / "cells").absolute(), cache.absolute()])
+            _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, engine=joined)
         results = read_results(run, [cell.folder_name for cell in cells])
         report = report_run(run, reports / name) if results.rows or results.points else None
         _, published = panels_of(read_plan(run), results)
@@ -215,7 +228,7 @@ def _run(
     remarks: list[str],
     *,
     force: bool,
-    num_workers: int,
+    engine: Engine | None,
 ) -> None:
     """Encode, note the plan, run the cells; the run's lock is held."""
     cells_folder = run / "cells"
@@ -245,8 +258,8 @@ def _run(
         config = replace(config, encoder=replace(config.encoder, precision=precision))
     write_text(run / RESOLVED, resolved_text(config, name))
     write_text(run / PLAN, json.dumps(record, indent=1) + "\n")
-    if todo:
-        run_cells(todo, workplace, num_workers=num_workers, progress=_Progress(len(todo), say))
+    if engine is not None:
+        run_cells(todo, workplace, engine=engine, progress=_Progress(len(todo), say))
 
 
 def _opening(

@@ -53,10 +53,6 @@ class Memorisation:
     bits_per_param: float
     """bit complexity: what a weight must be written in"""
 
-    @property
-    def total_bits(self) -> float:
-        return self.num_params * self.bits_per_param
-
 
 def deep_memorisation(num_points: int, num_values: int, num_layers: float | None = None) -> Memorisation:
     """What N points with one of M values need at depth L, up to logarithmic factors in the depth.
@@ -73,8 +69,3 @@ def deep_memorisation(num_points: int, num_values: int, num_layers: float | None
         num_params=num_points / depth,
         bits_per_param=depth * math.log2(max(num_points, num_values)),
     )
-
-
-def least_bits_per_param(num_points: int, num_values: int, num_params: int) -> float:
-    """Bits that each of P weights must have to name N values out of M: N log2 M / P, by counting alone."""
-    return num_points * math.log2(num_values) / num_params

@@ -45,11 +45,6 @@ def relu_memory_of_32_classes(dim: int, hidden: int) -> GuideLine:
     return GuideLine(num_facts=dim * hidden / 1.2, num_params=2 * dim * hidden, bits_per_fact=5.0)
 
 
-def two_token_memory(dim: int) -> GuideLine:
-    """relu(E1[a] + E2[b]) W with 2 d first and 2 d second tokens and d values, 5 d^2 weights, at accuracy .9."""
-    return GuideLine(num_facts=8.49 * dim**2 / math.log(dim), num_params=5 * dim**2, bits_per_fact=math.log2(dim))
-
-
 def _facts_of_own_values(num_weights: int, weights_per_nat: float) -> float:
     """N >= 1 such that num_weights = weights_per_nat N ln N."""
     most = 2.0 + num_weights / weights_per_nat  # ln most > 1/2, and N ln N is far past the goal unless N is tiny

@@ -14,11 +14,6 @@ def dense_ffn_params(n_embd: int, d_ff: int | None = None) -> int:
     return 2 * n_embd * (4 * n_embd if d_ff is None else d_ff)
 
 
-def gated_ffn_params(n_embd: int, d_ff: int) -> int:
-    """Weights of a bias-free FFN with a gate, three matrices: 3 n_embd d_ff, equal to the dense at 2/3 of its d_ff."""
-    return 3 * n_embd * d_ff
-
-
 def physical_bits(num_params: int, bits_per_param: float) -> float:
     """Bits that the weights are stored in; scales of a quantisation count as a fraction of a bit a parameter."""
     return num_params * bits_per_param

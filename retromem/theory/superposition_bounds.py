@@ -57,14 +57,6 @@ def expected_max_coherence(num_vectors: int, dim: int) -> float:
     return float(quad(quantile, 0.0, 1.0)[0])
 
 
-def log2_random_code(dim: int, eps: float) -> float:
-    """log2 N of vectors drawn at random of which less than one pair is expected to overlap more than eps.
-
-    N^2 p / 2 = 1 with p the chance of one pair (`log2_cap`): about exp(eps^2 d / 4) vectors, exponentially many.
-    """
-    return (1.0 - log2_cap(dim, eps)) / 2
-
-
 def log2_greedy_code(dim: int, eps: float) -> float:
     """log2 N of vectors with coherence <= eps that surely exist: the sphere is not covered by fewer than 1 / p caps.
 
@@ -79,11 +71,3 @@ def log2_packing_upper(dim: int, eps: float) -> float:
     About 2^d at eps = 1/2 and far less below it. Loose, but at d = 2 it is exact.
     """
     return -log2_cap(dim, math.sqrt((1.0 + eps) / 2))
-
-
-def log2_welch_upper(dim: int, eps: float) -> float:
-    """log2 of the most vectors with coherence <= eps by Welch: d (1 - eps^2) / (1 - d eps^2).
-
-    Infinite from eps = 1 / sqrt(d) on, where the bound says nothing.
-    """
-    return math.inf if dim * eps**2 >= 1 else math.log2(dim * (1 - eps**2) / (1 - dim * eps**2))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.closed_form.willshaw_matrix import best_units, fired_units, lit_synapses, willshaw_memory
+from models.closed_form.willshaw_matrix import fired_units, lit_synapses, willshaw_memory
 
 
 def patterns(num, units, active, rng):
@@ -37,8 +37,6 @@ def test_units_are_counted_fired_and_ranked_synapse_by_synapse():
     expected = [[sum(bool(w[f, u]) for f in cue) for u in range(40)] for cue in asked.tolist()]
     assert lit.tolist() == expected and len(np.unique(expected)) == 4
     assert torch.equal(fired_units(w, asked), lit == 3)
-    best = best_units(w, asked, 5)
-    assert best.tolist() == [sorted(range(40), key=lambda u: -counts[u])[:5] for counts in expected]
     assert lit_synapses(w, asked[:0]).shape == (0, 40) and fired_units(w, asked[:0]).shape == (0, 40)
 
 
@@ -58,16 +56,10 @@ def test_recall_is_exact_while_no_false_unit_fires():
     fired = fired_units(w, cues)
     assert fired.sum() == 600 * 6
     assert fired.gather(1, targets).all()
-    assert [set(best) for best in best_units(w, cues, 6).tolist()] == [set(target) for target in targets.tolist()]
-    # A few active units that were never written leave the ranking right where a threshold names none.
+    # A few active units that were never written, and a threshold names none.
     moved = cues.clone()
     moved[:, :2] = patterns(600, 512, 2, np.random.default_rng(9))
     assert not fired_units(w, moved).gather(1, targets).all(dim=1).any()
-    found = [
-        set(best) == set(target)
-        for best, target in zip(best_units(w, moved, 6).tolist(), targets.tolist(), strict=True)
-    ]
-    assert np.mean(found) > 0.99
 
 
 def test_beyond_half_on_false_units_fire_and_no_true_one_is_missed():

@@ -24,8 +24,9 @@ from retromem.memories.paired_memory import PairedMemoryConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.run.cells import Cell, plan
 from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
+from retromem.run.local_engine import LokyEngine
 from retromem.run.run_cell import Workplace, read_result, run_cell, texts_of
-from retromem.run.run_cells import _run_pool, run_cells
+from retromem.run.run_cells import _run_round, prepare_workers, run_cells
 
 KEYS = KeysConfig(num_facts=128, num_values=8)
 TIMES = {
@@ -87,10 +88,11 @@ def workplace(folder: Path) -> Workplace:
 def run(cells: Sequence[Cell], folder: Path, *, num_workers: int = 2) -> dict[str, list[str]]:
     """Memory -> what was told of its cells."""
     told: dict[str, list[str]] = {}
+    prepare_workers()
     run_cells(
         cells,
         workplace(folder),
-        num_workers=num_workers,
+        engine=LokyEngine(num_workers),
         progress=lambda status, cell: told.setdefault(cell.name, []).append(status),
     )
     return told
@@ -241,7 +243,10 @@ def test_what_was_written_before_a_pool_broke_is_told(tmp_path: Path) -> None:
     assert (run_cell(raising, place), run_cell(mode, place)) == ("failed", "done")
     waiting = {cell.folder_name: cell for cell in (killed, raising, mode)}
     told: list[tuple[str, str]] = []
-    _run_pool([killed, raising, mode], place, 1, dict(waiting), lambda status, cell: told.append((status, cell.name)))
+    engine = LokyEngine(1)
+    _run_round(
+        [killed, raising, mode], place, engine, dict(waiting), lambda status, cell: told.append((status, cell.name))
+    )
     assert told == [("failed", "raising"), ("done", "floor-mode")]
 
 

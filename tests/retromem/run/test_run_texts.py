@@ -156,7 +156,7 @@ def test_a_run_keeps_its_settings_its_plan_and_the_command_that_measured(world: 
     said.clear()
 
     def go(command: str, cells: list[Any], *, force: bool = False) -> Any:
-        _run(config, cells, [], "mine", command, run, cache, said.append, ["told before"], force=force, num_workers=1)
+        _run(config, cells, [], "mine", command, run, cache, said.append, ["told before"], force=force, engine=None)
         return json.loads((run / "plan.json").read_text())
 
     record = go("make first", cells)

@@ -17,8 +17,9 @@ from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.run.cells import Cell, plan
 from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
+from retromem.run.local_engine import _interrupt_held, work
 from retromem.run.run_cell import Workplace
-from retromem.run.run_cells import _interrupt_held, _work, prepare_workers, run_cells
+from retromem.run.run_cells import prepare_workers, run_cells
 
 ONE_THREAD = {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -55,7 +56,7 @@ def test_processes_started_from_now_on_have_one_thread_each(own_environment: Non
 def test_a_worker_tells_whose_cell_ended_and_how(tmp_path: Path) -> None:
     place = Workplace(cells_folder=str(tmp_path), cache_folder="", encoder=EncoderCost())
     (cell,) = cells_of(FrequencyConfig())
-    assert _work(cell, place) == (cell.folder_name, "done")
+    assert work(cell, place) == (cell.folder_name, "done")
     assert (tmp_path / cell.folder_name / "result.json").exists()
 
 
@@ -87,10 +88,11 @@ def test_long_cells_are_given_first(tmp_path: Path, own_environment: None) -> No
     cells = cells_of(FrequencyConfig(), trained[0], StaticFunctionConfig(), trained[1])
     place = Workplace(cells_folder=str(tmp_path), cache_folder="", encoder=EncoderCost())
     told: list[tuple[str, int]] = []
+    prepare_workers()
     run_cells(
         cells,
         place,
-        num_workers=1,
+        engine=LokyEngine(1),
         progress=lambda status, cell: told.append((status, cells.index(cell))),  # type: ignore[arg-type]
     )
     assert told == [("done", 3), ("done", 1), ("done", 0), ("done", 2)]

@@ -13,7 +13,6 @@ from retromem.theory.classical_bounds import (
     Memorisation,
     cover_dichotomies,
     deep_memorisation,
-    least_bits_per_param,
     separability,
     vc_lower,
     vc_upper,
@@ -24,7 +23,6 @@ from retromem.theory.memory_formulas import (
     linear_memory,
     relu_memory,
     relu_memory_of_32_classes,
-    two_token_memory,
 )
 from retromem.theory.moment_curve import curve_documents, curve_queries, num_wrong_sets, smallest_margin
 from retromem.theory.pattern_bounds import (
@@ -35,15 +33,13 @@ from retromem.theory.pattern_bounds import (
     log2_layerwise_upper,
     log2_montufar_lower,
 )
-from retromem.theory.physical_capacity import dense_ffn_params, facts_of_bits, gated_ffn_params, physical_bits
+from retromem.theory.physical_capacity import dense_ffn_params, facts_of_bits, physical_bits
 from retromem.theory.superposition_bounds import (
     expected_max_coherence,
     johnson_lindenstrauss_dim,
     log2_cap,
     log2_greedy_code,
     log2_packing_upper,
-    log2_random_code,
-    log2_welch_upper,
     welch_bound,
 )
 
@@ -63,7 +59,6 @@ def test_caps_and_the_codes_that_follow_from_them(dim: int, cosine: float) -> No
     exact = exact_log2_cap(dim, cosine)
     assert log2_cap(dim, cosine) == pytest.approx(exact, rel=1e-9)
     assert log2_greedy_code(dim, cosine) == pytest.approx(-exact, rel=1e-9)
-    assert log2_random_code(dim, cosine) == pytest.approx((1 - exact) / 2, rel=1e-9)
     half = exact_log2_cap(dim, math.sqrt((1 + cosine) / 2))
     assert log2_packing_upper(dim, cosine) == pytest.approx(-half, rel=1e-9)
 
@@ -72,10 +67,6 @@ def test_bounds_on_coherence_by_hand() -> None:
     assert welch_bound(9, 4) == pytest.approx(math.sqrt(5 / (4 * 8)))
     assert welch_bound(7, 6) == pytest.approx(1 / 6)  # the simplex
     assert (welch_bound(6, 6), welch_bound(3, 6)) == (0.0, 0.0)
-    assert log2_welch_upper(5, 0.3) == pytest.approx(math.log2(5 * 0.91 / 0.55))
-    assert log2_welch_upper(4, 0.5) == math.inf and log2_welch_upper(9, 0.5) == math.inf
-    # N vectors at Welch's bound are exactly as many as it allows.
-    assert 2 ** log2_welch_upper(4, welch_bound(9, 4)) == pytest.approx(9)
     assert johnson_lindenstrauss_dim(1000, 0.5) == pytest.approx(4 * math.log(1000) * 12)
     assert johnson_lindenstrauss_dim(50, 0.2) == pytest.approx(4 * math.log(50) / (0.02 - 0.008 / 3))
 
@@ -123,12 +114,9 @@ def test_orders_of_magnitude_by_hand() -> None:
     assert vc_lower(96, 3) == 96 * 3 * 5
     assert vc_upper(256, 3) == 256 * 3 * 8
     assert asdict(deep_memorisation(4096, 2**15, 8.0)) == {"num_params": 512.0, "bits_per_param": 8 * 15.0}
-    assert deep_memorisation(4096, 2**15, 8.0).total_bits == 4096 * 15
     assert deep_memorisation(2**16, 32, 4.0) == Memorisation(num_params=2**14, bits_per_param=64.0)
     shallowest = deep_memorisation(2**16, 2**20)  # depth sqrt(N / log2 N) = 64
     assert shallowest == Memorisation(num_params=1024.0, bits_per_param=64 * 20.0)
-    assert least_bits_per_param(300, 16, 25) == 48.0
-    assert dense_ffn_params(10) == 800 and dense_ffn_params(10, 7) == 140 and gated_ffn_params(10, 7) == 210
     assert dense_ffn_params(10, 0) == 0
     assert physical_bits(120, 4.25) == 510.0
     assert facts_of_bits(30.0, 8) == 10.0
@@ -146,9 +134,6 @@ def test_guide_lines_are_whole() -> None:
         assert found.bits_per_param == pytest.approx(num * math.log2(num) / params)
     assert linear_memory(1).num_facts == pytest.approx(float(mpmath.exp(mpmath.lambertw(1 / 1.3))))
     assert relu_memory_of_32_classes(12, 9) == GuideLine(num_facts=90.0, num_params=216, bits_per_fact=5.0)
-    tokens = two_token_memory(16)
-    assert tokens == GuideLine(num_facts=8.49 * 256 / math.log(16), num_params=1280, bits_per_fact=4.0)
-    assert tokens.bits_per_param == pytest.approx(8.49 / math.log(16) * 4 / 5)
     assert critical_documents(10) == pytest.approx(-10.5322 + 40.309 + 5.2 + 3.7)
 
 

@@ -12,7 +12,6 @@ from retromem.theory.classical_bounds import (
     KRAUTH_MEZARD_PATTERNS_PER_WEIGHT,
     cover_dichotomies,
     deep_memorisation,
-    least_bits_per_param,
     separability,
     vc_lower,
     vc_upper,
@@ -97,11 +96,8 @@ def test_square_root_of_the_parameters_times_their_bits_is_linear_again() -> Non
     read, num_params, bits_per_param = recalled_from_packed(values, 16, per_weight=32)
     assert read == values
     assert (num_params, bits_per_param) == (32, 128)
-    assert least_bits_per_param(1024, 16, num_params) == bits_per_param  # not one bit can be spared
     found = deep_memorisation(1024, 16)
     assert found.num_params == pytest.approx(math.sqrt(1024 * 10)) == found.bits_per_param
-    assert found.total_bits == pytest.approx(1024 * 10)
-    assert found.total_bits >= num_params * bits_per_param
 
 
 def test_depth_trades_parameters_for_bits_and_leaves_their_product() -> None:
@@ -109,4 +105,4 @@ def test_depth_trades_parameters_for_bits_and_leaves_their_product() -> None:
         found = deep_memorisation(5000, 2**20, num_layers)
         assert found.num_params == pytest.approx(5000 / num_layers)
         assert found.bits_per_param == pytest.approx(20 * num_layers)
-        assert found.bits_per_param >= least_bits_per_param(5000, 2**20, round(found.num_params)) * 0.99
+        assert found.num_params * found.bits_per_param >= 5000 * 20 * 0.99, "what the facts are worth"

@@ -8,7 +8,6 @@ from retromem.theory.memory_formulas import (
     linear_memory,
     relu_memory,
     relu_memory_of_32_classes,
-    two_token_memory,
 )
 
 
@@ -32,8 +31,3 @@ def test_near_what_an_independent_trial_stored() -> None:
     assert relu_memory(16, 32).num_facts == pytest.approx(272, rel=0.05)
     assert relu_memory(16, 32).num_params == 1024
     assert relu_memory_of_32_classes(32, 64).num_facts == pytest.approx(1745, rel=0.05)
-    # The challenge at accuracy 1 instead of .9; below d = 64 the published models are under-trained.
-    for dim, num_facts in ((64, 7296), (128, 25088)):
-        assert num_facts < two_token_memory(dim).num_facts < 1.2 * num_facts
-        assert two_token_memory(dim).num_params == 5 * dim**2
-    assert two_token_memory(64).bits_per_fact == 6.0

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from retromem.theory.physical_capacity import dense_ffn_params, facts_of_bits, gated_ffn_params, physical_bits
+from retromem.theory.physical_capacity import dense_ffn_params, facts_of_bits, physical_bits
 
 
 @pytest.mark.parametrize("n_embd", [3, 16, 768])
@@ -12,8 +12,6 @@ def test_params_are_the_entries_of_the_matrices(n_embd: int) -> None:
     dense = [np.empty((n_embd, d_ff)), np.empty((d_ff, n_embd))]
     assert dense_ffn_params(n_embd) == sum(matrix.size for matrix in dense) == 8 * n_embd**2
     assert dense_ffn_params(n_embd, 7) == 14 * n_embd
-    assert gated_ffn_params(n_embd, d_ff) == sum(matrix.size for matrix in [*dense, dense[0]])
-    assert gated_ffn_params(3 * n_embd, 8 * n_embd) == dense_ffn_params(3 * n_embd)  # 2/3 of 4 n_embd
 
 
 def test_as_many_facts_as_the_bits_can_tell_apart() -> None:
