@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+
+from models.step_module import StepModule, take_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,37 +55,52 @@ def answers_all(
     return (lowest_SQ > others_SQN.amax(2)).all(1)
 
 
+class FreeEmbeddingsModule(StepModule):
+    """Several seeds as one batch."""
+
+    def __init__(
+        self, dim: int, num_documents: int, *, top_k: int, seeds: tuple[int, ...], config: FreeEmbeddingsConfig
+    ) -> None:
+        super().__init__(config.steps)
+        self.config, self.sets_QK = config, all_sets(num_documents, top_k)
+        together = torch.stack([_unit(seed, num_documents + len(self.sets_QK), dim) for seed in seeds])
+        self.documents_SND = nn.Parameter(together[:, :num_documents].clone())
+        self.queries_SQD = nn.Parameter(together[:, num_documents:].clone())
+        self._optimizer = torch.optim.Adam([self.documents_SND, self.queries_SQD], lr=config.learning_rate)
+        self.is_solved_S = torch.zeros(len(seeds), dtype=torch.bool)
+        self._best_S = torch.full((len(seeds),), math.inf)
+        self._stale_S = torch.zeros(len(seeds))
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self._optimizer
+
+    def step(self, number: int) -> Tensor:
+        config = self.config
+        scores_SQN = self.queries_SQD @ self.documents_SND.transpose(1, 2) / config.temperature
+        wanted_SQK = self.sets_QK.expand(len(scores_SQN), -1, -1)
+        loss_S = -functional.log_softmax(scores_SQN, dim=2).gather(2, wanted_SQK).mean((1, 2))
+        self._optimizer.zero_grad(set_to_none=True)
+        loss_S.sum().backward()
+        self._optimizer.step()
+        with torch.no_grad():
+            for vectors_SMD in (self.documents_SND, self.queries_SQD):
+                vectors_SMD.div_(vectors_SMD.norm(dim=2, keepdim=True))
+            is_better_S = loss_S < self._best_S - _LEAST_GAIN
+            self._best_S = torch.where(is_better_S, loss_S, self._best_S)
+            self._stale_S = torch.where(is_better_S, 0, self._stale_S + 1)
+            if (number + 1) % config.look_every == 0:
+                self.is_solved_S |= answers_all(self.queries_SQD, self.documents_SND, self.sets_QK)
+                self.is_over = bool((self.is_solved_S | (self._stale_S >= config.patience)).all())
+        return loss_S.mean()
+
+
 def solved(
     dim: int, num_documents: int, *, top_k: int, seeds: tuple[int, ...], config: FreeEmbeddingsConfig
 ) -> Bool[Tensor, " S"]:
     """For each seed, whether training found vectors with which every set of `top_k` documents is somebody's answer."""
-    sets_QK = all_sets(num_documents, top_k)
-    vectors = [_unit(seed, num_documents + len(sets_QK), dim) for seed in seeds]
-    together = torch.stack(vectors)
-    documents_SND = together[:, :num_documents].clone().requires_grad_()
-    queries_SQD = together[:, num_documents:].clone().requires_grad_()
-    optimizer = torch.optim.Adam([documents_SND, queries_SQD], lr=config.learning_rate)
-    is_solved_S = torch.zeros(len(seeds), dtype=torch.bool)
-    best_S = torch.full((len(seeds),), math.inf)
-    stale_S = torch.zeros(len(seeds))
-    for step in range(1, config.steps + 1):
-        scores_SQN = queries_SQD @ documents_SND.transpose(1, 2) / config.temperature
-        wanted_SQK = sets_QK.expand(len(seeds), -1, -1)
-        loss_S = -functional.log_softmax(scores_SQN, dim=2).gather(2, wanted_SQK).mean((1, 2))
-        optimizer.zero_grad(set_to_none=True)
-        loss_S.sum().backward()
-        optimizer.step()
-        with torch.no_grad():
-            for vectors_SMD in (documents_SND, queries_SQD):
-                vectors_SMD.div_(vectors_SMD.norm(dim=2, keepdim=True))
-            is_better_S = loss_S < best_S - _LEAST_GAIN
-            best_S = torch.where(is_better_S, loss_S, best_S)
-            stale_S = torch.where(is_better_S, 0, stale_S + 1)
-            if step % config.look_every == 0:
-                is_solved_S |= answers_all(queries_SQD, documents_SND, sets_QK)
-                if bool((is_solved_S | (stale_S >= config.patience)).all()):
-                    break
-    return is_solved_S
+    module = FreeEmbeddingsModule(dim, num_documents, top_k=top_k, seeds=seeds, config=config)
+    take_steps(module)
+    return module.is_solved_S
 
 
 def critical_n(

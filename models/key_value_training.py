@@ -1,12 +1,10 @@
 """Training an FFN to answer keys with frozen value codes, as a Lightning module that wastes no step.
 
-One `training_step` runs many optimisation steps (manual optimisation), and all of them are one epoch: the usual one
-batch an epoch costs several milliseconds of bookkeeping where the step of a small FFN costs a hundred microseconds.
+One `training_step` runs many optimisation steps (manual optimisation): see `models.trainers`.
 
 Shape legend: N facts, B batch, D key dimension, E code dimension, V values, M candidates of the largest relation.
 """
 
-import logging
 import math
 import time
 from collections.abc import Iterator
@@ -16,11 +14,9 @@ from typing import Any, NoReturn
 import lightning
 import torch
 from jaxtyping import Float, Int64
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from models.abandoning import FIRST_LOOK, falls_short
 from models.denormals import flushed_denormals
@@ -30,6 +26,7 @@ from models.key_noise import move_by_noise
 from models.optimizers import optimizers_for, rate_after, schedule_for
 from models.precisions import Precision
 from models.rounding import rounded_weights
+from models.trainers import run_calls
 from models.training_budget import STEPS_A_LOOK, TrainingBudget, TrainingDiverged, what_to_lower
 
 _FACTS_ASKED_AT_ONCE = 8192
@@ -180,7 +177,10 @@ class KeyValueModule(lightning.LightningModule):
             first_candidates_N=self.first_N,
             end_candidates_N=self.end_N,
         )
-        if can_fuse(self.backbone, data, self.budget, self._rounds_to):
+        # A trainer of the user's may compute in another precision, or on several devices: by autograd then.
+        own = self._trainer
+        is_lean = own is None or (own.precision == "32-true" and own.world_size == 1)
+        if is_lean and can_fuse(self.backbone, data, self.budget, self._rounds_to):
             self._fused = FusedStep(
                 self.backbone,
                 data,
@@ -211,7 +211,10 @@ class KeyValueModule(lightning.LightningModule):
             self._say_diverged(f"loss is {losses_S[first].item()}", before + first, before + first)
         if not all(weight.isfinite().all() for weight in self.backbone.parameters()):
             self._say_diverged("weights are not finite", self.steps_done, self.steps_done - 1)
-        if self.backbone.is_settled() and self._is_over(float(losses_S.mean())):
+        mean_nats = float(losses_S.mean())
+        if self.trainer.logger is not None:
+            self.log_dict({"loss_nats": mean_nats, "steps": float(self.steps_done)}, prog_bar=True)
+        if self.backbone.is_settled() and self._is_over(mean_nats):
             self.trainer.should_stop = True
         elif time.monotonic() > self._deadline and self.steps_done < self.budget.steps:
             self.succeeded = False
@@ -264,44 +267,6 @@ class KeyValueModule(lightning.LightningModule):
         return what_to_lower(self.budget, self.backbone.divergence_suspects())
 
 
-class _OneProcess(LightningEnvironment):
-    """What Lightning is told of its surroundings. It would find an allocation of several tasks in the variables of
-    Slurm, torchrun, LSF or MPI, and fail or wait for the others; nothing here is ever trained by more than one."""
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        return False
-
-    def local_rank(self) -> int:
-        return 0
-
-    def node_rank(self) -> int:
-        return 0
-
-    def teardown(self) -> None:
-        """Lightning's own takes WORLD_SIZE out of the process's environment."""
-
-
-class _OneProcessTrainer(lightning.Trainer):
-    """PL_TRAINER_MAX_STEPS and its like set what a caller left open, of the class of that very name alone."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings, plugins=_OneProcess())
-
-
 def fit(module: KeyValueModule, *, accelerator: str) -> str:
     """Run the training to its goal, its steps or its deadline; returns the kind of device it ran on (cpu, cuda)."""
-    calls = math.ceil(module.budget.steps / STEPS_A_LOOK)
-    # Four lines and an advertisement for every training: too much for thousands of them.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    trainer = _OneProcessTrainer(
-        accelerator=accelerator,
-        devices=1,
-        max_epochs=min(calls, 1),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, DataLoader(range(max(calls, 1)), batch_size=None))  # type: ignore[arg-type]
-    return str(trainer.strategy.root_device.type)
+    return run_calls(module, math.ceil(module.budget.steps / STEPS_A_LOOK), accelerator=accelerator)

@@ -9,6 +9,7 @@ Shape legend: P passages with their questions, Q questions, T tokens of a passag
 of the token vectors, H hidden units, M match features.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.span_reader_config import SpanReaderConfig
+from models.step_module import StepModule
 
 NUM_MATCHES = 2
 """features of a token from outside: whether it stands in the question, and how rare it is then"""
@@ -116,3 +118,39 @@ def best_spans(
     allowed_TT = torch.ones(num_tokens, num_tokens, dtype=torch.bool).triu().tril(longest - 1)
     scores_P, places_P = scores_PTT.masked_fill(~allowed_TT, -torch.inf).flatten(1).max(1)
     return scores_P, places_P // num_tokens, places_P % num_tokens
+
+
+class SpanReaderModule(StepModule):
+    """Teaches a reader: AdamW on one cycle of rates, gradients clipped to length 1."""
+
+    def __init__(
+        self,
+        reader: SpanReader,
+        lessons: Callable[[], tuple[ReadingBatch, Tensor, Tensor]],
+        *,
+        num_steps: int,
+        learning_rate: float,
+        weight_decay: float,
+    ) -> None:
+        """`lessons`: the passages of one step, first and last token of each question's answer."""
+        super().__init__(num_steps)
+        self.reader, self._lessons = reader, lessons
+        self._optimizer = torch.optim.AdamW(
+            reader.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
+        )
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, learning_rate, total_steps=num_steps, cycle_momentum=False
+        )
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self._optimizer
+
+    def step(self, number: int) -> Tensor:
+        batch, starts_Q, ends_Q = self._lessons()
+        loss = span_loss(self.reader(batch), starts_Q, ends_Q)
+        self._optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.reader.parameters(), 1.0)
+        self._optimizer.step()
+        self._schedule.step()
+        return loss

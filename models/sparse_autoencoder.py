@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.step_module import StepModule, take_steps
 from models.training_budget import STEPS_A_LOOK, TrainingDiverged
 
 BANDWIDTH = 0.2
@@ -203,38 +204,54 @@ class _Penalty:
         return (error_BF.detach() - told_BF).square().sum(1).mean()
 
 
+class SparseAutoencoderModule(StepModule):
+    """Trains a sparse autoencoder. Loss: unexplained share of the variance plus penalty."""
+
+    def __init__(self, h_NF: Float[Tensor, "N F"], config: SparseAutoencoderConfig) -> None:
+        super().__init__(config.steps)
+        self.config, self._h_NF = config, h_NF
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self.autoencoder = SparseAutoencoder(config, h_NF, generator=self._generator)
+        self._penalty = _Penalty(self.autoencoder)
+        self._optimizer = torch.optim.Adam(self.autoencoder.parameters(), lr=config.learning_rate, fused=True)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda done: min(1.0, (1 - done / config.steps) / (1 - DECAY_FROM))
+        )
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self._optimizer
+
+    def step(self, number: int) -> Tensor:
+        config, autoencoder = self.config, self.autoencoder
+        h_BF = self._h_NF[torch.randint(len(self._h_NF), (config.batch_size,), generator=self._generator)]
+        a_BL = autoencoder.pre_activations(h_BF)
+        f_BL = autoencoder.latents(a_BL)
+        error_BF = (h_BF - autoencoder.decode(f_BL)) / autoencoder.scale
+        loss: Tensor = error_BF.square().sum(1).mean() + self._penalty(a_BL, f_BL, error_BF)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+        with torch.no_grad():
+            # Longer rows would let relu_l1 shrink its latents, and with them its penalty, for nothing.
+            autoencoder.w_dec_LF.copy_(functional.normalize(autoencoder.w_dec_LF, dim=1))
+        if (number % STEPS_A_LOOK == 0 or number == config.steps - 1) and not loss.isfinite():
+            raise TrainingDiverged(
+                f"the loss is {loss.item()} after {number} steps at learning_rate {config.learning_rate:g}: lower it"
+            )
+        return loss
+
+
 def train(h_NF: Float[Tensor, "N F"], config: SparseAutoencoderConfig) -> SparseAutoencoder:
-    """A sparse autoencoder of these hidden activations. Loss: unexplained share of the variance plus penalty.
+    """A sparse autoencoder of these hidden activations.
 
     Raises:
         ValueError: all activations are the same or some not finite, or fewer latents than shall be active.
         TrainingDiverged: the loss is no number any more.
     """
-    generator = torch.Generator().manual_seed(config.seed)
-    autoencoder = SparseAutoencoder(config, h_NF, generator=generator)
-    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=config.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda done: min(1.0, (1 - done / config.steps) / (1 - DECAY_FROM))
-    )
-    penalty = _Penalty(autoencoder)
-    for step in range(config.steps):
-        h_BF = h_NF[torch.randint(len(h_NF), (config.batch_size,), generator=generator)]
-        a_BL = autoencoder.pre_activations(h_BF)
-        f_BL = autoencoder.latents(a_BL)
-        error_BF = (h_BF - autoencoder.decode(f_BL)) / autoencoder.scale
-        loss = error_BF.square().sum(1).mean() + penalty(a_BL, f_BL, error_BF)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        with torch.no_grad():
-            # Longer rows would let relu_l1 shrink its latents, and with them its penalty, for nothing.
-            autoencoder.w_dec_LF.copy_(functional.normalize(autoencoder.w_dec_LF, dim=1))
-        if (step % STEPS_A_LOOK == 0 or step == config.steps - 1) and not loss.isfinite():
-            raise TrainingDiverged(
-                f"the loss is {loss.item()} after {step} steps at learning_rate {config.learning_rate:g}: lower it"
-            )
-    return autoencoder
+    module = SparseAutoencoderModule(h_NF, config)
+    take_steps(module)
+    return module.autoencoder
 
 
 @dataclass(frozen=True, kw_only=True)

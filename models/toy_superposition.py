@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from models.step_module import StepModule, take_steps
 from models.training_budget import STEPS_A_LOOK, TrainingDiverged
 
 DENSE_FROM = 0.75
@@ -108,34 +109,52 @@ def sparse_features(
     return u_IBN.div_(-probabilities_I[:, None, None]).add_(1.0).clamp_(min=0.0)
 
 
+class ToySuperpositionModule(StepModule):
+    """One instance for each feature probability."""
+
+    def __init__(self, config: ToySuperpositionConfig) -> None:
+        super().__init__(config.steps)
+        self.config = config
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self.probabilities_I = config.lowest_probability ** torch.linspace(0, 1, config.num_instances)
+        self._importance_N = config.importance_decay ** torch.arange(config.num_features)
+        scale = math.sqrt(2 / (config.dim + config.num_features))  # Xavier, as published
+        drawn_IMN = torch.randn(config.num_instances, config.dim, config.num_features, generator=self._generator)
+        self.w_IMN = nn.Parameter(scale * drawn_IMN)
+        self.b_I1N = nn.Parameter(torch.zeros(config.num_instances, 1, config.num_features))
+        self._optimizer = torch.optim.AdamW([self.w_IMN, self.b_I1N], lr=config.learning_rate, fused=True)
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self._optimizer
+
+    def step(self, number: int) -> Tensor:
+        config = self.config
+        x_IBN = sparse_features(self.probabilities_I, config.batch_size, config.num_features, self._generator)
+        out_IBN = torch.baddbmm(self.b_I1N, x_IBN @ self.w_IMN.transpose(1, 2), self.w_IMN).relu()
+        loss: Tensor = (self._importance_N * (x_IBN - out_IBN).square()).mean((1, 2)).sum()
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        is_last = number == config.steps - 1
+        if (number % STEPS_A_LOOK == 0 or is_last) and not all(w.isfinite().all() for w in (self.w_IMN, self.b_I1N)):
+            raise TrainingDiverged(
+                f"the weights are not finite after {number + 1} steps at learning_rate {config.learning_rate:g}: "
+                "lower it"
+            )
+        return loss
+
+
 def train(config: ToySuperpositionConfig) -> ToyModels:
     """Train one instance for each feature probability.
 
     Raises:
         TrainingDiverged: the weights are no numbers any more.
     """
-    generator = torch.Generator().manual_seed(config.seed)
-    exponents_I = torch.linspace(0, 1, config.num_instances)
-    probabilities_I = config.lowest_probability**exponents_I
-    importance_N = config.importance_decay ** torch.arange(config.num_features)
-    scale = math.sqrt(2 / (config.dim + config.num_features))  # Xavier, as published
-    w_IMN = scale * torch.randn(config.num_instances, config.dim, config.num_features, generator=generator)
-    w_IMN.requires_grad_()
-    b_I1N = torch.zeros(config.num_instances, 1, config.num_features, requires_grad=True)
-    optimizer = torch.optim.AdamW([w_IMN, b_I1N], lr=config.learning_rate, fused=True)
-    for step in range(config.steps):
-        x_IBN = sparse_features(probabilities_I, config.batch_size, config.num_features, generator)
-        out_IBN = torch.baddbmm(b_I1N, x_IBN @ w_IMN.transpose(1, 2), w_IMN).relu()
-        loss = (importance_N * (x_IBN - out_IBN).square()).mean((1, 2)).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        last = step == config.steps - 1
-        if (step % STEPS_A_LOOK == 0 or last) and not (w_IMN.isfinite().all() and b_I1N.isfinite().all()):
-            raise TrainingDiverged(
-                f"the weights are not finite after {step + 1} steps at learning_rate {config.learning_rate:g}: lower it"
-            )
-    return ToyModels(probabilities_I=probabilities_I, w_IMN=w_IMN.detach(), b_IN=b_I1N.detach().squeeze(1))
+    module = ToySuperpositionModule(config)
+    take_steps(module)
+    return ToyModels(
+        probabilities_I=module.probabilities_I, w_IMN=module.w_IMN.detach(), b_IN=module.b_I1N.detach().squeeze(1)
+    )
 
 
 def plateau(models: ToyModels) -> Plateau:

@@ -4,6 +4,7 @@
     python -m retromem index build | add | verify | search STORE
     python -m retromem report RUN_FOLDER
     python -m retromem reproduce [--tier full] [--only WORDS] [--limit-small FOLDER]
+    python -m retromem diff RUN_FOLDER RUN_FOLDER
     python -m retromem bench | doctor
 
 A user's mistake is one line on stderr and exit status 2, a failed cell or claim is 1, Ctrl-C 130; every other exception
@@ -20,6 +21,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -98,7 +100,12 @@ def _run(arguments: list[str]) -> None:
             from retromem.run.report_run import report_run
 
             run = Path(chosen.run)
-            print(report_run(run, Path("reports") / run.resolve().name) / "index.html")
+            folder = Path("reports") / run.resolve().name
+            print(report_run(run, folder, say=print) / "index.html")
+        case "diff":
+            from retromem.run.diff_runs import diff_runs
+
+            print(diff_runs(Path(chosen.first), Path(chosen.second)))
         case "reproduce":
             _reproduce(chosen, _shown(arguments))
         case "bench":
@@ -154,6 +161,7 @@ def _parser() -> ArgumentParser:
         description="Facts in the weights of an FFN or in an external index: what each holds, and what it costs.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"retromem {version('retromem')}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     new = partial(commands.add_parser, allow_abbrev=False)
 
@@ -230,6 +238,14 @@ def _parser() -> ArgumentParser:
         description="Write the report of a run again, from its results alone.",
     )
     report.add_argument("run", type=str, help="run folder, such as runs/quickstart")
+
+    diff = new(
+        "diff",
+        help="what changed from one run to another",
+        description="Two runs side by side: settings that differ, and numbers that differ beyond the noise of seeds.",
+    )
+    diff.add_argument("first", type=str, help="run folder, such as runs/keys")
+    diff.add_argument("second", type=str, help="another one")
 
     again = new(
         "reproduce",

@@ -38,9 +38,11 @@ class Row:
     study: str
     """name of the comparison inside an experiment; all its rows carry one `knowledge` hash"""
     side: Side
+    """weights (parametric), an index (retrieval), a pair of both (paired), or a floor"""
     memory: str
     """readable name with the kind in lower case or the factory string in it: ffn-relu-32, faiss-q-Flat"""
     role: Role
+    """what the report makes of it"""
     family: str
     """memories that differ only in their dial share one: ffn-relu, faiss-q, faiss-s, paired, floor"""
     stores: Stores
@@ -48,6 +50,7 @@ class Row:
     knowledge: str
     """content hash of the whole set; the twin keeps it and says twin = true"""
     knowledge_name: str
+    """of the set, for people"""
     twin: bool
     """values permuted among the subjects of each relation"""
     uniform: bool = False
@@ -57,15 +60,21 @@ class Row:
     num_facts: int
     """first N of the set's one shuffle"""
     seed: int
+    """of first weights, rotations, dealt values and random splits"""
     phrasing: Phrasing | Literal[""]
     """empty where a floor answers nothing"""
     halves: bool = False
     """judged on half of the facts (whose demand this is); memories that can be taught were taught on the other half"""
     num_asked: int | None = None
+    """questions; sums over them are scaled by num_facts / num_asked"""
     accuracy: float | None = None
+    """share of the questions answered right"""
     demand_bits: float | None = None
+    """log2 of the ways to deal the values to these facts: all that there is to recall"""
     bits_ce: float | None = None
+    """recalled, by cross-entropy: the demand less what calibrated answers leave unsaid, 0 at least"""
     bits_argmax: float | None = None
+    """recalled, by first answers: the demand less a list of corrections, 0 at least"""
     bits_at_tau: float | None = None
     """N log2 M where accuracy >= tau on uniformly drawn values, else empty (the literature's count)"""
     bits_ce_clipped: float | None = None
@@ -73,13 +82,21 @@ class Row:
     bits_stored: float | None = None
     """bits_ce minus those of the same memory written with the other four fifths of the subjects (identical rows)"""
     num_params: int | None = None
+    """numbers that were trained"""
     num_active_params: int | None = None
+    """those that one answer is computed from"""
     storage_bytes: int | None = None
+    """the smallest artefact that answers: packed weights, or index and value ids"""
     maintain_bytes: int | None = None
+    """what a change of one fact needs beside it: training facts and optimiser state; ids, vectors, texts"""
     value_bytes: int | None = None
+    """the value strings, compressed"""
     shared_bytes: int | None = None
+    """the encoder's files"""
     seeded_bytes: int | None = None
+    """arrays that a seed gives again, in no sum"""
     resident_bytes: int | None = None
+    """of memory while it answers"""
     bits_per_param: float | None = None
     """bits_ce / num_params"""
     bits_per_byte: float | None = None
@@ -91,20 +108,27 @@ class Row:
     query_ms_p50: float | None = None
     """batch 1, behind the encoder"""
     query_ms_p95: float | None = None
+    """the same, 95th percentile"""
     query_ms_p50_end_to_end: float | None = None
     """batch 1, the encoding of the question included"""
     queries_per_second: float | None = None
     """batch 256, behind the encoder"""
     queries_per_second_end_to_end: float | None = None
+    """the same, the encoding of the questions included"""
     write_flops: float | None = None
+    """floating-point operations of the writing"""
     exposures: float | None = None
     """times a fact was shown while writing, mean"""
     optimizer_steps: int | None = None
+    """of the training that wrote it"""
     succeeded: bool | None = None
     """false: the budget in seconds ended the writing"""
     precision: str | None = None
+    """of the stored weights"""
     temperature: float | None = None
+    """T of the calibration for this kind of question"""
     epsilon: float | None = None
+    """eps of the same"""
     chunk_at_1: float | None = None
     """share of questions whose first answer was spoken for by the very fact asked for"""
     accuracy_noise_10: float | None = None
@@ -118,6 +142,7 @@ class Row:
     slot_kl_bits: float | None = None
     """KL divergence of their use from uniform (identical rows); log2 of their number where one does it all"""
     device: str | None = None
+    """that it was written on"""
     share_of_steps: float | None = None
     """of a training that ends once it has succeeded: how much it took. Bits by cross-entropy, sigma90 and flip90 are of
     the weights there; those of a whole training are higher"""
@@ -272,18 +297,27 @@ class ReproducedRow:
     """A published number beside ours: one line of the results.csv of a reproduction."""
 
     source: str
+    """authors and year"""
     setting: str
+    """what is trained or counted"""
     published: float
+    """their number"""
     ours: float | None
     """empty where the measurement failed"""
     ratio: float | None
     """ours / published"""
     passes: bool
+    """ours lies in the band"""
     unit: str
+    """of both numbers"""
     low: float
+    """of the band"""
     high: float
+    """of the band"""
     tier: str
+    """quick or full"""
     seconds: float
+    """of all cells that it took, on one core each"""
     reason: str = ""
     """why there is no number"""
 

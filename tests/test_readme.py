@@ -1,6 +1,8 @@
 """The documents: every file they point to is there, and nothing was left to be filled in."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,17 @@ def test_the_documents_name_every_config():
     mentioned = "".join((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
     for config in (ROOT / "configs").glob("*.yaml"):
         assert config.name in mentioned or config.stem == "own_facts"
+
+
+def test_the_first_page_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize("name", ["docs/commands.md"])
+def test_examples_run(name, tmp_path):
+    """Each block of Python in a process of its own, outside of the checkout."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
-"""docs/settings.md names every setting of a config, its default and what it means, as the code has them.
+"""docs/settings.md has every setting of a config, docs/columns.md every column of a CSV, as the code has them.
 
-python tests/test_settings_page.py    write the page anew
+python tests/test_settings_page.py    write the pages anew
 """
 
 import ast
@@ -15,9 +15,19 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)] if __name__ == "__main__" else []
 
 from retromem.configuration import ByName  # noqa: E402
+from retromem.panels.points import Point  # noqa: E402
+from retromem.rows import CapacityRow, ReproducedRow, Row, SmallestRow  # noqa: E402
 from retromem.run.experiment import ExperimentConfig  # noqa: E402
 
 PAGE = ROOT / "docs" / "settings.md"
+COLUMNS_PAGE = ROOT / "docs" / "columns.md"
+FILES = {
+    "results.csv": (Row, "One line a memory, number of facts, seed, twin and kind of question."),
+    "smallest.csv": (SmallestRow, "One line a family, number of facts, seed and goal of a search."),
+    "capacity.csv": (CapacityRow, "One line a memory and seed: the most facts that it held."),
+    "published.csv": (ReproducedRow, "One line a published number."),
+    "points.csv": (Point, "One line a point of a panel; `panel` is its name."),
+}
 TAGS = ("memory", "kind", "panel", "source")
 
 
@@ -116,9 +126,34 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def columns_page() -> str:
+    """A column that several files have is described where it stands in results.csv."""
+    lines = [
+        "# Every column",
+        "",
+        "Written by `python tests/test_settings_page.py`. Empty: not defined or not known, never 0. Bits are base 2,",
+        "bytes 8 bits; units are in the names.",
+    ]
+    known = docstrings(Row)
+    for file, (row, about) in FILES.items():
+        lines += ["", f"## {file}", "", about, "", "| column | what it is |", "|---|---|"]
+        told = docstrings(row)
+        for field in fields(row):
+            what = told.get(field.name) or known.get(field.name, "")
+            lines.append(f"| `{field.name}` | {what.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_of_columns_is_what_the_code_says() -> None:
+    assert COLUMNS_PAGE.read_text(encoding="utf-8") == columns_page(), "run `python tests/test_settings_page.py`"
+    empty = [line for line in columns_page().splitlines() if line.endswith("|  |")]
+    assert empty == [], "every column says what it is"
+
+
 def test_the_page_of_settings_is_what_the_code_says() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `python tests/test_settings_page.py`"
 
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    COLUMNS_PAGE.write_text(columns_page(), encoding="utf-8")

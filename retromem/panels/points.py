@@ -18,6 +18,7 @@ class Point:
     x: float | None = None
     """where on the panel's axis; empty where there is none"""
     y: float
+    """the number itself"""
     seed: int | None = None
     """of the measurement; empty for a formula"""
 

@@ -7,15 +7,16 @@ Shape legend: P passages, Q questions, T tokens of a passage, U of a question, D
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from models.span_reader import ReadingBatch, SpanReader, best_spans, span_loss
+from models.span_reader import ReadingBatch, SpanReader, SpanReaderModule, best_spans
 from models.span_reader_config import SpanReaderConfig
+from models.step_module import take_steps
 from retrieval.tokens import Tokens
 from retromem.reading.reader_training import ReaderTraining
 
@@ -116,31 +117,36 @@ def teach(
     rarest = math.log1p(len(passages))
     rarity = {id_: math.log((1 + len(passages)) / count) / rarest for id_, count in counts.items()}
     reader = ExtractiveReader(SpanReader(config, dim, generator=generator), tokens_of, rarity)
-    optimizer = torch.optim.AdamW(
-        reader.reader.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, training.learning_rate, total_steps=training.steps, cycle_momentum=False
-    )
-    rng = np.random.default_rng(seed)
-    waiting: list[int] = []
-    reader.reader.train()
-    for _ in range(training.steps):
-        if len(waiting) < training.batch_size:
-            waiting += rng.permutation(len(taught)).tolist()
-        rows, waiting = waiting[: training.batch_size], waiting[training.batch_size :]
-        chosen = [taught[row] for row in rows]
+    batches = _batches(len(taught), training.batch_size, np.random.default_rng(seed))
+
+    def lessons_of_a_step() -> tuple[ReadingBatch, torch.Tensor, torch.Tensor]:
+        chosen = [taught[row] for row in next(batches)]
         pairs = [
             (tokens[lesson.question], tokens[text]) for lesson, _ in chosen for text in (lesson.passage, *lesson.others)
         ]
         starts_Q, ends_Q = torch.tensor([span for _, span in chosen]).unbind(1)
-        loss = span_loss(reader.reader(reader._batch(pairs)), starts_Q, ends_Q)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(reader.reader.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        return reader._batch(pairs), starts_Q, ends_Q
+
+    take_steps(
+        SpanReaderModule(
+            reader.reader,
+            lessons_of_a_step,
+            num_steps=training.steps,
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+        )
+    )
     return reader
+
+
+def _batches(num: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:
+    """Rows of one batch after another, in one random order after another."""
+    waiting: list[int] = []
+    while True:
+        if len(waiting) < size:
+            waiting += rng.permutation(num).tolist()
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 def _by_text(texts: Sequence[str], tokens_of: TokensOf) -> dict[str, Tokens]:

@@ -19,8 +19,8 @@ _CAPACITY_COLUMNS = [*(field.name for field in fields(CapacityRow)), "bits_per_p
 _SMALLEST_COLUMNS = [*(field.name for field in fields(SmallestRow) if field.name != "tried"), "settings_tried"]
 
 
-def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
-    """Replace `folder` by index.html, report.md, its CSV files and figures/*.png, whole or not at all.
+def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> str:
+    """Replace `folder` by index.html, report.md, its CSV files and figures/*.png, whole or not at all; the answer.
 
     results.csv, capacity.csv and smallest.csv hold the rows of memories, points.csv those of panels, published.csv
     numbers of others beside ours; what is empty is left out.
@@ -49,6 +49,7 @@ def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> None:
         if run.panels:
             points = {panel.name: panel.points for panel in run.panels}
             (new / "points.csv").write_text(points_to_csv(points), encoding="utf-8")
+    return content.first.answer
 
 
 def _refuse_mixed(rows: Sequence[Row]) -> None:

@@ -45,11 +45,6 @@ class _Cluster(Engine):
     def _num_workers(self) -> int:
         """That compute at once."""
 
-    @property
-    def where(self) -> str:  # type: ignore[override]  # known once it is joined
-        """For people."""
-        return f"on {self._num_workers()} workers of {self.name}"
-
     def check(self, folders: Sequence[Path]) -> None:
         marks = [folder / f".seen-{uuid.uuid4().hex}" for folder in folders]
         for mark in marks:

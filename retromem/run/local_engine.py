@@ -66,8 +66,6 @@ def work(cell: AnyCell, workplace: Workplace) -> tuple[str, str]:
 class Engine(ABC):
     """Runs cells. Used as a context, which joins a cluster and leaves it."""
 
-    where: str
-    """for people: in so many processes, on what cluster"""
     patience: ClassVar[int] = 0
     """how often it is asked again for cells that no worker took: a cluster takes a while to miss a machine"""
 
@@ -101,7 +99,7 @@ class LokyEngine(Engine):
     """Processes of this machine."""
 
     def __init__(self, num_workers: int) -> None:
-        self._num_workers, self.where = num_workers, f"in {num_workers} processes"
+        self._num_workers = num_workers
 
     def results(self, cells: Sequence[AnyCell], workplace: Workplace) -> Iterator[tuple[str, str]]:
         """One pool over the cells; a killed worker takes it with it."""

@@ -40,7 +40,7 @@ def versions() -> dict[str, str]:
 @cache
 def commit() -> str:
     """The commit that this code is of, with `changed` where files differ from it; empty outside of a checkout."""
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parents[2]
     if not (home / ".git").exists():
         return ""
     try:

@@ -1,7 +1,7 @@
 """The report of a run, from its folder alone: the plan, and what each cell has left."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,8 @@ class _OnePanel:
     panel: AnyPanelConfig
 
 
-def report_run(run: Path, folder: Path) -> Path:
-    """Write the report of a run folder from its results alone."""
+def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = None) -> Path:
+    """Write the report of a run folder from its results alone; `say` is told its answer, line by line."""
     record = read_plan(run)
     results = read_results(run, record["cells"])
     # What a set is called is no part of a cell's identity: it is called as the plan calls it.
@@ -141,7 +141,7 @@ def report_run(run: Path, folder: Path) -> Path:
         first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
         raise UserError(f"{run}: no cell has a result{first}")
     method = {**record["method"], **_made_by(results), **_budgets(rows)}
-    write_report(
+    answer = write_report(
         rows,
         folder,
         run=RunFacts(
@@ -160,6 +160,9 @@ def report_run(run: Path, folder: Path) -> Path:
             limits=_limits(rows),
         ),
     )
+    if say is not None:
+        for line in answer.split("\n"):
+            say(line)
     return folder
 
 

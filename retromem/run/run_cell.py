@@ -14,6 +14,7 @@ from typing import Any
 from jaxtyping import Float32
 from numpy import ndarray
 
+from models.trainer_choice import curves_kept_in
 from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
@@ -38,6 +39,8 @@ from retromem.run.panel_cells import PanelCell
 
 AnyCell = Cell | PanelCell
 RESULT, ERROR, RUNNING = "result.json", "error.txt", "running.json"
+CURVES = "curves"
+"""the loss of each training of a cell, as Lightning's CSVLogger keeps it"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +205,8 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
         if isinstance(cell, PanelCell):
             record["points"] = [asdict(point) for point in measure_panel(cell, workplace)]
         else:
-            measured = measure_cell(cell, workplace)
+            with curves_kept_in(folder / CURVES):
+                measured = measure_cell(cell, workplace)
             record["rows"] = [asdict(row) for row in measured.rows]
             for name in ("capacity", "smallest"):
                 found = getattr(measured, name)

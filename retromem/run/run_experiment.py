@@ -32,7 +32,7 @@ from retromem.rows import ReproducedRow
 from retromem.run.cells import Cell, key_dim, plan, unsearched
 from retromem.run.cluster_engines import engine_of
 from retromem.run.experiment import ExperimentConfig
-from retromem.run.local_engine import Engine, check_engine
+from retromem.run.local_engine import Engine, EngineName, check_engine
 from retromem.run.method import made_by, num_cores
 from retromem.run.panel_cells import PanelCell, plan_panels
 from retromem.run.report_run import PLAN, is_finished, panels_of, read_plan, read_results, report_run
@@ -81,7 +81,7 @@ def run_experiment(
     todo = [cell for cell in cells if force or not is_finished(run / "cells" / cell.folder_name)]
     found = {} if force else _finished_elsewhere(todo, run)
     todo = [cell for cell in todo if cell.folder_name not in found]
-    say(_opening(name, config, cells, todo, num_workers))
+    say(_opening(name, config, cells, todo, num_workers, engine_name))
     remarks = _remarks_before(config, cells)
     for knowledge in {id(knowledge): knowledge for knowledge in _sets(config)}.values():
         for line in (*left_out(knowledge), *knowledge.notes):
@@ -103,7 +103,7 @@ def run_experiment(
                 joined.check([(run / "cells").absolute(), cache.absolute()])
             _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, engine=joined)
         results = read_results(run, [cell.folder_name for cell in cells])
-        report = report_run(run, reports / name) if results.rows or results.points else None
+        report = report_run(run, reports / name, say=say) if results.rows or results.points else None
         _, published = panels_of(read_plan(run), results)
     num_failed = sum(kind != "refused" for _, kind, _ in results.problems)
     num_refused = len(results.problems) - num_failed
@@ -263,10 +263,17 @@ def _run(
 
 
 def _opening(
-    name: str, config: ExperimentConfig, cells: Sequence[AnyCell], todo: Sequence[AnyCell], workers: int
+    name: str,
+    config: ExperimentConfig,
+    cells: Sequence[AnyCell],
+    todo: Sequence[AnyCell],
+    workers: int,
+    engine: EngineName = "loky",
 ) -> str:
     if not todo:
         return f"{name}: all {len(cells)} cells are done; writing the report"
+    if engine != "loky":
+        return f"{name}: {config.question} {len(todo)} of {len(cells)} cells to run on {engine}"
     share = sum(cell.weight for cell in todo) / sum(cell.weight for cell in cells)
     seconds = share * (config.seconds_expected or 20 + sum(cell.weight for cell in cells) / 2)
     return (

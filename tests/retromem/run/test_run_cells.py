@@ -151,7 +151,7 @@ def test_a_diverged_training_is_an_error_of_one_line_and_no_result(tmp_path: Pat
     training = TrainingBudget(steps=200, learning_rate=1e30, optimizer="sgd")
     (cell,) = cells_of(FFNMemoryConfig(ffn=DenseConfig(width=8), training=training))
     assert run_cell(cell, workplace(tmp_path)) == "failed"
-    assert files_of(cell, tmp_path) == ["error.txt"]
+    assert files_of(cell, tmp_path) == ["curves", "error.txt"]
     error = (folder_of(cell, tmp_path) / "error.txt").read_text()
     assert error.endswith("lower training.learning_rate\n") and error.count("\n") == 1
 

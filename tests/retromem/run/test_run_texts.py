@@ -227,7 +227,9 @@ def test_all_that_a_run_says_whose_cells_are_done(world: TextConfig, tmp_path: P
         return [re.sub(r"in \d+ s", "in N s", line) for line in said]
 
     read = f"read {tmp_path / 'reports' / 'mine' / 'index.html'}"
-    assert go(keys) == ["mine: all 1 cells are done; writing the report", f"0 of 1 cells run in N s; {read}"]
+    first, answer, last = go(keys)
+    assert (first, last) == ("mine: all 1 cells are done; writing the report", f"0 of 1 cells run in N s; {read}")
+    assert answer.startswith("Nothing to compare")
     left_out = "  left out of world: 3 of 12 rows: 1 empty (a cell holds nothing), 2 several values "
     lines = go(texts)
     assert lines[0] == "mine: all 2 cells are done; writing the report"
@@ -235,7 +237,8 @@ def test_all_that_a_run_says_whose_cells_are_done(world: TextConfig, tmp_path: P
     assert lines[1].startswith(left_out)  # a set of two studies once
     notes = [f"  {note}" for note in build_knowledge(world).notes]
     assert lines[2 : 2 + len(notes)] == notes
-    replaced, *alike, last = lines[2 + len(notes) :]
+    replaced, *alike, answer, last = lines[2 + len(notes) :]
+    assert answer.startswith("Nothing to compare")
     name = build_knowledge(KeysConfig(num_facts=20)).name
     assert replaced == f"  {tmp_path / 'reports' / 'mine'} was of {name}: it is replaced (NAME=... keeps both)"
     assert [line.split(":")[0] for line in alike] == ["  study0", "  study1"]
