@@ -72,15 +72,19 @@ def _of_goal(contest: SearchedContest, goal: Goal) -> str:
     if len(ahead) == 1 and "" not in winners:
         return f"{_is_smaller(ahead[0])} at every size ({against})"
     # Few sizes tell the sides apart, or the seeds disagree on where they cross.
-    at = [
-        f"{_is_smaller(side)} at {list_text([count_text(size) for size in _where(common, winners, side)])} facts"
-        for side in ahead
-    ]
-    return f"{', '.join(at)}{', about equal elsewhere' if '' in winners else ''} ({against})"
+    where = {side: _where(common, winners, side) for side in ahead}
+    first, *others = sorted(ahead, key=lambda side: where[side][0])
+    told = f"{_is_smaller(first)} at {_facts_text(where[first])}"
+    told += "".join(f", {_SIDES[side]} at {_facts_text(where[side])}" for side in others)
+    return f"{told}{', about equal elsewhere' if '' in winners else ''} ({against})"
 
 
 def _where(sizes: Sequence[int], winners: Sequence[str], side: str) -> list[int]:
     return [size for size, winner in zip(sizes, winners, strict=True) if winner == side]
+
+
+def _facts_text(sizes: Sequence[int]) -> str:
+    return f"{list_text([count_text(size) for size in sizes])} facts"
 
 
 def _is_smaller(side: str) -> str:

@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import shutil
+import socket
 import threading
 import time
 import uuid
@@ -25,6 +26,8 @@ from retromem.run.run_cell import AnyCell, Workplace
 
 _LOOK_SECONDS = 0.3
 """between two looks into the folder of a run"""
+_REACHED_SECONDS = 10.0
+"""in which a cluster must answer"""
 _SLURM_HOURS = 12
 """that Slurm gives a cell"""
 _SLURM_ARRAY = 500
@@ -137,6 +140,7 @@ class RayEngine(_Joblib):
 
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         address = os.environ.get("RAY_ADDRESS")
+        _check_reached(address)
         if not ray.is_initialized():
             local = {} if address else {"num_cpus": self._num_local, "include_dashboard": False}
             try:
@@ -165,6 +169,16 @@ class RayEngine(_Joblib):
         import ray
 
         return int(ray.cluster_resources().get("CPU", 1))
+
+
+def _check_reached(address: str | None) -> None:
+    """UserError where nobody answers at a Ray address: Ray itself would go on asking for many minutes."""
+    host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_REACHED_SECONDS).close()
+        except OSError as error:
+            raise UserError(f"ENGINE=ray: RAY_ADDRESS={address} cannot be reached ({error})") from None
 
 
 class DaskEngine(_Joblib):

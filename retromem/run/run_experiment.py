@@ -9,37 +9,42 @@ reports/<name>/                            index.html, report.md, results.csv, c
 import json
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
-from typing import Any
 
 from retrieval.atomic import write_text
-from retrieval.embedding_cache import EMBEDDINGS, EmbeddingCache
+from retrieval.embedding_cache import EMBEDDINGS
 from retrieval.errors import UserError
 from retrieval.folder_lock import locked
 from retrieval.vector_index import IndexSpec
 from retromem.configuration import RESOLVED, resolved_text
-from retromem.knowledge.fact_remarks import left_out, not_read, one_key
-from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.knowledge.fact_remarks import left_out
 from retromem.knowledge.sources import build_knowledge
-from retromem.knowledge.text_keys import NO_PROMPTS, CachedTextKeys, TextCollector
+from retromem.knowledge.text_keys import NO_PROMPTS
 from retromem.measure.latency import EncoderCost
 from retromem.rows import ReproducedRow
-from retromem.run.cells import Cell, key_dim, plan, unsearched
+from retromem.run.cells import key_dim, plan
 from retromem.run.cluster_engines import engine_of
 from retromem.run.experiment import ExperimentConfig
-from retromem.run.local_engine import Engine, EngineName, check_engine
+from retromem.run.local_engine import Engine, check_engine
 from retromem.run.method import made_by, num_cores
 from retromem.run.panel_cells import PanelCell, plan_panels
+from retromem.run.plan_record import plan_record
+from retromem.run.progress import Progress, Say, opening, published_line
 from retromem.run.report_run import PLAN, is_finished, panels_of, read_plan, read_results, report_run
-from retromem.run.run_cell import ERROR, RESULT, AnyCell, Workplace, cell_knowledge, forget_cell, texts_of
+from retromem.run.run_cell import ERROR, RESULT, AnyCell, Workplace, forget_cell
 from retromem.run.run_cells import prepare_workers, run_cells
-
-Say = Callable[[str], None]
+from retromem.run.run_texts import (
+    described_encoder,
+    encode_missing,
+    remarks_before,
+    remarks_on_keys,
+    sets_of,
+    text_dim_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +80,15 @@ def run_experiment(
     start = time.perf_counter()
     num_workers = num_workers or num_cores()
     engine_name = check_engine(engine)
-    text_dim = _text_dim(config)
+    text_dim = text_dim_of(config)
     cells = _all_cells(config, text_dim)
     run = runs / name
     todo = [cell for cell in cells if force or not is_finished(run / "cells" / cell.folder_name)]
     found = {} if force else _finished_elsewhere(todo, run)
     todo = [cell for cell in todo if cell.folder_name not in found]
-    say(_opening(name, config, cells, todo, num_workers, engine_name))
-    remarks = _remarks_before(config, cells)
-    for knowledge in {id(knowledge): knowledge for knowledge in _sets(config)}.values():
+    say(opening(name, config, cells, todo, num_workers, engine_name))
+    remarks = remarks_before(config, cells)
+    for knowledge in {id(knowledge): knowledge for knowledge in sets_of(config)}.values():
         for line in (*left_out(knowledge), *knowledge.notes):
             say(f"  {line}")
     for line in remarks:
@@ -108,7 +113,7 @@ def run_experiment(
     num_failed = sum(kind != "refused" for _, kind, _ in results.problems)
     num_refused = len(results.problems) - num_failed
     for row in published:
-        say(f"  {_said(row)}")
+        say(f"  {published_line(row)}")
     failed = f"; {num_failed} FAILED, see {run / 'cells'}/*/{ERROR}" if num_failed else ""
     ran = f"{len(todo)} of {len(cells)} cells run in {time.perf_counter() - start:.0f} s"
     ran += f", {num_refused} of all refused" if num_refused else ""
@@ -118,13 +123,6 @@ def run_experiment(
     else:
         say(f"{ran}; read {report / 'index.html'}{failed}")
     return FinishedRun(report=report, num_failed=num_failed, published=published)
-
-
-def _said(row: ReproducedRow) -> str:
-    """Of a published number, one line."""
-    ours = "no number" if row.ours is None else f"{row.ours:.4g}"
-    verdict = "passes" if row.passes else "FAILS"
-    return f"{verdict}: {row.source}, {row.setting}: {ours} against {row.published:g} {row.unit} ({row.seconds:.0f} s)"
 
 
 def _finished_elsewhere(cells: Sequence[AnyCell], run: Path) -> dict[str, str]:
@@ -143,61 +141,8 @@ def _other_sets(run: Path, config: ExperimentConfig) -> str:
     if not (run / PLAN).is_file():
         return ""
     before = read_plan(run).get("knowledge_hashes", {})
-    now = {knowledge.content_hash for knowledge in _sets(config)}
+    now = {knowledge.content_hash for knowledge in sets_of(config)}
     return "" if now & before.keys() else ", ".join(before.values())
-
-
-def _sets(config: ExperimentConfig) -> list[KnowledgeSet]:
-    return [build_knowledge(study.knowledge) for study in config.studies.values()]
-
-
-def _remarks_before(config: ExperimentConfig, cells: Sequence[AnyCell]) -> list[str]:
-    """Which facts are longer than the encoder reads."""
-    from retrieval.encoder import Encoder
-
-    reading = {cell.knowledge: False for cell in cells if isinstance(cell, Cell) and cell.encoder_hash}
-    for cell in cells:
-        if isinstance(cell, Cell) and cell.knowledge in reading and cell.memory.stores == "statements":
-            reading[cell.knowledge] = True
-    encoder = Encoder(config.encoder) if reading else None
-    return [
-        line
-        for knowledge, statements in reading.items()
-        if encoder
-        for line in not_read(build_knowledge(knowledge), encoder, statements=statements)
-    ]
-
-
-def _remarks_on_keys(config: ExperimentConfig, cells: Sequence[AnyCell], folder: Path) -> list[str]:
-    """Which facts of the largest size of each study the encoder gives one key; their texts are encoded."""
-    largest: dict[tuple[str, bool], Cell] = {}
-    for cell in cells:
-        if isinstance(cell, Cell) and cell.encoder_hash:
-            known = largest.setdefault((cell.study, cell.twin), cell)
-            if cell.num_facts > known.num_facts:
-                largest[cell.study, cell.twin] = cell
-    lines, cache = [], EmbeddingCache(folder)
-    for (study, is_twin), cell in largest.items():
-        knowledge, prompts = cell_knowledge(cell).prefix(cell.num_facts), config.encoder.resolve().prompts
-        collector = TextCollector((), prompts)
-        knowledge.with_keys(collector).facts()
-        if cache.missing(cell.encoder_hash, collector.texts):
-            continue  # of a run whose cells are all done, and whose cache was removed
-        keys = CachedTextKeys(cache, cell.encoder_hash, centred=False, names_off_the_set=(), prompts=prompts)
-        lines += one_key(study + (" (values permuted)" if is_twin else ""), knowledge.with_keys(keys).facts())
-    return lines
-
-
-def _reads_text(config: ExperimentConfig) -> bool:
-    studied = any(knowledge.text for knowledge in _sets(config))
-    return studied or any(panel.seeds and panel.reads_text for panel in config.panels.values())
-
-
-def _text_dim(config: ExperimentConfig) -> int:
-    """Dimensions of the encoder's vectors; 0 where no text is read."""
-    from retrieval.encoder import Encoder
-
-    return Encoder(config.encoder).dim if _reads_text(config) else 0
 
 
 def _all_cells(config: ExperimentConfig, text_dim: int) -> list[AnyCell]:
@@ -235,7 +180,7 @@ def _run(
     if force:
         for cell in cells:
             forget_cell(cells_folder / cell.folder_name)
-    encoder = _encode(config, todo, cache, say) if any(cell.encoder_hash for cell in todo) else EncoderCost()
+    encoder = encode_missing(config, todo, cache, say) if any(cell.encoder_hash for cell in todo) else EncoderCost()
     prompts = config.encoder.resolve().prompts if any(cell.encoder_hash for cell in todo) else NO_PROMPTS
     workplace = Workplace(
         cells_folder=str(cells_folder.absolute()),  # workers outlive a run, and may have begun in another folder
@@ -245,10 +190,10 @@ def _run(
         encoder_config=config.encoder,
         made_by=made_by(),
     )
-    alike = _remarks_on_keys(config, cells, cache)
+    alike = remarks_on_keys(config, cells, cache)
     for line in alike:
         say(f"  {line}")
-    record = _plan_record(config, name, command, cells, encoder_text=_describe_encoder(config, cells))
+    record = plan_record(config, name, command, cells, encoder_text=described_encoder(config, cells))
     record["notes"] += [*remarks, *alike]
     if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
         # Nothing was run: the report keeps the command of the measurement.
@@ -259,31 +204,7 @@ def _run(
     write_text(run / RESOLVED, resolved_text(config, name))
     write_text(run / PLAN, json.dumps(record, indent=1) + "\n")
     if engine is not None:
-        run_cells(todo, workplace, engine=engine, progress=_Progress(len(todo), say))
-
-
-def _opening(
-    name: str,
-    config: ExperimentConfig,
-    cells: Sequence[AnyCell],
-    todo: Sequence[AnyCell],
-    workers: int,
-    engine: EngineName = "loky",
-) -> str:
-    if not todo:
-        return f"{name}: all {len(cells)} cells are done; writing the report"
-    if engine != "loky":
-        return f"{name}: {config.question} {len(todo)} of {len(cells)} cells to run on {engine}"
-    share = sum(cell.weight for cell in todo) / sum(cell.weight for cell in cells)
-    seconds = share * (config.seconds_expected or 20 + sum(cell.weight for cell in cells) / 2)
-    return (
-        f"{name}: {config.question} {len(todo)} of {len(cells)} cells to run in {workers} processes, "
-        f"about {max(1, round(seconds / 60 * 2 / workers))} min"
-    )
-
-
-def _describe_encoder(config: ExperimentConfig, cells: Sequence[AnyCell]) -> str:
-    return config.encoder.resolve().description if any(cell.encoder_hash for cell in cells) else "none"
+        run_cells(todo, workplace, engine=engine, progress=Progress(len(todo), say))
 
 
 def _check_place(folder: Path) -> None:
@@ -314,94 +235,3 @@ def _check_indexes(cells: Sequence[AnyCell], text_dim: int) -> None:
             checked_spec(spec, dim)
         except UserError as error:
             raise type(error)(f"{path}: {error}") from None
-
-
-def _encode(config: ExperimentConfig, todo: list[AnyCell], folder: Path, say: Say) -> EncoderCost:
-    """Encode what no earlier run did; the cold cost is charged to every row all the same."""
-    from retrieval.encoder import Encoder
-
-    encoder, cache = Encoder(config.encoder), EmbeddingCache(folder)
-    texts = texts_of(todo, encoder.prompts)
-    missing = cache.missing(encoder.content_hash, texts)
-    cost_file = folder / encoder.content_hash / "single_text.json"
-    if missing:
-        say(f"encoding {len(missing):,} texts with {encoder.description}")
-        cache.encode_missing(encoder, texts, on_progress=_EncodingProgress(say))
-    if not cost_file.exists():
-        write_text(cost_file, json.dumps({"single_text_ms": encoder.single_text_ms(texts[:60])}))
-    return EncoderCost(
-        seconds_per_text=cache.seconds_per_text(encoder.content_hash),
-        single_text_ms=json.loads(cost_file.read_text())["single_text_ms"],
-        file_bytes=encoder.file_bytes,
-    )
-
-
-class _EncodingProgress:
-    def __init__(self, say: Say) -> None:
-        self._say, self._start = say, time.perf_counter()
-
-    def __call__(self, num_done: int, num_all: int) -> None:
-        self._say(f"  {num_done:,} of {num_all:,} texts, {time.perf_counter() - self._start:.0f} s")
-
-
-class _Progress:
-    """A line now and then: how far, how long, how long still."""
-
-    def __init__(self, total: int, say: Say) -> None:
-        self._total, self._say, self._done, self._weight = total, say, 0, 0.0
-        self._start = self._last = time.perf_counter()
-
-    def __call__(self, status: str, cell: AnyCell) -> None:
-        self._done += 1
-        now = time.perf_counter()
-        if status == "done" and now - self._last < 8 and self._done < self._total:
-            return
-        self._last = now
-        self._say(f"  {self._done:>4} of {self._total} cells, {now - self._start:.0f} s; {cell.folder_name}: {status}")
-
-
-def _plan_record(
-    config: ExperimentConfig, name: str, command: str, cells: Sequence[AnyCell], *, encoder_text: str
-) -> dict[str, Any]:
-    """What the report of a run needs beside its results."""
-    sets = {study: build_knowledge(part.knowledge) for study, part in config.studies.items()}
-    notes = [note for knowledge in sets.values() for note in knowledge.notes]
-    notes += [knowledge.attribution for knowledge in sets.values() if knowledge.attribution]
-    if len({len(knowledge.values.relations) > 1 for knowledge in sets.values()} & {True}):
-        notes.append(
-            "Demand is summed over relations: an upper bound where they depend on each other; exact on the twin."
-        )
-    capped = [k.name for k in sets.values() if k.text and k.num_facts > config.max_weight_facts]
-    if capped and any(not arms.num_facts and not arms.capacity for s in config.studies.values() for arms in s.arms):
-        notes.append(f"The weights' curve takes at most {config.max_weight_facts:,} facts (MAX_FACTS= raises it).")
-    dropped: Counter[str] = Counter()
-    for knowledge in {knowledge.content_hash: knowledge for knowledge in sets.values()}.values():
-        dropped.update(knowledge.dropped)
-    return {
-        "name": name,
-        "title": config.title,
-        "question": config.question,
-        "notes": list(dict.fromkeys(notes)),
-        "unsearched": unsearched(config),
-        "dropped": dict(dropped),
-        "knowledge_hashes": {knowledge.content_hash: knowledge.name for knowledge in sets.values()},
-        "knowledge_names": {study: knowledge.name for study, knowledge in sets.items()},
-        "cells": [cell.folder_name for cell in cells],
-        "method": {
-            "command": command,
-            "knowledge sets": ", ".join(
-                f"{study}: {k.name}, {k.num_facts:,} facts, {k.values.num_values:,} values, hash {k.content_hash}"
-                for study, k in sets.items()
-            ),
-            "encoder": encoder_text,
-            "seeds": ", ".join(map(str, sorted({cell.seed for cell in cells}))),
-        },
-        "measures": asdict(config.measures),
-        "panels": {
-            name: {
-                "config": asdict(panel),  # type: ignore[call-overload]  # every panel is a dataclass
-                "cells": [cell.folder_name for cell in cells if isinstance(cell, PanelCell) and cell.name == name],
-            }
-            for name, panel in config.panels.items()
-        },
-    }

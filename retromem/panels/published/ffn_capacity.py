@@ -94,10 +94,6 @@ class FFNCapacityConfig(PublishedPanel):
             raise ValueError("bracket is missing: with a value a key the values grow with the facts")
 
     @property
-    def searched_to(self) -> float:
-        return self.resolution
-
-    @property
     def setting(self) -> str:
         dims = ", ".join(map(str, self.dims))
         params = f" {self.ffn.num_params(*2 * self.dims):,} parameters," if len(self.dims) == 1 else ""

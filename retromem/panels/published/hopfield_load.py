@@ -42,10 +42,6 @@ class HopfieldLoadConfig(PublishedPanel):
     unit = "patterns a neuron"
 
     @property
-    def searched_to(self) -> float:
-        return self.resolution
-
-    @property
     def setting(self) -> str:
         return (
             f"Hebb's rule, {self.neurons:,} neurons: load at which {self.share:.2%} of the bits are stable for one "

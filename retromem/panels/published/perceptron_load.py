@@ -31,10 +31,6 @@ class PerceptronLoadConfig(PublishedPanel):
     unit = "patterns a weight"
 
     @property
-    def searched_to(self) -> float:
-        return self.resolution
-
-    @property
     def setting(self) -> str:
         return (
             f"perceptron of {self.weights} weights, random labels learnt without an error, "

@@ -85,8 +85,8 @@ class PublishedPanel(PanelConfig):
 
     @property
     def searched_to(self) -> float | None:
-        """The relative step in which the number is known; empty where nothing is searched."""
-        return None
+        """The relative step in which the number is known: that of a search; empty where nothing is searched."""
+        return getattr(self, "resolution", None)
 
     @property
     @abstractmethod

@@ -40,10 +40,6 @@ class TwoTokenFactsConfig(PublishedPanel):
     unit = "facts"
 
     @property
-    def searched_to(self) -> float:
-        return self.resolution
-
-    @property
     def setting(self) -> str:
         how = "trained, 5,000 full-batch steps" if self.weights == "trained" else "two-sided construction"
         searched = "the published number first, then fewer" if self.downwards else "searched up to a twentieth more"

@@ -63,10 +63,6 @@ class WillshawLoadConfig(PublishedPanel):
     unit = "a synapse"
 
     @property
-    def searched_to(self) -> float:
-        return self.resolution
-
-    @property
     def setting(self) -> str:
         counted = "ones written" if self.counted == "ones" else "bits told"
         return (

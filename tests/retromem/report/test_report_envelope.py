@@ -186,6 +186,24 @@ def test_the_sentence_of_each_ending(weights: Any, index: Any, said: str) -> Non
     assert (crosses in details) == ("the weights are the smaller memory up to" in said)
 
 
+def test_where_few_seeds_cross_each_side_is_told_where_it_is_ahead_the_first_first() -> None:
+    """Of three seeds the index leads two at 500 facts, the weights two at 2,000, and one alone crosses."""
+    weights = {500: (110, 110, 100), 1000: (200, 200, 200), 2000: (400, 360, 360), 4000: (800, 800, 800)}
+    rows = [
+        found(side, memory, size, seed, number, WRITTEN)
+        for side, memory, sizes in (
+            ("parametric", "ffn-*", weights),
+            ("retrieval", "lsh-*", {size: (size // 5,) * 3 for size in weights}),
+        )
+        for size, numbers in sizes.items()
+        for seed, number in enumerate(numbers)
+    ]
+    (contest,) = searched_contests(rows)
+    assert searched_answer(contest).startswith(
+        "As written: the index is the smaller memory at 500 facts, the weights at 2,000 facts, about equal elsewhere "
+    )
+
+
 def test_each_goal_is_told_in_a_line_and_what_stops_in_further_sentences() -> None:
     rows = curves((10, 20, 40, 80), (20, 40, 80, 160))
     rows += curves((100, 200, None, None), (50, 100, 200, 400), REWORDED)

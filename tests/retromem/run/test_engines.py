@@ -111,6 +111,7 @@ def test_a_machine_without_sbatch_is_no_login_node(tmp_path: Path, monkeypatch: 
 # ---- Slurm's jobs, as processes of this machine --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_jobs_give_the_rows_of_processes(tmp_path: Path, expected: list[list[Any]]) -> None:
     pytest.importorskip("submitit")
     cells = cells_of()
@@ -223,7 +224,6 @@ def test_a_killed_node_of_a_ray_cluster_costs_no_cell(cluster: Any, tmp_path: Pa
     assert all(read_result(tmp_path / "cells" / cell.folder_name) for cell in cells)
 
 
-@pytest.mark.slow
 def test_a_ray_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")

@@ -21,8 +21,9 @@ from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.run.cells import plan
 from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
+from retromem.run.progress import opening
 from retromem.run.report_run import read_plan, read_results, report_run
-from retromem.run.run_experiment import _opening, run_experiment
+from retromem.run.run_experiment import run_experiment
 
 FLOORS = ArmsConfig(memories=(FrequencyConfig(), StaticFunctionConfig()), num_facts=(32, 64), seeds=(0,), role="floor")
 STORES = ArmsConfig(
@@ -439,7 +440,7 @@ def test_the_time_that_is_promised_is_of_what_is_left_and_of_the_processes() -> 
     study = StudyConfig(knowledge=KeysConfig(num_facts=8), arms=(arms,))
     config = ExperimentConfig(title="t", question="Who?", studies={"s": study}, seconds_expected=1200.0)
     cells = plan(config, encoder_hash="", text_dim=0)
-    assert _opening("run", config, cells, cells, 2) == "run: Who? 4 of 4 cells to run in 2 processes, about 20 min"
-    assert _opening("run", config, cells, cells, 4).endswith("in 4 processes, about 10 min")
-    assert _opening("run", config, cells, cells[:1], 2).endswith("1 of 4 cells to run in 2 processes, about 5 min")
-    assert _opening("run", config, cells, [], 2) == "run: all 4 cells are done; writing the report"
+    assert opening("run", config, cells, cells, 2) == "run: Who? 4 of 4 cells to run in 2 processes, about 20 min"
+    assert opening("run", config, cells, cells, 4).endswith("in 4 processes, about 10 min")
+    assert opening("run", config, cells, cells[:1], 2).endswith("1 of 4 cells to run in 2 processes, about 5 min")
+    assert opening("run", config, cells, [], 2) == "run: all 4 cells are done; writing the report"

@@ -21,7 +21,9 @@ from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.run.cells import Cell, _rounded_up, plan
 from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
-from retromem.run.run_experiment import _check_place, _opening, _other_sets, _plan_record, _Progress
+from retromem.run.plan_record import plan_record
+from retromem.run.progress import Progress, opening
+from retromem.run.run_experiment import _check_place, _other_sets
 
 KEYS = KeysConfig(num_facts=300, num_values=8, dim=6)
 FFN = FFNMemoryConfig(ffn=DenseConfig(kind="relu", width=9), training=TrainingBudget(steps=1000))
@@ -233,7 +235,7 @@ def test_blocks_at_their_edges() -> None:
 def test_the_whole_record_of_a_plan(people: TextConfig) -> None:
     config = two_studies(people)
     cells = plan(config, encoder_hash="enc", text_dim=48)
-    record = _plan_record(config, "two", "make two", cells, encoder_text="an encoder")
+    record = plan_record(config, "two", "make two", cells, encoder_text="an encoder")
     people_set, keys_set_ = build_knowledge(people), build_knowledge(KEYS)
     upper = "Demand is summed over relations: an upper bound where they depend on each other; exact on the twin."
     assert record == {
@@ -261,19 +263,19 @@ def test_the_whole_record_of_a_plan(people: TextConfig) -> None:
     }
     # One relation has no bound to speak of; sizes that stop short of the set are told where nobody chose them.
     keys_alone = replace(config, studies={"keys": config.studies["keys"]})
-    assert _plan_record(keys_alone, "two", "", cells, encoder_text="")["notes"] == [*keys_set_.notes]
+    assert plan_record(keys_alone, "two", "", cells, encoder_text="")["notes"] == [*keys_set_.notes]
     chosen = config.studies["people"]
     free = StudyConfig(knowledge=people, arms=(replace(chosen.arms[0], num_facts=()),))
     for most, told in ((79, True), (80, False)):
         capped = replace(config, studies={"a": chosen, "b": free}, max_weight_facts=most)
-        notes = _plan_record(capped, "two", "", cells, encoder_text="")["notes"]
+        notes = plan_record(capped, "two", "", cells, encoder_text="")["notes"]
         said = f"The weights' curve takes at most {most:,} facts (MAX_FACTS= raises it)."
         assert (said in notes) == told
         # The same set in two studies is counted once, and noted once.
-        assert _plan_record(capped, "two", "", cells, encoder_text="")["dropped"] == {"empty": 1}
+        assert plan_record(capped, "two", "", cells, encoder_text="")["dropped"] == {"empty": 1}
         assert len(set(notes)) == len(notes)
     only_chosen = replace(config, studies={"a": chosen}, max_weight_facts=5)
-    assert not any("weights' curve" in note for note in _plan_record(only_chosen, "", "", [], encoder_text="")["notes"])
+    assert not any("weights' curve" in note for note in plan_record(only_chosen, "", "", [], encoder_text="")["notes"])
 
 
 def test_the_time_that_is_promised_without_a_measurement_is_of_the_cells() -> None:
@@ -285,16 +287,16 @@ def test_the_time_that_is_promised_without_a_measurement_is_of_the_cells() -> No
     cells = plan(config, encoder_hash="", text_dim=0)
     assert sum(cell.weight for cell in cells) == pytest.approx(900)
     # 20 s, and half of 900 on two cores: 470 s.
-    assert _opening("run", config, cells, cells, 2).endswith("Who? 3 of 3 cells to run in 2 processes, about 8 min")
-    assert _opening("run", config, cells, cells[:1], 1).endswith("1 of 3 cells to run in 1 processes, about 5 min")
-    assert _opening("run", config, cells, cells[:1], 16).endswith("about 1 min")  # never none
+    assert opening("run", config, cells, cells, 2).endswith("Who? 3 of 3 cells to run in 2 processes, about 8 min")
+    assert opening("run", config, cells, cells[:1], 1).endswith("1 of 3 cells to run in 1 processes, about 5 min")
+    assert opening("run", config, cells, cells[:1], 16).endswith("about 1 min")  # never none
 
 
 def test_lines_of_progress_come_now_and_then(monkeypatch: pytest.MonkeyPatch, people: TextConfig) -> None:
     now, said = [100.0], list[str]()
     monkeypatch.setattr("retromem.run.run_experiment.time.perf_counter", lambda: now[0])
     cells = plan(two_studies(people), encoder_hash="enc", text_dim=48)
-    progress = _Progress(12, said.append)
+    progress = Progress(12, said.append)
     for seconds, status in (
         (7.9, "done"),
         (0.2, "done"),
@@ -312,7 +314,7 @@ def test_lines_of_progress_come_now_and_then(monkeypatch: pytest.MonkeyPatch, pe
         f"     4 of 12 cells, 16 s; {named}: refused",
         f"     6 of 12 cells, 24 s; {named}: done",
     ]
-    last = _Progress(1, said.append)
+    last = Progress(1, said.append)
     last("done", cells[1])
     assert said[3:] == [f"     1 of 1 cells, 0 s; {cells[1].folder_name}: done"]
 

@@ -17,7 +17,7 @@ from retromem.memories.floors import FrequencyConfig
 from retromem.memories.static_function import StaticFunctionConfig
 from retromem.run.cells import Cell, plan
 from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
-from retromem.run.local_engine import _interrupt_held, work
+from retromem.run.local_engine import LokyEngine, _interrupt_held, work
 from retromem.run.run_cell import Workplace
 from retromem.run.run_cells import prepare_workers, run_cells
 

@@ -21,7 +21,7 @@ from retromem.memories.faiss_memory import FaissMemory, FaissMemoryConfig
 from retromem.memories.floors import FrequencyConfig
 from retromem.run.cells import plan
 from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
-from retromem.run.run_experiment import _remarks_before
+from retromem.run.run_texts import remarks_before
 from retromem.seam import Part
 from retromem.stores.fact_additions import add_facts
 from retromem.stores.fact_stores import build_fact_store
@@ -318,8 +318,8 @@ def test_a_run_remarks_on_the_texts_that_it_reads(tmp_path: Path) -> None:
         config = ExperimentConfig(
             title="t", question="q", studies={"s": StudyConfig(knowledge=study, arms=(arms,))}, encoder=EncoderConfig()
         )
-        assert _remarks_before(config, plan(config, encoder_hash="e", text_dim=384)) == lines
-    assert _remarks_before(config, []) == []
+        assert remarks_before(config, plan(config, encoder_hash="e", text_dim=384)) == lines
+    assert remarks_before(config, []) == []
 
 
 @pytest.mark.slow
