@@ -26,6 +26,8 @@ MOST_TOKENS = 16_384
 class Encoder(TextVectors):
     """The encoder of a config. Cheap to make; the model is loaded by the first call that needs it."""
 
+    file_bytes: int
+
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
         self.resolved = config.resolve()

@@ -34,7 +34,8 @@ class Encodes(Protocol):
 class GivenEncoder(TextVectors):
     """Unit vectors by an object with `encode`. Its own prompts are its business: none is put before a text.
 
-    Known by its vectors of a few texts, to three decimals: an object has no files that could be hashed.
+    An object has no files that could be hashed: it is known by its vectors of a few texts, and a torch module by its
+    weights too, so that no vector in a cache outlives a step of training.
     """
 
     def __init__(self, given: Encodes) -> None:
@@ -43,12 +44,15 @@ class GivenEncoder(TextVectors):
         self.name = type(given).__name__
         self.prompts = Prompts()
         # Of a torch module its weights; what another object takes nobody can tell.
-        weights = given.parameters() if hasattr(given, "parameters") else ()
-        self.file_bytes = sum(weight.numel() * weight.element_size() for weight in weights)
+        weights = list(given.parameters()) if hasattr(given, "parameters") else []
+        self.file_bytes = sum(weight.numel() * weight.element_size() for weight in weights) if weights else None
         probed_ND = self.encode(_PROBES)
         self._dim = int(probed_ND.shape[1])
-        told = np.round(probed_ND, 3) + np.float32(0.0)  # of two zeros one
-        self.content_hash = hashlib.sha256(self.name.encode() + told.tobytes()).hexdigest()[:16]
+        told = np.round(probed_ND, 5) + np.float32(0.0)  # of two zeros one
+        digest = hashlib.sha256(self.name.encode() + told.tobytes())
+        for weight in weights:
+            digest.update(weight.detach().float().cpu().numpy().tobytes())
+        self.content_hash = digest.hexdigest()[:16]
 
     @property
     def dim(self) -> int:

@@ -21,8 +21,8 @@ class TextVectors(ABC):
     """what may be wrong where a vector is none"""
     content_hash: str
     """of all that changes a vector"""
-    file_bytes: int
-    """of the encoder's files"""
+    file_bytes: int | None
+    """of the encoder's files; None where it does not tell"""
     prompts: Prompts
     """what whoever asks puts before a text"""
 

@@ -21,7 +21,6 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from functools import partial
-from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -116,6 +115,10 @@ def _run(arguments: list[str]) -> None:
             from retromem.run.doctor import describe
 
             print(describe())
+        case _ if chosen.version:
+            from retromem.run.method import versions
+
+            print(f"retromem {versions().get('retromem', 'not installed')}")
         case _:
             parser.print_help()
 
@@ -161,7 +164,7 @@ def _parser() -> ArgumentParser:
         description="Facts in the weights of an FFN or in an external index: what each holds, and what it costs.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"retromem {version('retromem')}")
+    parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="command")
     new = partial(commands.add_parser, allow_abbrev=False)
 

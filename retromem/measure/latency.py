@@ -23,7 +23,7 @@ class EncoderCost:
     """in batches, measured when the texts were really encoded"""
     single_text_ms: float = 0.0
     """one short text, batch 1, median"""
-    file_bytes: int = 0
+    file_bytes: int | None = 0
     """encoder and tokenizer: shared_bytes"""
 
 

@@ -138,6 +138,7 @@ class RayEngine(_Joblib):
         import ray
         from ray.util.joblib import register_ray
 
+        # A cell asks Ray for no GPU, and is not to lose sight of one.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         address = os.environ.get("RAY_ADDRESS")
         _check_reached(address)

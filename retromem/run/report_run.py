@@ -1,7 +1,7 @@
 """The report of a run, from its folder alone: the plan, and what each cell has left."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from retrieval.errors import UserError
 from retromem.configuration import build
 from retromem.measure.capacity import read_off
 from retromem.panels.any_panel import AnyPanelConfig
+from retromem.panels.panel_config import PanelConfig
 from retromem.panels.points import Point, point_from_json
 from retromem.panels.published.published_panel import PublishedPanel
 from retromem.report.numerals import count_text, range_text
@@ -106,21 +107,34 @@ def read_results(run: Path, cells: Sequence[str]) -> RunResults:
     return results
 
 
-def panels_of(record: Mapping[str, Any], results: RunResults) -> tuple[list[Panel], list[ReproducedRow]]:
-    """The panels that have points, as their configs in the plan say, and the published numbers beside ours."""
-    panels, published = [], []
-    for name, its in record.get("panels", {}).items():
-        config = build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel
+def panels_of(record: Mapping[str, Any], results: RunResults) -> list[Panel]:
+    """The panels that have points, but for those of published numbers."""
+    panels = []
+    for name, config, cells in _configs(record):
         # A formula is the same for every seed.
-        points = list(dict.fromkeys(point for cell, point in results.points if cell in its["cells"]))
+        points = list(dict.fromkeys(point for cell, point in results.points if cell in cells))
+        if points and not isinstance(config, PublishedPanel):
+            panels.append(Panel(name=name, page=config.page(points), points=points))
+    return panels
+
+
+def published_of(record: Mapping[str, Any], results: RunResults) -> list[ReproducedRow]:
+    """Published numbers beside ours."""
+    rows = []
+    for _, config, cells in _configs(record):
         if isinstance(config, PublishedPanel):
             # Of some of its seeds a number would be another one.
-            reasons = [reason for cell, _, reason in results.problems if cell in its["cells"]]
-            seconds = sum(results.seconds.get(cell, 0.0) for cell in its["cells"])
-            published.append(config.row(points, seconds=seconds, reason=" ".join(dict.fromkeys(reasons))))
-        elif points:
-            panels.append(Panel(name=name, page=config.page(points), points=points))
-    return panels, published
+            reasons = [reason for cell, _, reason in results.problems if cell in cells]
+            seconds = sum(results.seconds.get(cell, 0.0) for cell in cells)
+            points = [point for cell, point in results.points if cell in cells]
+            rows.append(config.row(points, seconds=seconds, reason=" ".join(dict.fromkeys(reasons))))
+    return rows
+
+
+def _configs(record: Mapping[str, Any]) -> Iterator[tuple[str, PanelConfig, Sequence[str]]]:
+    """Name, config and cells of each panel, as the plan says."""
+    for name, its in record.get("panels", {}).items():
+        yield name, build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel, its["cells"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +150,6 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
     names = record.get("knowledge_names", {})
     rows = [replace(row, knowledge_name=names.get(row.study, row.knowledge_name)) for row in results.rows]
     capacities, problems = results.capacities, results.problems
-    panels, published = panels_of(record, results)
     if not rows and not results.points:
         first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
         raise UserError(f"{run}: no cell has a result{first}")
@@ -150,8 +163,8 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
             question=record["question"],
             capacities=[*capacities, *_capacities_read_off(rows, capacities)],
             smallest=results.smallest,
-            panels=panels,
-            published=published,
+            panels=panels_of(record, results),
+            published=published_of(record, results),
             problems=problems,
             notes=[*record["notes"], *_warnings(rows)],
             unsearched=record.get("unsearched", []),

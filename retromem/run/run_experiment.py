@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from glob import escape
 from pathlib import Path
 
 from retrieval.atomic import write_text
@@ -34,7 +33,7 @@ from retromem.run.method import made_by, num_cores
 from retromem.run.panel_cells import PanelCell, plan_panels
 from retromem.run.plan_record import plan_record
 from retromem.run.progress import Progress, Say, opening, published_line
-from retromem.run.report_run import PLAN, is_finished, panels_of, read_plan, read_results, report_run
+from retromem.run.report_run import PLAN, is_finished, published_of, read_plan, read_results, report_run
 from retromem.run.run_cell import ERROR, RESULT, AnyCell, Workplace, forget_cell
 from retromem.run.run_cells import prepare_workers, run_cells
 from retromem.run.run_texts import (
@@ -102,14 +101,15 @@ def run_experiment(
     with locked(run, seconds=1.0):
         for cell, result in found.items():
             write_text(run / "cells" / cell / RESULT, result)
-        prepare_workers()
+        if todo:
+            prepare_workers()
         with engine_of(engine_name, num_workers=num_workers, run=run) if todo else nullcontext() as joined:
             if joined is not None:
                 joined.check([(run / "cells").absolute(), cache.absolute()])
             _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, engine=joined)
         results = read_results(run, [cell.folder_name for cell in cells])
         report = report_run(run, reports / name, say=say) if results.rows or results.points else None
-        _, published = panels_of(read_plan(run), results)
+        published = published_of(read_plan(run), results)
     num_failed = sum(kind != "refused" for _, kind, _ in results.problems)
     num_refused = len(results.problems) - num_failed
     for row in published:
@@ -127,10 +127,11 @@ def run_experiment(
 
 def _finished_elsewhere(cells: Sequence[AnyCell], run: Path) -> dict[str, str]:
     """Results of other runs for these cells: the name of a cell's folder says all that changes its result."""
+    others = [folder for folder in sorted(run.parent.glob("*/cells")) if folder.parent != run]
     found = {}
     for cell in cells:
-        for folder in sorted(run.parent.glob(f"*/cells/{escape(cell.folder_name)}")):
-            if is_finished(folder):
+        for other in others:
+            if is_finished(folder := other / cell.folder_name):
                 found[cell.folder_name] = (folder / RESULT).read_text()
                 break
     return found

@@ -31,7 +31,7 @@ def test_whatever_it_gives_becomes_unit_vectors(made_as: Any) -> None:
     given = GivenEncoder(Letters(made_as))
     own = Encoder(EncoderConfig(model=HASHED_TRIGRAMS))
     assert given.encode(TEXTS) == pytest.approx(own.encode(TEXTS), abs=1e-6)
-    assert (given.dim, given.prompts, given.file_bytes) == (own.dim, Prompts(), 0)
+    assert (given.dim, given.prompts, given.file_bytes) == (own.dim, Prompts(), None)
     assert given.encode([]).shape == (0, own.dim)
     assert len(list(given.encode_batches([TEXTS, TEXTS[:1]]))) == 2
 
@@ -53,7 +53,12 @@ def test_a_torch_module_tells_its_bytes() -> None:
             return self(torch.from_numpy(hashed_trigrams(texts)))
 
     dim = hashed_trigrams(["a"]).shape[1]
-    assert GivenEncoder(Net(dim, 8)).file_bytes == 4 * (8 * dim + 8)
+    net = Net(dim, 8)
+    known = GivenEncoder(net)
+    assert known.file_bytes == 4 * (8 * dim + 8)
+    with torch.no_grad():
+        net.weight[0, 0] += 1e-6  # less than any vector shows
+    assert GivenEncoder(net).content_hash != known.content_hash
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ class FreeEmbeddingDocumentsConfig(PublishedPanel):
     panel: Literal["free_embedding_documents"] = "free_embedding_documents"
     dim: int = 4
     """of queries and documents"""
+    low: int = 6
+    """documents, few enough to be ranked"""
+    high: int = 14
+    """documents at most"""
     trainings: int = 8
     """of each number of documents"""
     seeds: tuple[int, ...] = (0,)
@@ -32,7 +36,6 @@ class FreeEmbeddingDocumentsConfig(PublishedPanel):
         )
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
-        low, high = int(0.7 * self.published.value), int(1.5 * self.published.value)  # few enough to be answered
-        seeds = tuple(range(self.trainings))
-        found = critical_n(self.dim, top_k=2, seeds=seeds, config=FreeEmbeddingsConfig(), low=low, high=high)
+        seeds, config = tuple(range(self.trainings)), FreeEmbeddingsConfig()
+        found = critical_n(self.dim, top_k=2, seeds=seeds, config=config, low=self.low, high=self.high)
         return [Point(quantity=OURS, series="free embeddings", y=float(found), seed=seed)]

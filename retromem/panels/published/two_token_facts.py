@@ -16,7 +16,7 @@ from retromem.panels.published.published_panel import OURS, PublishedPanel, of_s
 from retromem.panels.published.two_token_keys import constructed, pair_table, trained
 
 _BELOW, _ABOVE, _LOWEST = 0.9, 1.05, 0.95
-"""shares of the published number: where a search begins and ends, and how far down a long one goes"""
+"""shares of the expected number: where a search begins and ends, and how far down a long one goes"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +28,12 @@ class TwoTokenFactsConfig(PublishedPanel):
     """d: hidden units and labels"""
     weights: Literal["trained", "constructed"] = "trained"
     """by Adam, or by the two-sided construction"""
+    expected: int
+    """facts, from a tenth below which to a twentieth above is searched"""
     tries: int = 3
     """first weights, of which the best count"""
     downwards: bool = False
-    """ask the published number first, and fewer only where it fails: one training of 25,088 facts takes long"""
+    """ask the expected number first, and fewer only where it fails: one training of 25,088 facts takes long"""
     resolution: float = 0.0125
     """of the search, relative"""
     seeds: tuple[int, ...] = (0,)
@@ -59,14 +61,14 @@ class TwoTokenFactsConfig(PublishedPanel):
         return [Point(quantity=OURS, series=self.weights, y=float(found), seed=seed)]
 
     def _around(self, reaches: Callable[[int], bool]) -> int:
-        low, high = int(_BELOW * self.published.value), int(_ABOVE * self.published.value)
+        low, high = int(_BELOW * self.expected), int(_ABOVE * self.expected)
         search = CapacitySearch(accuracy=1.0, low=low, high=high, resolution=self.resolution)
         return int(search_capacity(reaches, search, num_available=high).num_facts)
 
     def _downwards(self, reaches: Callable[[int], bool]) -> int:
-        """The published number where it is stored, or the first of those below it, down to a twentieth; else 0."""
+        """The expected number where it is stored, or the first of those below it, down to a twentieth; else 0."""
         for share in np.arange(1.0, _LOWEST - 1e-9, -self.resolution):
-            num_facts = math.ceil(float(share) * self.published.value)
+            num_facts = math.ceil(float(share) * self.expected)
             if reaches(num_facts):
                 return num_facts
         return 0

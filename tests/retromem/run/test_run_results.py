@@ -20,6 +20,7 @@ from retromem.run.report_run import (
     _warnings,
     is_finished,
     panels_of,
+    published_of,
     read_plan,
     read_results,
 )
@@ -202,9 +203,9 @@ def testpanels_of_have_the_points_of_their_own_cells_each_once() -> None:
             "two": {"config": asdict(other), "cells": ["b"]},
         }
     }
-    (first, second), published = panels_of(record, results)
-    assert published == []
+    first, second = panels_of(record, results)
+    assert published_of(record, results) == []
     assert (first.name, list(first.points)) == ("one", [points[0], points[2]])
     assert (second.name, list(second.points)) == ("two", [points[1]])
     assert first.page.title == "Physical capacity: parameters times bits"
-    assert panels_of({}, results) == ([], [])
+    assert panels_of({}, results) == published_of({}, results) == []
