@@ -1,24 +1,69 @@
 """Any FFN that a config can name, and its size at a given number of parameters. Free of torch."""
 
-from models.expert_kinds import ExpertsConfig
-from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
-from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
-from models.presets import PresetConfig
-from models.stack_kinds import StackConfig
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
 
-AnyFFNConfig = (
-    LinearConfig
-    | DenseConfig
-    | GatedConfig
-    | TopKConfig
-    | ExpertsConfig
-    | ProductKeysConfig
-    | OneNeuronExpertsConfig
-    | LookupConfig
-    | StackConfig
-    | PresetConfig
-)
-"""told apart by `kind`"""
+if TYPE_CHECKING:
+    import torch
+
+    from models.ffn import FFN
+
+
+@runtime_checkable
+class FFNConfig(Protocol):
+    """What a kind of FFN says of itself before it is built: a frozen dataclass whose field `kind` names it."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def family(self) -> str:
+        """Shared by FFNs that differ in their size alone: `gelu`, `topk-0.1`."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The family and the size: `gelu-64`."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """The number that makes it larger; None where it follows from the dimensions."""
+        ...
+
+    def resized(self, size: int) -> Self:
+        """The same kind of another size, 1 or more; parameters never fall as it grows."""
+        ...
+
+    def num_params(self, dim_in: int, dim_out: int) -> int: ...
+
+    def num_active_params(self, dim_in: int, dim_out: int) -> int:
+        """Of which one answer is computed."""
+        ...
+
+    def training_flops(self, dim_in: int, dim_out: int) -> int:
+        """Of one key, forward and backward."""
+        ...
+
+    def build(self, dim_in: int, dim_out: int, *, generator: "torch.Generator") -> "FFN": ...
+
+
+FFN_KINDS: Mapping[str, str] = {
+    "linear": "models.ffn_kinds:LinearConfig",
+    **dict.fromkeys(("relu", "gelu", "silu", "identity"), "models.ffn_kinds:DenseConfig"),
+    **dict.fromkeys(("swiglu", "geglu", "reglu", "glu", "bilinear"), "models.ffn_kinds:GatedConfig"),
+    "topk": "models.ffn_kinds:TopKConfig",
+    "experts": "models.expert_kinds:ExpertsConfig",
+    "product_keys": "models.memory_kinds:ProductKeysConfig",
+    "peer": "models.memory_kinds:OneNeuronExpertsConfig",
+    "lookup": "models.memory_kinds:LookupConfig",
+    "stack": "models.stack_kinds:StackConfig",
+    **dict.fromkeys(("gpt2", "bert", "gptj", "palm", "llama", "mixtral", "deepseek"), "models.presets:PresetConfig"),
+}
+"""`module:Class` by `kind`"""
+
+AnyFFNConfig = Annotated[FFNConfig, "kind", "models.any_ffn:FFN_KINDS"]
+"""a class of that table, by its field `kind`"""
 
 _LARGEST = 2**40
 

@@ -3,18 +3,14 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from models.expert_kinds import ExpertsConfig
-from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
-from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
+from models.any_ffn import AnyFFNConfig
+from models.ffn_kinds import DenseConfig
 
 if TYPE_CHECKING:
     import torch
 
     from models.ffn import FFN
 
-BlockConfig = (
-    DenseConfig | GatedConfig | TopKConfig | ExpertsConfig | ProductKeysConfig | OneNeuronExpertsConfig | LookupConfig
-)
 Residual = Literal["none", "plain", "layerscale", "rezero", "deepnorm"]
 
 
@@ -34,8 +30,8 @@ class StackConfig:
     kind: Literal["stack"] = "stack"
     depth: int = 4
     """blocks"""
-    block: BlockConfig = field(default_factory=DenseConfig)
-    """the FFN of each"""
+    block: AnyFFNConfig = field(default_factory=DenseConfig)
+    """the FFN of each, of any kind"""
     residual: Residual = "plain"
     """how a block's output joins the stream: not at all (the stream is replaced), as it is, times a learned vector
     (LayerScale), times a learned number that starts at 0 (ReZero), or into an enlarged stream (DeepNorm)"""

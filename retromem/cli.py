@@ -303,7 +303,8 @@ def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) 
     settings = [*_settings(chosen.set), *overrides]
     for dotted, value in settings:
         apply_override(content, dotted, value)
-    config = build(ExperimentConfig, content, source=f"{path}, with the settings given" if settings else str(path))
+    source = f"{path}, with the settings given" if settings else str(path)
+    config = build(ExperimentConfig, content, source=source, may_name_classes=True)
     name = chosen.name
     if not name:  # settings make another run: it must not take the place of the one without them
         name = source_name(chosen.facts) if chosen.facts else _name_of(path)

@@ -6,6 +6,7 @@ dotted overrides (`studies.cities.seeds=[0]`) overlay the file.
 
 import json
 import math
+import re
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,22 +23,6 @@ from retromem.knowledge.names import tidied
 from retromem.knowledge.yaml_keys import ConfigLoader
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class ByName:
-    """In `Annotated[Base, ByName(...)]`: one of many dataclasses, told by one of its fields and loaded when named."""
-
-    field: str
-    """the first of each class: `panel`"""
-    classes: Mapping[str, str]
-    """`module:Class` by what that field says"""
-
-    def load(self, name: str) -> type:
-        """The class of this name."""
-        module, _, cls = self.classes[name].partition(":")
-        found: type = getattr(import_module(module), cls)
-        return found
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -100,9 +85,21 @@ def _element(place: list[Any], key: str, dotted: str, parents: Sequence[str]) ->
     return int(key)
 
 
-def build(cls: type[T], content: object, *, source: str, path: str = "") -> T:
-    """`content` as an instance of a dataclass; UserError names source, dotted path and what would be right."""
-    return _dataclass(cls, content, source, path)  # type: ignore[no-any-return]
+@dataclass(frozen=True)
+class _Source:
+    """Where settings come from, as messages name it."""
+
+    name: str
+    may_name_classes: bool
+
+
+def build(cls: type[T], content: object, *, source: str, may_name_classes: bool = False) -> T:
+    """`content` as an instance of a dataclass; UserError names source, dotted path and what would be right.
+
+    `may_name_classes`: `memory: my_package.my_memory:Config` imports that class. Of configs that a user names alone:
+    never of what a store or a run has saved, which would run whatever code its sender wants.
+    """
+    return _dataclass(cls, content, _Source(source, may_name_classes), "")  # type: ignore[no-any-return]
 
 
 _SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -113,15 +110,15 @@ def _kind(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def _fail(source: str, path: str, what: str) -> UserError:
-    return UserError(f"{source}: {path or 'the top level'}: {what}")
+def _fail(source: _Source, path: str, what: str) -> UserError:
+    return UserError(f"{source.name}: {path or 'the top level'}: {what}")
 
 
 def _join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _dataclass(cls: Any, content: object, source: str, path: str) -> Any:
+def _dataclass(cls: Any, content: object, source: _Source, path: str) -> Any:
     if not isinstance(content, dict):
         raise _fail(source, path, f"should be a mapping of {', '.join(f.name for f in fields(cls))}, not {content!r}")
     hints = get_type_hints(cls, include_extras=True)
@@ -140,14 +137,13 @@ def _dataclass(cls: Any, content: object, source: str, path: str) -> Any:
         raise _fail(source, path, str(error)) from None
 
 
-def _value(hint: Any, value: object, source: str, path: str) -> Any:
+def _value(hint: Any, value: object, source: _Source, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _union(arguments, value, source, path)
     if origin is Annotated:
-        _, by_name = arguments
-        given = _named(by_name.field, tuple(by_name.classes), value, source, path)
-        return _dataclass(by_name.load(given), value, source, path)
+        base, tag, table = arguments
+        return _dataclass(_named_class(base, tag, load(table), value, source, path), value, source, path)
     if origin is Literal:
         if value not in arguments:
             near = get_close_matches(str(value), [str(a) for a in arguments], n=1, cutoff=0.0)
@@ -177,23 +173,62 @@ def _value(hint: Any, value: object, source: str, path: str) -> Any:
     return value
 
 
-def _union(choices: Sequence[Any], value: object, source: str, path: str) -> Any:
-    """`X | None`, or dataclasses told apart by the Literal of their first field."""
-    if type(None) in choices:
-        if value is None:
-            return None
-        choices = [choice for choice in choices if choice is not type(None)]
-        if len(choices) == 1:
-            return _value(choices[0], value, source, path)
-    tag = fields(choices[0])[0].name
-    by_name = {name: choice for choice in choices for name in get_args(get_type_hints(choice)[tag])}
-    return _dataclass(by_name[_named(tag, tuple(by_name), value, source, path)], value, source, path)
+def _union(choices: Sequence[Any], value: object, source: _Source, path: str) -> Any:
+    """`X | None`."""
+    (choice,) = [choice for choice in choices if choice is not type(None)]
+    return None if value is None else _value(choice, value, source, path)
 
 
-def _named(tag: str, names: tuple[str, ...], value: object, source: str, path: str) -> Any:
-    """Which of the classes a mapping names in this field."""
+def load(name: str) -> Any:
+    """What a `module:Name` names. ImportError or AttributeError where there is none."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _named_class(base: Any, tag: str, classes: Mapping[str, str], value: object, source: _Source, path: str) -> type:
+    """What a mapping names in the field `tag`: one of our classes by its name, or one of the user's as
+    `module:Class`."""
     if not isinstance(value, dict):
         raise _fail(source, path, f"should be a mapping with `{tag}:`, not {_kind(value)} ({value!r})")
     if tag not in value:
-        raise _fail(source, _join(path, tag), f"is missing; it is one of {', '.join(names)}")
-    return _value(Literal[names], value[tag], source, _join(path, tag))
+        raise _fail(source, _join(path, tag), f"is missing; it is one of {', '.join(classes)}")
+    name = value[tag]
+    if not (isinstance(name, str) and _OUTSIDE.fullmatch(name)):
+        found: type = load(classes[_value(Literal[tuple(classes)], name, source, _join(path, tag))])
+        return found
+    if not source.may_name_classes:
+        raise _fail(
+            source, _join(path, tag), f"{name!r} is no kind of retromem's: a file that was saved names no class"
+        )
+    try:
+        found = load(name)
+    except Exception as error:  # whatever the user's module does while it is imported
+        told = f"{type(error).__name__}: {error}"
+        where = "install its package into .venv, or name its folder in PYTHONPATH"
+        raise _fail(source, _join(path, tag), f"cannot import {name} ({told}); {where}") from None
+    lacks = _lacking(found, base, tag)
+    if lacks:
+        wanted = f"{base.__module__}.{base.__qualname__}"
+        raise _fail(source, _join(path, tag), f"{name} is no {wanted}: it {lacks} (docs/extending.md)")
+    return found
+
+
+_OUTSIDE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _lacking(found: Any, base: Any, tag: str) -> str:
+    """What keeps a class of the user's from standing in the place of `base`; empty where nothing does."""
+    if not (isinstance(found, type) and is_dataclass(found)):
+        return "should be a frozen dataclass"
+    if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        return "should be a frozen dataclass: its fields name the result"
+    has = {field.name for field in fields(found)}
+    if tag not in has:
+        return f"should have a field `{tag}: str`, which keeps this name"
+    if abstract := getattr(found, "__abstractmethods__", ()):
+        return f"lacks {', '.join(sorted(abstract))}"
+    if not getattr(base, "_is_protocol", False):
+        return "" if issubclass(found, base) else "should build on it"
+    wanted = [name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_")]
+    missing = [name for name in wanted if name not in has and not hasattr(found, name)]
+    return f"lacks {', '.join(missing)}" if missing else ""

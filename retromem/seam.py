@@ -268,6 +268,11 @@ class MemoryConfig(Protocol):
     """raised when the same settings answer, weigh or cost something else than before"""
 
     @property
+    def memory(self) -> str:
+        """Its field by which a config names it."""
+        ...
+
+    @property
     def name(self) -> str:
         """Readable, with the kind in lower case or the factory string in it."""
         ...

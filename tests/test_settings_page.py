@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)] if __name__ == "__main__" else []
 
-from retromem.configuration import ByName  # noqa: E402
+from retromem.configuration import load  # noqa: E402
 from retromem.panels.points import Point  # noqa: E402
 from retromem.rows import CapacityRow, ReproducedRow, Row, SmallestRow  # noqa: E402
 from retromem.run.experiment import ExperimentConfig  # noqa: E402
@@ -37,8 +37,8 @@ def dataclasses_in(hint: Any) -> Iterator[type]:
         yield hint
     for part in get_args(hint):
         yield from dataclasses_in(part)
-        if isinstance(part, ByName):
-            yield from map(part.load, part.classes)
+    if get_origin(hint) is Annotated:  # the table of the classes that a name stands for
+        yield from dict.fromkeys(map(load, load(hint.__metadata__[1]).values()))
 
 
 def reached() -> list[type]:

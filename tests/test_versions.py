@@ -10,20 +10,23 @@ for one of the new:
 import ast
 import hashlib
 import json
+import re
 import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)] if __name__ == "__main__" else []
 
 from retrieval import encoder_config  # noqa: E402
+from retromem.configuration import load  # noqa: E402
 from retromem.measure import judgement  # noqa: E402
-from retromem.memories.memory_configs import AnyMemoryConfig  # noqa: E402
-from retromem.panels.any_panel import PANELS, AnyPanelConfig  # noqa: E402
+from retromem.memories.memory_configs import MEMORIES  # noqa: E402
+from retromem.panels.any_panel import PANELS  # noqa: E402
 
+LISTED = re.compile(r"(models|retromem)\.[a-z_.]+:[A-Z]\w*[a-z]\w*")
+"""a class in a table of kinds; the table itself is in capitals"""
 PINS = ROOT / "tests" / "pinned_code.json"
 ROOMS = ("models", "retrieval", "retromem")
 SHARED = (
@@ -102,6 +105,8 @@ def imports_of(file: str, within: ast.AST | None = None) -> set[str]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and LISTED.fullmatch(node.value):
+            names = [node.value.partition(":")[0]]  # of a table of kinds, loaded when it is named
         for name in names:
             path = name.replace(".", "/") + ".py"
             if name.partition(".")[0] in ROOMS and (ROOT / path).is_file():
@@ -134,10 +139,10 @@ def components() -> dict[str, tuple[int, frozenset[str]]]:
         "encoder": (encoder_config.VERSION, frozenset(encoder)),
         "measure": (judgement.VERSION, frozenset(shared)),
     }
-    for memory in get_args(AnyMemoryConfig):
+    for memory in map(load, MEMORIES.values()):
         own = reached_from({file_of(memory)}) - shared - encoder
         found[f"memory {memory.memory}"] = (memory.version, frozenset(own))
-    for panel in map(AnyPanelConfig.__metadata__[0].load, PANELS):
+    for panel in map(load, PANELS.values()):
         (measure,) = (
             part
             for node in code_of(file_of(panel)).body

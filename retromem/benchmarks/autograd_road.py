@@ -22,4 +22,4 @@ def built_without_passes(config: AnyFFNConfig) -> Any:
         return without_passes(super(derived, self).build(dim_in, dim_out, generator=generator))
 
     derived: Any = dataclass(frozen=True, kw_only=True)(type(type(config).__name__, (type(config),), {"build": build}))
-    return derived(**{field.name: getattr(config, field.name) for field in fields(config)})
+    return derived(**{field.name: getattr(config, field.name) for field in fields(config)})  # type: ignore[arg-type]  # every kind is a dataclass

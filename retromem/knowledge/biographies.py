@@ -26,6 +26,7 @@ from numpy import ndarray
 from retromem.knowledge.biography_wordings import BIOGRAPHY_WORDINGS
 from retromem.knowledge.from_table import fact_id
 from retromem.knowledge.knowledge_set import FollowingFacts, KnowledgeSet, TextTask, content_hash
+from retromem.knowledge.label_noise import LabelNoise, with_label_noise
 from retromem.seam import ValueTable
 
 Attribute = Literal["birth_date", "birth_city", "university", "major", "employer", "work_city"]
@@ -74,7 +75,7 @@ _FIRST_YEAR, _MOST_YEARS = 1900, 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class BiographiesConfig:
+class BiographiesConfig(LabelNoise):
     """Invented people with up to six attributes, in wordings: values drawn uniformly, entropy known exactly."""
 
     source: Literal["biographies"] = "biographies"
@@ -94,6 +95,7 @@ class BiographiesConfig:
     """of names, values, seats of the companies, and of the dealing of wordings"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.num_people <= NUM_NAMES:
             raise ValueError(f"num_people should be 1 to {NUM_NAMES:,}, the full names that there are")
         if not self.attributes or len(set(self.attributes)) < len(self.attributes):
@@ -103,6 +105,9 @@ class BiographiesConfig:
         most = NUM_WRITTEN if self.pool is None else min(self.pool, NUM_WRITTEN)
         if not 1 <= self.num_written <= most:
             raise ValueError(f"num_written should be 1 to {NUM_WRITTEN}, and no more than pool")
+
+    def build(self) -> KnowledgeSet:
+        return biographies_set(self)
 
 
 def biographies_set(config: BiographiesConfig) -> KnowledgeSet:
@@ -134,7 +139,7 @@ def biographies_set(config: BiographiesConfig) -> KnowledgeSet:
     )
     described = [[own.statements, own.written, own.calibrate, own.heldout] for own in wordings]
     identity = [people, attributes, strings, config.num_written, described]
-    return KnowledgeSet(
+    knowledge = KnowledgeSet(
         name="biographies",
         content_hash=content_hash(
             json.dumps(identity).encode(), value_ids_N.tobytes(), seats_E.tobytes(), dealt_N.tobytes()
@@ -155,6 +160,7 @@ def biographies_set(config: BiographiesConfig) -> KnowledgeSet:
         following=_following(attributes, starts_A, seats_E, config.num_people),
         max_calibration=config.max_calibration,
     )
+    return with_label_noise(knowledge, config.label_noise)
 
 
 def _following(

@@ -18,6 +18,7 @@ import numpy as np
 from retromem.knowledge.biography_wordings import BIOGRAPHY_WORDINGS
 from retromem.knowledge.from_table import fact_id
 from retromem.knowledge.knowledge_set import KnowledgeSet, TextTask, content_hash
+from retromem.knowledge.label_noise import LabelNoise, with_label_noise
 from retromem.knowledge.wordings import Wordings
 from retromem.seam import ValueTable
 
@@ -66,7 +67,7 @@ _WORDINGS: Mapping[SubjectKind, tuple[str, Wordings]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearDuplicatesConfig:
+class NearDuplicatesConfig(LabelNoise):
     """People by given and family name, or samples by number, that differ in as little as the dial says."""
 
     source: Literal["near_duplicates"] = "near_duplicates"
@@ -86,6 +87,7 @@ class NearDuplicatesConfig:
     """of subjects, values and the dealing of wordings"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         most_written = len(_WORDINGS[self.kind][1].written)
         if not 1 <= self.crowd <= len(_GIVEN):
             raise ValueError(f"crowd should be 1 to {len(_GIVEN)}, not {self.crowd}")
@@ -93,6 +95,9 @@ class NearDuplicatesConfig:
             raise ValueError(f"num_facts should be 1 to {self.crowd * len(_FAMILY):,} for a crowd of {self.crowd}")
         if not 1 <= self.num_written <= self.pool <= most_written:
             raise ValueError(f"num_written should be 1 or more, and no more than pool, which is at most {most_written}")
+
+    def build(self) -> KnowledgeSet:
+        return near_duplicates_set(self)
 
 
 def near_duplicates_set(config: NearDuplicatesConfig) -> KnowledgeSet:
@@ -105,7 +110,7 @@ def near_duplicates_set(config: NearDuplicatesConfig) -> KnowledgeSet:
     wordings = replace(wordings, written=wordings.written[: config.pool])
     described = [wordings.statements, wordings.written, wordings.calibrate, wordings.heldout]
     identity = json.dumps([relation, subjects, config.num_written, described])
-    return KnowledgeSet(
+    knowledge = KnowledgeSet(
         name=f"near-duplicates-{config.kind}-{config.crowd}",
         content_hash=content_hash(identity.encode(), value_ids_N.tobytes(), dealt_N.tobytes()),
         values=ValueTable(strings=_TOWNS, relations=(relation,), starts=(0, len(_TOWNS))),
@@ -123,6 +128,7 @@ def near_duplicates_set(config: NearDuplicatesConfig) -> KnowledgeSet:
         ),
         max_calibration=config.max_calibration,
     )
+    return with_label_noise(knowledge, config.label_noise)
 
 
 def _people(config: NearDuplicatesConfig, rng: np.random.Generator) -> list[str]:

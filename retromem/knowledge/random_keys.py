@@ -8,13 +8,14 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from retromem.knowledge.knowledge_set import KnowledgeSet, content_hash
+from retromem.knowledge.label_noise import LabelNoise, with_label_noise
 from retromem.seam import MAX_WORDINGS, ValueTable
 
 _MOST_TOKENS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeysConfig:
+class KeysConfig(LabelNoise):
     """Random unit keys with uniformly random values: pure capacity, without text and without encoder."""
 
     source: Literal["keys"] = "keys"
@@ -28,13 +29,17 @@ class KeysConfig:
     """of keys and values"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if min(self.dim, self.num_values, self.num_facts) < 1:
             raise ValueError("dim, num_values and num_facts should each be 1 or more")
         _check_values(self.num_values)
 
+    def build(self) -> KnowledgeSet:
+        return keys_set(self)
+
 
 @dataclass(frozen=True, kw_only=True)
-class TokenPairsConfig:
+class TokenPairsConfig(LabelNoise):
     """Distinct pairs of tokens, each token one-hot in its place, with uniformly random values."""
 
     source: Literal["token_pairs"] = "token_pairs"
@@ -48,6 +53,7 @@ class TokenPairsConfig:
     """of pairs and values"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if min(self.num_tokens, self.num_values, self.num_facts) < 1:
             raise ValueError("num_tokens, num_values and num_facts should each be 1 or more")
         if self.num_facts > self.num_tokens**2:
@@ -55,6 +61,9 @@ class TokenPairsConfig:
         if self.num_tokens > _MOST_TOKENS:
             raise ValueError(f"num_tokens should be {_MOST_TOKENS:,} or fewer: all their pairs are shuffled")
         _check_values(self.num_values)
+
+    def build(self) -> KnowledgeSet:
+        return token_pairs_set(self)
 
 
 def _check_values(num_values: int) -> None:
@@ -67,7 +76,7 @@ def keys_set(config: KeysConfig) -> KnowledgeSet:
     rng = np.random.default_rng(config.seed)
     keys_ND = rng.standard_normal((config.num_facts, config.dim))
     keys_ND = (keys_ND / np.linalg.norm(keys_ND, axis=1, keepdims=True)).astype(np.float32)
-    return _uniform_set("keys", keys_ND, config.num_values, rng)
+    return with_label_noise(_uniform_set("keys", keys_ND, config.num_values, rng), config.label_noise)
 
 
 def token_pairs_set(config: TokenPairsConfig) -> KnowledgeSet:
@@ -78,7 +87,7 @@ def token_pairs_set(config: TokenPairsConfig) -> KnowledgeSet:
     facts_N = np.arange(config.num_facts)
     keys_ND[facts_N, pairs_N // config.num_tokens] = 1
     keys_ND[facts_N, config.num_tokens + pairs_N % config.num_tokens] = 1
-    return _uniform_set("token pairs", keys_ND, config.num_values, rng)
+    return with_label_noise(_uniform_set("token pairs", keys_ND, config.num_values, rng), config.label_noise)
 
 
 def _uniform_set(

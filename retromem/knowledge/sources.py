@@ -5,18 +5,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from os import stat
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from retrieval.errors import UserError
-from retromem.knowledge.biographies import BiographiesConfig, biographies_set
 from retromem.knowledge.cities import CITY_WORDINGS, cities, city_timezones
 from retromem.knowledge.fact_columns import parse_columns
 from retromem.knowledge.fact_files import read_facts
 from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.knowledge.near_duplicates import NearDuplicatesConfig, near_duplicates_set
-from retromem.knowledge.random_keys import KeysConfig, TokenPairsConfig, keys_set, token_pairs_set
+from retromem.knowledge.label_noise import LabelNoise, with_label_noise
 from retromem.knowledge.wordings import (
     Wordings,
     check_covers,
@@ -26,8 +24,23 @@ from retromem.knowledge.wordings import (
 )
 
 
+@runtime_checkable
+class KnowledgeSource(Protocol):
+    """The config of a knowledge set: a frozen dataclass whose field `source` names it. Its fields say all of the set:
+    equal ones give equal sets."""
+
+    @property
+    def source(self) -> str: ...
+
+    def __hash__(self) -> int: ...
+
+    def build(self) -> KnowledgeSet:
+        """The whole set, without keys of any encoder. UserError for what is wrong with a user's file."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class TextConfig:
+class TextConfig(LabelNoise):
     """Facts in wordings: cities and their countries or time zones, or the user's own file."""
 
     source: Literal["cities", "city_timezones", "file"]
@@ -50,18 +63,44 @@ class TextConfig:
     seed: int = 0
     """of the one shuffle, and of the dealing of wordings"""
 
+    def build(self, *, several_values: bool = False) -> KnowledgeSet:
+        """The whole set. `several_values`: a subject of the user's file keeps all of its values, for an index that is
+        no part of a comparison."""
+        table, wordings = _table(self, several_values)
+        knowledge = text_set(
+            drop_value_in_wording(table, wordings),
+            wordings,
+            num_written=self.num_written,
+            pool=self.pool,
+            max_calibration=self.max_calibration,
+            seed=self.seed,
+            several_values=several_values,
+        )
+        return with_label_noise(knowledge, self.label_noise)
 
-KnowledgeConfig = TextConfig | KeysConfig | TokenPairsConfig | BiographiesConfig | NearDuplicatesConfig
+
+SOURCES: Mapping[str, str] = {
+    **dict.fromkeys(("cities", "city_timezones", "file"), "retromem.knowledge.sources:TextConfig"),
+    "keys": "retromem.knowledge.random_keys:KeysConfig",
+    "token_pairs": "retromem.knowledge.random_keys:TokenPairsConfig",
+    "biographies": "retromem.knowledge.biographies:BiographiesConfig",
+    "near_duplicates": "retromem.knowledge.near_duplicates:NearDuplicatesConfig",
+}
+"""`module:Class` by `source`"""
+
+KnowledgeConfig = Annotated[KnowledgeSource, "source", "retromem.knowledge.sources:SOURCES"]
 
 
-def build_knowledge(config: KnowledgeConfig, *, several_values: bool = False) -> KnowledgeSet:
-    """The whole set, without keys of any encoder; built once as long as its files stay what they are.
-
-    `several_values`: a subject of the user's file keeps all of its values, for an index that is no part of a
-    comparison. UserError for whatever is wrong with a user's file.
-    """
+def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
+    """The whole set, without keys of any encoder; built once as long as its files stay what they
+    are."""
     files = (config.file, config.phrasings) if isinstance(config, TextConfig) else ()
-    return _built(config, tuple(_last_change(file) for file in files if file), several_values)
+    return _built(config, tuple(_last_change(file) for file in files if file))
+
+
+@lru_cache(maxsize=4)
+def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...]) -> KnowledgeSet:
+    return config.build()
 
 
 def _last_change(file: str) -> tuple[int, int] | None:
@@ -71,30 +110,6 @@ def _last_change(file: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
-
-
-@lru_cache(maxsize=4)
-def _built(
-    config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...], several_values: bool
-) -> KnowledgeSet:
-    if isinstance(config, KeysConfig):
-        return keys_set(config)
-    if isinstance(config, TokenPairsConfig):
-        return token_pairs_set(config)
-    if isinstance(config, BiographiesConfig):
-        return biographies_set(config)
-    if isinstance(config, NearDuplicatesConfig):
-        return near_duplicates_set(config)
-    table, wordings = _table(config, several_values)
-    return text_set(
-        drop_value_in_wording(table, wordings),
-        wordings,
-        num_written=config.num_written,
-        pool=config.pool,
-        max_calibration=config.max_calibration,
-        seed=config.seed,
-        several_values=several_values,
-    )
 
 
 def _table(config: TextConfig, several_values: bool) -> tuple[FactTable, Mapping[str, Wordings]]:

@@ -1,28 +1,27 @@
-"""Every memory that a config can name, told apart by its `memory:` field."""
+"""Every memory that a config can name, told apart by its `memory:` field and loaded when it is named."""
+
+from collections.abc import Mapping
+from typing import Annotated
 
 from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
-from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
-from retromem.memories.floors import FrequencyConfig
-from retromem.memories.hybrid_memory import HybridMemoryConfig
-from retromem.memories.lexical_memory import LexicalMemoryConfig
-from retromem.memories.paired_memory import PairedMemoryConfig
-from retromem.memories.sign_memory import SignMemoryConfig
-from retromem.memories.static_function import StaticFunctionConfig
-from retromem.memories.willshaw_memory import WillshawMemoryConfig
+from retromem.seam import MemoryConfig
 
 Sizable = FFNMemoryConfig | ClosedFormMemoryConfig
 """memories whose FFN a block can make larger or smaller"""
 
-AnyMemoryConfig = (
-    FFNMemoryConfig
-    | ClosedFormMemoryConfig
-    | SignMemoryConfig
-    | WillshawMemoryConfig
-    | FaissMemoryConfig
-    | LexicalMemoryConfig
-    | HybridMemoryConfig
-    | PairedMemoryConfig
-    | FrequencyConfig
-    | StaticFunctionConfig
-)
+MEMORIES: Mapping[str, str] = {
+    "ffn": "retromem.memories.ffn_memory:FFNMemoryConfig",
+    "closed_form": "retromem.memories.closed_form_memory:ClosedFormMemoryConfig",
+    "signs": "retromem.memories.sign_memory:SignMemoryConfig",
+    "willshaw": "retromem.memories.willshaw_memory:WillshawMemoryConfig",
+    "faiss": "retromem.memories.faiss_memory:FaissMemoryConfig",
+    "bm25": "retromem.memories.lexical_memory:LexicalMemoryConfig",
+    "hybrid": "retromem.memories.hybrid_memory:HybridMemoryConfig",
+    "paired": "retromem.memories.paired_memory:PairedMemoryConfig",
+    "frequency": "retromem.memories.floors:FrequencyConfig",
+    "static": "retromem.memories.static_function:StaticFunctionConfig",
+}
+"""`module:Class` by `memory`"""
+
+AnyMemoryConfig = Annotated[MemoryConfig, "memory", "retromem.memories.memory_configs:MEMORIES"]

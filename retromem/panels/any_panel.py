@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from retromem.configuration import ByName
 from retromem.panels.panel_config import PanelConfig
 
 PANELS = {
@@ -55,4 +54,4 @@ PANELS = {
 }
 """`module:Class` by name"""
 
-AnyPanelConfig = Annotated[PanelConfig, ByName("panel", PANELS)]
+AnyPanelConfig = Annotated[PanelConfig, "panel", "retromem.panels.any_panel:PANELS"]

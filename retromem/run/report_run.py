@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from retrieval.errors import UserError
@@ -21,6 +22,9 @@ from retromem.rows import TAU, CapacityRow, LawBroken, ReproducedRow, Row, Small
 from retromem.run.run_cell import ERROR, read_result
 
 PLAN = "plan.json"
+Panels = Mapping[str, PanelConfig]
+"""by name"""
+_NONE: Panels = MappingProxyType({})
 _UNREADABLE = (KeyError, TypeError, LawBroken)
 """what a result of another version, or one that was changed, ends in"""
 
@@ -107,21 +111,21 @@ def read_results(run: Path, cells: Sequence[str]) -> RunResults:
     return results
 
 
-def panels_of(record: Mapping[str, Any], results: RunResults) -> list[Panel]:
+def panels_of(record: Mapping[str, Any], results: RunResults, panels: Panels = _NONE) -> list[Panel]:
     """The panels that have points, but for those of published numbers."""
-    panels = []
-    for name, config, cells in _configs(record):
+    found = []
+    for name, config, cells in _configs(record, panels):
         # A formula is the same for every seed.
         points = list(dict.fromkeys(point for cell, point in results.points if cell in cells))
         if points and not isinstance(config, PublishedPanel):
-            panels.append(Panel(name=name, page=config.page(points), points=points))
-    return panels
+            found.append(Panel(name=name, page=config.page(points), points=points))
+    return found
 
 
-def published_of(record: Mapping[str, Any], results: RunResults) -> list[ReproducedRow]:
+def published_of(record: Mapping[str, Any], results: RunResults, panels: Panels = _NONE) -> list[ReproducedRow]:
     """Published numbers beside ours."""
     rows = []
-    for _, config, cells in _configs(record):
+    for _, config, cells in _configs(record, panels):
         if isinstance(config, PublishedPanel):
             # Of some of its seeds a number would be another one.
             reasons = [reason for cell, _, reason in results.problems if cell in cells]
@@ -131,10 +135,12 @@ def published_of(record: Mapping[str, Any], results: RunResults) -> list[Reprodu
     return rows
 
 
-def _configs(record: Mapping[str, Any]) -> Iterator[tuple[str, PanelConfig, Sequence[str]]]:
-    """Name, config and cells of each panel, as the plan says."""
+def _configs(record: Mapping[str, Any], known: Panels) -> Iterator[tuple[str, PanelConfig, Sequence[str]]]:
+    """Name, config and cells of each panel, as the plan says; those known are not read from it, for one of a class of
+    the user's cannot be."""
     for name, its in record.get("panels", {}).items():
-        yield name, build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel, its["cells"]
+        config = known.get(name) or build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel
+        yield name, config, its["cells"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +148,11 @@ class _OnePanel:
     panel: AnyPanelConfig
 
 
-def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = None) -> Path:
-    """Write the report of a run folder from its results alone; `say` is told its answer, line by line."""
+def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = None, panels: Panels = _NONE) -> Path:
+    """Write the report of a run folder from its results alone; `say` is told its answer, line by line.
+
+    `panels`: those of the config, where it is at hand: a plan names no class of the user's.
+    """
     record = read_plan(run)
     results = read_results(run, record["cells"])
     # What a set is called is no part of a cell's identity: it is called as the plan calls it.
@@ -163,8 +172,8 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
             question=record["question"],
             capacities=[*capacities, *_capacities_read_off(rows, capacities)],
             smallest=results.smallest,
-            panels=panels_of(record, results),
-            published=published_of(record, results),
+            panels=panels_of(record, results, panels),
+            published=published_of(record, results, panels),
             problems=problems,
             notes=[*record["notes"], *_warnings(rows)],
             unsearched=record.get("unsearched", []),

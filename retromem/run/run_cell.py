@@ -32,6 +32,7 @@ from retromem.measure.judgement import Setting, floor_lines, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
 from retromem.measure.smallest_search import find_smallest
+from retromem.memories.floors import FrequencyConfig
 from retromem.panels.points import Point
 from retromem.rows import CapacityRow, LawBroken, Row, SmallestRow
 from retromem.run.cells import Cell
@@ -164,7 +165,7 @@ def measure_cell(cell: Cell, workplace: Workplace) -> Measured:
         )
         return Measured(rows=rows, smallest=smallest)
     rows = judge(cell.memory, prefix, setting=setting, measures=cell.measures, encoder=encoder).rows
-    if cell.memory.memory == "frequency" and not cell.memory.guess:
+    if isinstance(cell.memory, FrequencyConfig) and not cell.memory.guess:
         rows += floor_lines(prefix, setting=setting, encoder=encoder)
     return Measured(rows=rows)
 

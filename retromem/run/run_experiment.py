@@ -108,8 +108,10 @@ def run_experiment(
                 joined.check([(run / "cells").absolute(), cache.absolute()])
             _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, engine=joined)
         results = read_results(run, [cell.folder_name for cell in cells])
-        report = report_run(run, reports / name, say=say) if results.rows or results.points else None
-        published = published_of(read_plan(run), results)
+        report = (
+            report_run(run, reports / name, say=say, panels=config.panels) if results.rows or results.points else None
+        )
+        published = published_of(read_plan(run), results, config.panels)
     num_failed = sum(kind != "refused" for _, kind, _ in results.problems)
     num_refused = len(results.problems) - num_failed
     for row in published:

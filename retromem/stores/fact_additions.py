@@ -22,7 +22,7 @@ from retrieval.store_changes import put
 from retrieval.store_updates import Changed, update
 from retromem.knowledge.from_table import value_id
 from retromem.knowledge.knowledge_set import value_file
-from retromem.knowledge.sources import TextConfig, build_knowledge
+from retromem.knowledge.sources import TextConfig
 from retromem.memories.saved import VALUES, load_values
 from retromem.memories.store_memory import chunks_of, fact_ids_of_chunks
 from retromem.seam import Facts, Queries, ValueTable
@@ -40,7 +40,7 @@ def add_facts(store: Path, *, facts: str, phrasings: str | None, columns: Sequen
     if extra.get("memory") != "faiss":
         raise UserError(f"{store}: is no store of facts; build one with `python -m retromem index build`")
     config = TextConfig(source="file", file=facts, phrasings=phrasings, columns=tuple(columns))
-    knowledge = build_knowledge(config, several_values=True)
+    knowledge = config.build(several_values=True)
     noted = while_written(store, lambda: ChunkStore.open(store, verify=False)).encoder
     from retromem.knowledge.fact_remarks import left_out, not_read, several_values
     from retromem.stores.fact_stores import encoded_facts

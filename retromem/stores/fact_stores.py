@@ -15,7 +15,7 @@ from retrieval.plan_request import is_request, parse_request
 from retrieval.sealed_folder import read_manifest
 from retromem.knowledge.fact_remarks import left_out, not_read, one_key, several_values
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.knowledge.sources import TextConfig, build_knowledge
+from retromem.knowledge.sources import TextConfig
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.store_memory import checked_spec
@@ -45,7 +45,7 @@ def build_fact_store(
     `say` is told, before anything is encoded, what was left out; without it, that stands before the ledger.
     """
     config = TextConfig(source="file", file=facts, phrasings=phrasings, columns=tuple(columns))
-    knowledge = build_knowledge(config, several_values=True)
+    knowledge = config.build(several_values=True)
     request = parse_request(factory) if is_request(factory) else None
     if request is not None and rotate_to is not None:
         raise UserError("--rotate-to: a planned index chooses its own rotation; leave it out")

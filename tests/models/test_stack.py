@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.any_ffn import sized
+from models.any_ffn import FFN_KINDS, sized
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
@@ -235,3 +236,19 @@ def test_a_stack_is_sized_by_its_blocks():
 def test_what_cannot_be_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         replace(StackConfig(), **wrong)
+
+
+@pytest.mark.parametrize("kind", FFN_KINDS)
+def test_every_kind_can_be_the_block_of_a_stack(kind):
+    block = sized(load_kind(kind), 2000, 8, 8)
+    config = StackConfig(depth=2, block=block)
+    ffn = config.build(8, 5, generator=torch.Generator().manual_seed(0))
+    stored = ffn.state_dict().values()
+    assert sum(weight.numel() for weight in stored) == config.num_params(8, 5)
+    out = ffn.eval()(torch.randn(3, 8, generator=torch.Generator().manual_seed(1)))
+    assert out.shape == (3, 5) and out.isfinite().all()
+
+
+def load_kind(kind):
+    module, _, cls = FFN_KINDS[kind].partition(":")
+    return getattr(import_module(module), cls)(kind=kind)

@@ -1,15 +1,27 @@
+import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UserError
-from retromem.configuration import apply_override, build, read_config
+from retromem.configuration import apply_override, build, read_config, resolved_text
+
+
+class Heat(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+    def watts(self) -> float: ...
+
+
+HEATS = {"oven": f"{__name__}:Oven", "pan": f"{__name__}:Pan", "wok": f"{__name__}:Pan"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +30,9 @@ class Oven:
     degrees: float = 180.0
     shelves: int | None = None
     rotation_seed: int = 0
+
+    def watts(self) -> float:
+        return 10 * self.degrees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +44,14 @@ class Pan:
         if self.kind == "wok" and self.with_lid:
             raise ValueError("a wok has no lid")
 
+    def watts(self) -> float:
+        return 1500.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     title: str
-    heat: Oven | Pan = field(default_factory=Oven)
+    heat: Annotated[Heat, "kind", f"{__name__}:HEATS"] = field(default_factory=Oven)
     level: Literal["easy", "hard"] = "easy"
     minutes: tuple[int, ...] = ()
     parts: Mapping[str, Oven] = field(default_factory=dict)
@@ -249,3 +267,81 @@ def test_keys_are_the_names_that_the_file_spells(tmp_path: Path) -> None:
     apply_override(config, "studies.1990.no", "2")
     apply_override(config, "studies.e\u0301.no", "3")
     assert config["studies"]["1990"] == {"no": 2} and config["studies"]["é"] == {"no": 3}
+
+
+# ---- classes of the user's -------------------------------------------------------------------------------------------
+
+OUTSIDE = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True, kw_only=True)
+class Grill:
+    kind: str
+    rods: int = 4
+    def watts(self): return 100.0 * self.rods
+
+@dataclass
+class Thawed:
+    kind: str
+    def watts(self): return 0.0
+
+@dataclass(frozen=True)
+class Cold:
+    kind: str
+
+@dataclass(frozen=True)
+class Nameless:
+    def watts(self): return 0.0
+
+class Plain: ...
+"""
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "grills.py").write_text(OUTSIDE)
+    (tmp_path / "broken.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("grills", None)
+
+
+def of_class(name: str, **fields: Any) -> Recipe:
+    content = {"title": "Ribs", "heat": {"kind": name, **fields}}
+    return build(Recipe, content, source="r.yaml", may_name_classes=True)
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_config_names_a_class_of_the_users_and_is_read_back_from_what_it_resolved_to() -> None:
+    found = of_class("grills:Grill", rods=6)
+    assert found.heat.watts() == 600.0 and found.heat.kind == "grills:Grill"
+    again = yaml.safe_load(resolved_text(found, "ribs"))
+    assert build(Recipe, again, source="config.yaml", may_name_classes=True) == found
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("grills:Nothing", "cannot import grills:Nothing (AttributeError: module 'grills' has no attribute 'Nothing')"),
+        ("nowhere:Grill", "cannot import nowhere:Grill (ModuleNotFoundError: No module named 'nowhere'); install"),
+        ("broken:Grill", "cannot import broken:Grill (ZeroDivisionError: division by zero)"),
+        ("grills:Plain", "should be a frozen dataclass"),
+        ("grills:Thawed", "should be a frozen dataclass: its fields name the result"),
+        ("grills:Nameless", "should have a field `kind: str`, which keeps this name"),
+        ("grills:Cold", "lacks watts"),
+    ],
+)
+def test_a_class_that_cannot_stand_there_is_named_with_what_it_lacks(name: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        of_class(name)
+    assert str(caught.value).startswith("r.yaml: heat.kind: ") and told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("outside")
+def test_what_was_saved_names_no_class_of_others() -> None:
+    assert "heat.kind: 'grills:Grill' is no kind of retromem's" in refusal(
+        {"title": "Ribs", "heat": {"kind": "grills:Grill"}}
+    )
+    assert "grills" not in sys.modules, "it was imported all the same"

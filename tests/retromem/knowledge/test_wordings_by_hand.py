@@ -346,7 +346,7 @@ def test_a_study_of_a_file_is_built_of_its_settings(tmp_path: Path) -> None:
     assert knowledge.text.wordings[0].calibrate == "C {subject}" and knowledge.text.wordings[0].heldout == (
         "D {subject}?",
     )
-    several = build_knowledge(config, several_values=True)
+    several = config.build(several_values=True)
     assert several.num_facts == 4 and len(set(several.all_fact_ids.tolist())) == 4
     assert build_knowledge(config) is knowledge
     (tmp_path / "f.csv").write_text("who,what\na,x\nc,x\n")

@@ -17,7 +17,7 @@ from retrieval.plan_request import parse_request
 from retrieval.sealed_folder import read_manifest
 from retromem.cli import _count, _point_at, _settings, _shown, _split_overrides, main
 from retromem.knowledge.fact_remarks import left_out, several_values
-from retromem.knowledge.sources import TextConfig, build_knowledge
+from retromem.knowledge.sources import TextConfig
 from retromem.memories.store_memory import build_store
 from retromem.seam import Asked, Facts, Queries, ValueTable
 from retromem.stores.document_stores import build_document_store
@@ -97,7 +97,7 @@ def test_a_store_of_facts_from_its_first_line_to_its_search() -> None:
     built, *lines = text.splitlines()
     assert re.fullmatch(r"s: 7 facts in faiss-s-rot20-Flat, built in \d+\.\d\d s", built)
     assert lines[:-1] == [*ledger("s", seeded_bytes=8 * 384 * 20), self_test_line("Flat")]
-    knowledge = build_knowledge(TextConfig(source="file", file="f.csv"), several_values=True)
+    knowledge = TextConfig(source="file", file="f.csv").build(several_values=True)
     assert re.fullmatch(r"  recall@1 0\.\d{3} against exact search \(7 questions asked\)", lines[-1])
     noted = ChunkStore.open(Path("s")).encoder
     assert noted is not None and noted.name == "hashed-trigrams"

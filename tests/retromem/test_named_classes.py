@@ -1,0 +1,39 @@
+"""The tables of classes that a config can name: each class answers to the names that it is listed under."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import get_args, get_type_hints
+
+import pytest
+
+from models.any_ffn import FFN_KINDS, FFNConfig
+from retromem.configuration import load
+from retromem.knowledge.sources import SOURCES, KnowledgeSource
+from retromem.memories.memory_configs import MEMORIES
+from retromem.panels.any_panel import PANELS
+from retromem.panels.panel_config import PanelConfig
+from retromem.seam import MemoryConfig
+
+TABLES = {
+    "kind": (FFN_KINDS, FFNConfig),
+    "memory": (MEMORIES, MemoryConfig),
+    "source": (SOURCES, KnowledgeSource),
+    "panel": (PANELS, PanelConfig),
+}
+
+
+@pytest.mark.parametrize("tag", TABLES)
+def test_each_class_is_listed_under_the_very_names_that_its_field_allows(tag: str) -> None:
+    table, base = TABLES[tag]
+    for name in dict.fromkeys(table.values()):
+        cls = load(name)
+        listed = [kind for kind, named in table.items() if named == name]
+        assert set(get_args(get_type_hints(cls)[tag])) == set(listed), name
+        assert cls.__dataclass_params__.frozen, name
+        wanted = [kind for kind in vars(base) if not kind.startswith("_")]
+        assert all(hasattr(cls, part) or part in {field.name for field in fields(cls)} for part in wanted), name
+
+
+def test_a_table_names_no_class_twice_under_one_name() -> None:
+    tables: list[Mapping[str, str]] = [table for table, _ in TABLES.values()]
+    assert all(":" in name for table in tables for name in table.values())
