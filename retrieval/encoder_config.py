@@ -87,7 +87,7 @@ class EncoderConfig:
         Raises UserError when there is no such model, when it is not a sentence-transformers model with safetensors
         weights, or when the only files found under the default's name are others.
         """
-        path = None if self.model == HASHED_TRIGRAMS else self._folder()
+        path = self._path()
         files = [] if path is None else encoder_files(path)
         precision, prompts = self._precision(), self._prompts(path)
         digests = {file.relative_to(str(path)).as_posix(): sha256_of(file) for file in files}
@@ -114,6 +114,13 @@ class EncoderConfig:
         """UserError where more dimensions are to be kept than there are."""
         if self.truncate_dim is not None and self.truncate_dim > dim:
             raise UserError(f"encoder {self.model}: truncate_dim is {self.truncate_dim}, and its vectors have {dim}")
+
+    def prompts(self) -> Prompts:
+        """The config's, or the model's own."""
+        return self._prompts(self._path())
+
+    def _path(self) -> Path | None:
+        return None if self.model == HASHED_TRIGRAMS else self._folder()
 
     def _prompts(self, path: Path | None) -> Prompts:
         own = {} if path is None else own_prompts(path)

@@ -79,6 +79,30 @@ def apply_override(config: dict[str, Any], dotted: str, text: str) -> None:
     place[_element(place, last, dotted, parents) if isinstance(place, list) else last] = value
 
 
+def set_known(content: dict[str, Any], dotted: str, value: object, *, source: str) -> None:
+    """Set a setting that is there, in place; UserError, which begins with `source`, where it is not.
+
+    What was left to its defaults (None) becomes a mapping, whose fields are checked when it is built.
+    """
+    place: Any = content
+    keys = dotted.split(".")
+    for depth, key in enumerate(keys):
+        at = ".".join(keys[:depth]) or "the study"
+        if isinstance(place, list):
+            if not key.isdecimal() or int(key) >= len(place):
+                raise UserError(f"{source}: {dotted}: {at} is a list of {len(place)} and has no element {key!r}")
+        elif not isinstance(place, dict) or (place and key not in place):
+            near = get_close_matches(key, place, n=1, cutoff=0.0) if isinstance(place, dict) else []
+            hint = f"; the nearest is {near[0]!r}" if near else ""
+            raise UserError(f"{source}: {dotted}: {at} has no setting {key!r}{hint}")
+        here: Any = int(key) if isinstance(place, list) else key
+        if depth == len(keys) - 1:
+            place[here] = value
+        elif isinstance(place, dict) and place.get(here) is None:
+            place[here] = {}
+        place = place[here]
+
+
 def _element(place: list[Any], key: str, dotted: str, parents: Sequence[str]) -> int:
     if not key.isdecimal() or int(key) >= len(place):
         raise UserError(f"--{dotted}: {'.'.join(parents)} is a list of {len(place)} and has no element {key!r}")

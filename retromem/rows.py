@@ -322,9 +322,18 @@ class ReproducedRow:
     """why there is no number"""
 
 
-def rows_to_csv(rows: Iterable[Row]) -> str:
-    """The text of `results.csv`: one header, one line a row, true / false in lower case, empty for None and nan."""
-    return to_csv(rows, COLUMNS)
+def rows_to_csv(rows: Sequence[Row], settings: Sequence[Mapping[str, str]] = ()) -> str:
+    """The text of `results.csv`: every column of a row, then the settings that differ between rows, by dotted path.
+
+    `settings`: of each row, or none at all.
+    """
+    names = list(dict.fromkeys(name for own in settings for name in own))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *names])
+    for row, own in zip(rows, settings or [{}] * len(rows), strict=True):
+        writer.writerow([_to_text(getattr(row, column)) for column in COLUMNS] + [own.get(name, "") for name in names])
+    return text.getvalue()
 
 
 def to_csv(records: Iterable[object], columns: Sequence[str]) -> str:

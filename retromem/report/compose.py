@@ -1,6 +1,7 @@
 """What the report says and in which order."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from retromem.report.answer import answer, answer_on_real_values
 from retromem.report.content import Block, Content, FirstScreen, Points, Section, Terms
@@ -34,7 +35,13 @@ _PAIRED = (
 
 
 def compose(rows: Sequence[Row], run: RunFacts) -> Content:
-    """Draw, tabulate and phrase everything."""
+    """Draw, tabulate and phrase everything; the parts of a sweep have a panel of their own."""
+    rows = [row for row in rows if row.study not in run.swept]
+    run = replace(
+        run,
+        capacities=[row for row in run.capacities if row.study not in run.swept],
+        smallest=[row for row in run.smallest if row.study not in run.swept],
+    )
     found = searched_first_screen(run.smallest, rows, run.unsearched)
     by_hand = [row for row in rows if not row.smallest_for]
     paired, grid = [row for row in by_hand if row.halves], [row for row in by_hand if not row.halves]

@@ -40,7 +40,7 @@ def write_report(rows: Sequence[Row], folder: Path, *, run: RunFacts) -> str:
         (new / "index.html").write_text(page_html(content), encoding="utf-8")
         (new / "report.md").write_text(report_markdown(content), encoding="utf-8")
         if rows:
-            (new / "results.csv").write_text(rows_to_csv(rows), encoding="utf-8")
+            (new / "results.csv").write_text(rows_to_csv(rows, run.settings), encoding="utf-8")
             (new / "capacity.csv").write_text(to_csv(run.capacities, _CAPACITY_COLUMNS), encoding="utf-8")
         if run.smallest:
             (new / "smallest.csv").write_text(to_csv(run.smallest, _SMALLEST_COLUMNS), encoding="utf-8")

@@ -18,7 +18,7 @@ def panel_sections(panels: Sequence[Panel]) -> list[Section]:
 
 def _section(panel: Panel) -> Section:
     page = panel.page
-    told = [page.answer, page.finding]
+    told = [text for text in (page.answer, page.finding) if text]
     if num_seeds(panel.points) == 1:
         told.append("From one seed: how far another one would be from it was not measured.")
     blocks: list[Block] = [Points(texts=told)]

@@ -17,6 +17,10 @@ class RunFacts:
     """one sentence"""
     capacities: Sequence[CapacityRow] = ()
     smallest: Sequence[SmallestRow] = ()
+    settings: Sequence[Mapping[str, str]] = ()
+    """of each row, by dotted path: those that are not the same for all rows"""
+    swept: frozenset[str] = frozenset()
+    """studies that are parts of a sweep, which a panel shows"""
     panels: Sequence[Panel] = ()
     published: Sequence[ReproducedRow] = ()
     """numbers of others beside ours"""

@@ -9,10 +9,12 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from models.any_ffn import AnyFFNConfig, sized
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
@@ -38,6 +40,8 @@ class Cell:
     knowledge_hash: str
     encoder_hash: str
     """'' for the keys task"""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """whose hash that is"""
     memory: AnyMemoryConfig
     num_facts: int
     """largest N in reach of the search, where there is one"""
@@ -55,7 +59,7 @@ class Cell:
     def identity(self) -> dict[str, Any]:
         """All that changes the result, ready for JSON."""
         fields = asdict(self)
-        del fields["knowledge"]  # its hash stands for it
+        del fields["knowledge"], fields["encoder"]  # their hashes stand for them
         fields["max_calibration"] = getattr(self.knowledge, "max_calibration", None)
         return {"measure_version": VERSION, "memory_version": self.memory.version, **fields}
 
@@ -91,7 +95,7 @@ def readable_hash(readable: str, identity: Mapping[str, Any]) -> str:
 
 
 def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[Cell]:
-    """Every cell of the studies of an experiment. `text_dim`: dimensions of the encoder's vectors.
+    """Every cell of the studies of an experiment. `encoder_hash`, `text_dim`: of the encoder of those that name none.
 
     UserError where a size is larger than its set, where a set cannot be asked or read as it says, or where two
     memories of a study could not be told apart.
@@ -99,6 +103,8 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
     cells: list[Cell] = []
     for study_name, study in config.studies.items():
         whole = build_knowledge(study.knowledge)
+        own = Encoder(study.encoder) if study.encoder and whole.text else None
+        study_hash, study_dim = (own.content_hash, own.dim) if own else (encoder_hash, text_dim)
         for number, arms in enumerate(study.arms):
             _refuse_other_sets(arms, whole, path=f"studies.{study_name}.arms.{number}")
             try:
@@ -106,7 +112,7 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                     whole.prefix(num_facts)
             except UserError as error:
                 raise UserError(f"studies.{study_name}.arms.{number}.num_facts: {error}") from None
-            dim = key_dim(whole, text_dim)
+            dim = key_dim(whole, study_dim)
             if arms.smallest:
                 for num_facts in _sizes(arms, whole, config, trained=True):
                     refuse_search(
@@ -128,7 +134,8 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                                 study=study_name,
                                 knowledge=study.knowledge,
                                 knowledge_hash=whole.content_hash,
-                                encoder_hash=encoder_hash if whole.text else "",
+                                encoder_hash=study_hash if whole.text else "",
+                                encoder=study.encoder or config.encoder,
                                 memory=memory,
                                 num_facts=num_facts,
                                 capacity=arms.capacity,

@@ -109,6 +109,29 @@ class ArmsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """Values of one setting of a study, each of which it is run with."""
+
+    settings: tuple[str, ...]
+    """dotted paths inside the study that are given each value together: `arms.0.memories.0.training.learning_rate`,
+    `knowledge.label_noise`, `encoder.truncate_dim`"""
+    values: tuple[object, ...]
+    """of the setting, in the order of the page"""
+    study: str = ""
+    """which study a part of a sweep was made from; for runs that keep their settings"""
+
+    def __post_init__(self) -> None:
+        for name in ("settings", "values"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must name one or more")
+
+    @property
+    def axis(self) -> str:
+        """What is swept, in one word."""
+        return self.settings[0].rpartition(".")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """One comparison: every row of it carries the same knowledge hash."""
 
@@ -116,6 +139,10 @@ class StudyConfig:
     """the facts"""
     arms: tuple[ArmsConfig, ...]
     """who answers"""
+    encoder: EncoderConfig | None = None
+    """of this study; that of the experiment where empty"""
+    sweep: SweepConfig | None = None
+    """run the study once for each value of a setting, and draw what comes out over it"""
 
     def __post_init__(self) -> None:
         if not self.arms:
@@ -135,7 +162,7 @@ class ExperimentConfig:
     panels: Mapping[str, AnyPanelConfig] = field(default_factory=dict)
     """measurements beside a formula or a null, by name"""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """serves every memory of every text study"""
+    """serves every memory of every text study that names none, and panels"""
     measures: MeasureConfig = field(default_factory=MeasureConfig)
     """what is asked"""
     max_weight_facts: int = 4000

@@ -1,10 +1,11 @@
 """A panel cell: one panel measured for one seed. A pure function of its config, named by it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from retrieval.encoder_config import EncoderConfig
 from retrieval.encoder_files import sha256_of
 from retrieval.errors import UserError
 from retromem.measure.judgement import VERSION
@@ -24,14 +25,16 @@ class PanelCell:
     seed: int
     encoder_hash: str
     """'' where no text is read"""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """whose hash that is"""
 
     def identity(self) -> dict[str, Any]:
         """All that changes the result; not the other seeds."""
         config: dict[str, Any] = asdict(self.panel)  # type: ignore[call-overload]  # every panel is a dataclass
-        for field in self.panel.no_part_of_the_result:
-            del config[field]
-        for field, paths in self.panel.files_read().items():
-            config[field] = _content_of(paths)
+        for name in self.panel.no_part_of_the_result:
+            del config[name]
+        for name, paths in self.panel.files_read().items():
+            config[name] = _content_of(paths)
         return {
             "measure_version": VERSION,
             "panel_version": self.panel.version,
@@ -62,10 +65,12 @@ def _content_of(paths: Sequence[Path]) -> list[str]:
         raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from None
 
 
-def plan_panels(panels: Mapping[str, AnyPanelConfig], *, encoder_hash: str) -> list[PanelCell]:
+def plan_panels(panels: Mapping[str, AnyPanelConfig], *, encoder_hash: str, encoder: EncoderConfig) -> list[PanelCell]:
     """Every cell of the panels of an experiment."""
     return [
-        PanelCell(name=name, panel=panel, seed=seed, encoder_hash=encoder_hash if panel.reads_text else "")
+        PanelCell(
+            name=name, panel=panel, seed=seed, encoder_hash=encoder_hash if panel.reads_text else "", encoder=encoder
+        )
         for name, panel in panels.items()
         for seed in panel.seeds
     ]

@@ -38,6 +38,11 @@ def plan_record(
         "dropped": dict(dropped),
         "knowledge_hashes": {knowledge.content_hash: knowledge.name for knowledge in sets.values()},
         "knowledge_names": {study: knowledge.name for study, knowledge in sets.items()},
+        "sweeps": {
+            study: {"study": part.sweep.study, "axis": part.sweep.axis, "value": part.sweep.values[0]}
+            for study, part in config.studies.items()
+            if part.sweep
+        },
         "cells": [cell.folder_name for cell in cells],
         "method": {
             "command": command,

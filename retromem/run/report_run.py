@@ -19,7 +19,9 @@ from retromem.report.page import write_report
 from retromem.report.panel_page import Panel
 from retromem.report.run_facts import RunFacts
 from retromem.rows import TAU, CapacityRow, LawBroken, ReproducedRow, Row, SmallestRow, row_from_json
+from retromem.run.row_settings import settings_that_differ
 from retromem.run.run_cell import ERROR, read_result
+from retromem.run.sweep_page import sweep_panels
 
 PLAN = "plan.json"
 Panels = Mapping[str, PanelConfig]
@@ -34,6 +36,8 @@ class RunResults:
     """What the cells of a run have left."""
 
     rows: list[Row] = field(default_factory=list)
+    identities: list[Mapping[str, Any]] = field(default_factory=list)
+    """all settings of the cell of each row"""
     capacities: list[CapacityRow] = field(default_factory=list)
     smallest: list[SmallestRow] = field(default_factory=list)
     points: list[tuple[str, Point]] = field(default_factory=list)
@@ -54,6 +58,7 @@ class RunResults:
             self.made_by.setdefault(key, set()).add(value)
         self.seconds[cell] = result.get("seconds", 0.0)
         self.rows.extend(rows)
+        self.identities.extend([result["identity"]] * len(rows))
         self.points.extend(points)
         self.capacities.extend([capacity] if capacity else [])
         self.smallest.extend([smallest] if smallest else [])
@@ -159,6 +164,7 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
     names = record.get("knowledge_names", {})
     rows = [replace(row, knowledge_name=names.get(row.study, row.knowledge_name)) for row in results.rows]
     capacities, problems = results.capacities, results.problems
+    sweeps = record.get("sweeps", {})
     if not rows and not results.points:
         first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
         raise UserError(f"{run}: no cell has a result{first}")
@@ -172,7 +178,12 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
             question=record["question"],
             capacities=[*capacities, *_capacities_read_off(rows, capacities)],
             smallest=results.smallest,
-            panels=panels_of(record, results, panels),
+            settings=[
+                own | _swept_value(sweeps.get(row.study))
+                for row, own in zip(rows, settings_that_differ(results.identities), strict=True)
+            ],
+            swept=frozenset(sweeps),
+            panels=[*sweep_panels(sweeps, rows), *panels_of(record, results, panels)],
             published=published_of(record, results, panels),
             problems=problems,
             notes=[*record["notes"], *_warnings(rows)],
@@ -186,6 +197,11 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
         for line in answer.split("\n"):
             say(line)
     return folder
+
+
+def _swept_value(part: Mapping[str, Any] | None) -> dict[str, str]:
+    """Of a row of a sweep: the value of what is swept."""
+    return {} if part is None else {f"sweep.{part['axis']}": str(part["value"])}
 
 
 def _capacities_read_off(rows: Sequence[Row], searched: Sequence[CapacityRow]) -> list[CapacityRow]:

@@ -19,7 +19,7 @@ from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import loaded_encoder
-from retrieval.encoder_config import EncoderConfig, Prompts
+from retrieval.encoder_config import Prompts
 from retrieval.errors import Refused
 from retrieval.tokens import Tokens
 from retromem.compare import collect_texts
@@ -50,10 +50,8 @@ class Workplace:
 
     cells_folder: str
     cache_folder: str
-    encoder: EncoderCost
-    prompts: Prompts = NO_PROMPTS
-    encoder_config: EncoderConfig = field(default_factory=EncoderConfig)
-    """for panels that read tokens"""
+    encoders: Mapping[str, EncoderCost] = field(default_factory=dict)
+    """what each costs, by the hash of its content"""
     made_by: Mapping[str, str] = field(default_factory=dict)
     """versions, commit, machine and day, noted in every result"""
 
@@ -69,13 +67,13 @@ def _cache_of(encoder_hash: str, workplace: Workplace) -> EmbeddingCache:
     return _cache(folder, (Path(folder) / encoder_hash).stat().st_mtime_ns)
 
 
-def _text_keys(encoder_hash: str, workplace: Workplace, *, centred: bool) -> CachedTextKeys:
+def _text_keys(cell: AnyCell, workplace: Workplace, *, centred: bool) -> CachedTextKeys:
     return CachedTextKeys(
-        _cache_of(encoder_hash, workplace),
-        encoder_hash,
+        _cache_of(cell.encoder_hash, workplace),
+        cell.encoder_hash,
         centred=centred,
         names_off_the_set=spare_city_names(),
-        prompts=workplace.prompts,
+        prompts=cell.encoder.prompts(),
     )
 
 
@@ -143,8 +141,8 @@ def measure_cell(cell: Cell, workplace: Workplace) -> Measured:
     knowledge = cell_knowledge(cell)
     encoder = EncoderCost()
     if cell.encoder_hash:
-        encoder = workplace.encoder
-        knowledge = knowledge.with_keys(_text_keys(cell.encoder_hash, workplace, centred=not cell.raw_keys))
+        encoder = workplace.encoders[cell.encoder_hash]
+        knowledge = knowledge.with_keys(_text_keys(cell, workplace, centred=not cell.raw_keys))
     setting = Setting(
         study=cell.study,
         role=cell.role,
@@ -174,23 +172,24 @@ def measure_cell(cell: Cell, workplace: Workplace) -> Measured:
 class _EncodedTexts:
     """Of the encoder of a cell."""
 
-    encoder_hash: str
+    cell: PanelCell
     workplace: Workplace
 
     def __call__(self, knowledge: KnowledgeSet) -> KnowledgeSet:
-        return knowledge.with_keys(_text_keys(self.encoder_hash, self.workplace, centred=True))
+        return knowledge.with_keys(_text_keys(self.cell, self.workplace, centred=True))
 
     def vectors(self, texts: Sequence[str], *, is_document: bool) -> Float32[ndarray, "N D"]:
-        given = [self.workplace.prompts.before(text, is_document=is_document) for text in texts]
-        return _cache_of(self.encoder_hash, self.workplace).vectors(self.encoder_hash, given)
+        prompts, encoder_hash = self.cell.encoder.prompts(), self.cell.encoder_hash
+        given = [prompts.before(text, is_document=is_document) for text in texts]
+        return _cache_of(encoder_hash, self.workplace).vectors(encoder_hash, given)
 
     def tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        return loaded_encoder(self.workplace.encoder_config).tokens(texts)
+        return loaded_encoder(self.cell.encoder).tokens(texts)
 
 
 def measure_panel(cell: PanelCell, workplace: Workplace) -> list[Point]:
     """Points of one panel and seed."""
-    return cell.measure(_EncodedTexts(cell.encoder_hash, workplace))
+    return cell.measure(_EncodedTexts(cell, workplace))
 
 
 def run_cell(cell: AnyCell, workplace: Workplace) -> str:

@@ -9,21 +9,21 @@ reports/<name>/                            index.html, report.md, results.csv, c
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EMBEDDINGS
+from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retrieval.folder_lock import locked
 from retrieval.vector_index import IndexSpec
 from retromem.configuration import RESOLVED, resolved_text
 from retromem.knowledge.fact_remarks import left_out
 from retromem.knowledge.sources import build_knowledge
-from retromem.knowledge.text_keys import NO_PROMPTS
-from retromem.measure.latency import EncoderCost
 from retromem.rows import ReproducedRow
 from retromem.run.cells import key_dim, plan
 from retromem.run.cluster_engines import engine_of
@@ -37,13 +37,15 @@ from retromem.run.report_run import PLAN, is_finished, published_of, read_plan, 
 from retromem.run.run_cell import ERROR, RESULT, AnyCell, Workplace, forget_cell
 from retromem.run.run_cells import prepare_workers, run_cells
 from retromem.run.run_texts import (
-    described_encoder,
+    described_encoders,
     encode_missing,
+    encoders_of,
     remarks_before,
     remarks_on_keys,
     sets_of,
     text_dim_of,
 )
+from retromem.run.sweeps import with_sweeps_expanded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ def run_experiment(
     starts its own.
     """
     start = time.perf_counter()
+    config = with_sweeps_expanded(config)
     num_workers = num_workers or num_cores()
     engine_name = check_engine(engine)
     text_dim = text_dim_of(config)
@@ -86,18 +89,16 @@ def run_experiment(
     found = {} if force else _finished_elsewhere(todo, run)
     todo = [cell for cell in todo if cell.folder_name not in found]
     say(opening(name, config, cells, todo, num_workers, engine_name))
-    remarks = remarks_before(config, cells)
-    for knowledge in {id(knowledge): knowledge for knowledge in sets_of(config)}.values():
-        for line in (*left_out(knowledge), *knowledge.notes):
-            say(f"  {line}")
-    for line in remarks:
+    remarks = remarks_before(cells)
+    told = [line for knowledge in sets_of(config) for line in (*left_out(knowledge), *knowledge.notes)]
+    for line in dict.fromkeys([*told, *remarks]):
         say(f"  {line}")
     for folder in (run, reports / name):
         _check_place(folder)
     if before := _other_sets(run, config):
         say(f"  {reports / name} was of {before}: it is replaced (NAME=... keeps both)")
     if todo:
-        _check_indexes(todo, text_dim)
+        _check_indexes(todo)
     with locked(run, seconds=1.0):
         for cell, result in found.items():
             write_text(run / "cells" / cell / RESULT, result)
@@ -155,7 +156,7 @@ def _all_cells(config: ExperimentConfig, text_dim: int) -> list[AnyCell]:
             panel.text_sets(panel.seeds[0])  # says what it cannot have before anything is run
     encoder_hash = config.encoder.resolve().content_hash if text_dim else ""
     cells: list[AnyCell] = [*plan(config, encoder_hash=encoder_hash, text_dim=text_dim)]
-    cells += plan_panels(config.panels, encoder_hash=encoder_hash)
+    cells += plan_panels(config.panels, encoder_hash=encoder_hash, encoder=config.encoder)
     if not cells:
         raise UserError(
             "studies, panels: there is no cell to run; give a study arms with memories, seeds and twins, "
@@ -183,31 +184,34 @@ def _run(
     if force:
         for cell in cells:
             forget_cell(cells_folder / cell.folder_name)
-    encoder = encode_missing(config, todo, cache, say) if any(cell.encoder_hash for cell in todo) else EncoderCost()
-    prompts = config.encoder.resolve().prompts if any(cell.encoder_hash for cell in todo) else NO_PROMPTS
     workplace = Workplace(
         cells_folder=str(cells_folder.absolute()),  # workers outlive a run, and may have begun in another folder
         cache_folder=str(cache.absolute()),
-        encoder=encoder,
-        prompts=prompts,
-        encoder_config=config.encoder,
+        encoders=encode_missing(todo, cache, say),
         made_by=made_by(),
     )
-    alike = remarks_on_keys(config, cells, cache)
+    alike = remarks_on_keys(cells, cache)
     for line in alike:
         say(f"  {line}")
-    record = plan_record(config, name, command, cells, encoder_text=described_encoder(config, cells))
+    record = plan_record(config, name, command, cells, encoder_text=described_encoders(cells))
     record["notes"] += [*remarks, *alike]
     if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
         # Nothing was run: the report keeps the command of the measurement.
         record["method"]["command"] = json.loads((run / PLAN).read_text())["method"]["command"]
-    if any(cell.encoder_hash for cell in cells):  # what `auto` came to here, for other machines
-        precision = config.encoder.resolve().precision
-        config = replace(config, encoder=replace(config.encoder, precision=precision))
-    write_text(run / RESOLVED, resolved_text(config, name))
+    write_text(run / RESOLVED, resolved_text(_with_precisions(config, encoders_of(cells).values()), name))
     write_text(run / PLAN, json.dumps(record, indent=1) + "\n")
     if engine is not None:
         run_cells(todo, workplace, engine=engine, progress=Progress(len(todo), say))
+
+
+def _with_precisions(config: ExperimentConfig, read_with: Iterable[EncoderConfig]) -> ExperimentConfig:
+    """What `precision: auto` of its encoders came to here, for other machines."""
+    known = {encoder: replace(encoder, precision=encoder.resolve().precision) for encoder in read_with}
+    studies = {
+        name: replace(study, encoder=known.get(study.encoder, study.encoder)) if study.encoder else study
+        for name, study in config.studies.items()
+    }
+    return replace(config, encoder=known.get(config.encoder, config.encoder), studies=studies)
 
 
 def _check_place(folder: Path) -> None:
@@ -219,15 +223,17 @@ def _check_place(folder: Path) -> None:
         raise UserError(f"{nearest}: cannot be written; run from a folder of your own")
 
 
-def _check_indexes(cells: Sequence[AnyCell], text_dim: int) -> None:
+def _check_indexes(cells: Sequence[AnyCell]) -> None:
     """An unknown index string is the user's mistake, and is said before anything runs."""
     from retromem.memories.faiss_memory import FaissMemoryConfig
     from retromem.memories.hybrid_memory import HybridMemoryConfig
     from retromem.memories.paired_memory import PairedMemoryConfig
     from retromem.memories.store_memory import checked_spec
 
+    text_dims = {encoder_hash: Encoder(config).dim for encoder_hash, config in encoders_of(cells).items()}
     named: list[tuple[str, IndexSpec, int]] = []
     for cell in cells:
+        text_dim = text_dims.get(cell.encoder_hash, 0)
         if isinstance(cell, PanelCell):
             named += [(f"panels.{cell.name}", spec, dim) for spec, dim in cell.panel.index_specs(text_dim)]
         elif isinstance(cell.memory, FaissMemoryConfig | HybridMemoryConfig | PairedMemoryConfig):

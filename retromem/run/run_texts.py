@@ -8,9 +8,10 @@ from pathlib import Path
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import Encoder
+from retrieval.encoder_config import EncoderConfig
 from retromem.knowledge.fact_remarks import not_read, one_key
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.knowledge.sources import build_knowledge
+from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
 from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.measure.latency import EncoderCost
 from retromem.run.cells import Cell
@@ -24,22 +25,22 @@ def sets_of(config: ExperimentConfig) -> list[KnowledgeSet]:
     return [build_knowledge(study.knowledge) for study in config.studies.values()]
 
 
-def remarks_before(config: ExperimentConfig, cells: Sequence[AnyCell]) -> list[str]:
+def remarks_before(cells: Sequence[AnyCell]) -> list[str]:
     """Which facts are longer than the encoder reads."""
-    reading = {cell.knowledge: False for cell in cells if isinstance(cell, Cell) and cell.encoder_hash}
+    reading: dict[tuple[KnowledgeConfig, EncoderConfig], bool] = {}
     for cell in cells:
-        if isinstance(cell, Cell) and cell.knowledge in reading and cell.memory.stores == "statements":
-            reading[cell.knowledge] = True
-    encoder = Encoder(config.encoder) if reading else None
+        if isinstance(cell, Cell) and cell.encoder_hash:
+            read = cell.knowledge, cell.encoder
+            reading[read] = reading.get(read, False) or cell.memory.stores == "statements"
+    encoders = {config: Encoder(config) for config in dict.fromkeys(config for _, config in reading)}
     return [
         line
-        for knowledge, statements in reading.items()
-        if encoder
-        for line in not_read(build_knowledge(knowledge), encoder, statements=statements)
+        for (knowledge, config), statements in reading.items()
+        for line in not_read(build_knowledge(knowledge), encoders[config], statements=statements)
     ]
 
 
-def remarks_on_keys(config: ExperimentConfig, cells: Sequence[AnyCell], folder: Path) -> list[str]:
+def remarks_on_keys(cells: Sequence[AnyCell], folder: Path) -> list[str]:
     """Which facts of the largest size of each study the encoder gives one key; their texts are encoded."""
     largest: dict[tuple[str, bool], Cell] = {}
     for cell in cells:
@@ -49,7 +50,7 @@ def remarks_on_keys(config: ExperimentConfig, cells: Sequence[AnyCell], folder: 
                 largest[cell.study, cell.twin] = cell
     lines, cache = [], EmbeddingCache(folder)
     for (study, is_twin), cell in largest.items():
-        knowledge, prompts = cell_knowledge(cell).prefix(cell.num_facts), config.encoder.resolve().prompts
+        knowledge, prompts = cell_knowledge(cell).prefix(cell.num_facts), cell.encoder.prompts()
         collector = TextCollector((), prompts)
         knowledge.with_keys(collector).facts()
         if cache.missing(cell.encoder_hash, collector.texts):
@@ -60,23 +61,36 @@ def remarks_on_keys(config: ExperimentConfig, cells: Sequence[AnyCell], folder: 
 
 
 def _reads_text(config: ExperimentConfig) -> bool:
-    studied = any(knowledge.text for knowledge in sets_of(config))
+    studied = any(study.encoder is None and build_knowledge(study.knowledge).text for study in config.studies.values())
     return studied or any(panel.seeds and panel.reads_text for panel in config.panels.values())
 
 
 def text_dim_of(config: ExperimentConfig) -> int:
-    """Dimensions of the encoder's vectors; 0 where no text is read."""
+    """Dimensions of the experiment's encoder's vectors; 0 where it reads nothing."""
     return Encoder(config.encoder).dim if _reads_text(config) else 0
 
 
-def described_encoder(config: ExperimentConfig, cells: Sequence[AnyCell]) -> str:
-    return config.encoder.resolve().description if any(cell.encoder_hash for cell in cells) else "none"
+def encoders_of(cells: Sequence[AnyCell]) -> dict[str, EncoderConfig]:
+    """Those that cells read texts with, by the hash of their content."""
+    return {cell.encoder_hash: cell.encoder for cell in cells if cell.encoder_hash}
 
 
-def encode_missing(config: ExperimentConfig, todo: list[AnyCell], folder: Path, say: Say) -> EncoderCost:
+def described_encoders(cells: Sequence[AnyCell]) -> str:
+    return "; ".join(encoder.resolve().description for encoder in encoders_of(cells).values()) or "none"
+
+
+def encode_missing(todo: Sequence[AnyCell], folder: Path, say: Say) -> dict[str, EncoderCost]:
     """Encode what no earlier run did; the cold cost is charged to every row all the same."""
-    encoder, cache = Encoder(config.encoder), EmbeddingCache(folder)
-    texts = texts_of(todo, encoder.prompts)
+    found = {}
+    for encoder_hash, config in encoders_of(todo).items():
+        reading = [cell for cell in todo if cell.encoder_hash == encoder_hash]
+        found[encoder_hash] = _encode(reading, Encoder(config), folder, say)
+    return found
+
+
+def _encode(cells: Sequence[AnyCell], encoder: Encoder, folder: Path, say: Say) -> EncoderCost:
+    cache = EmbeddingCache(folder)
+    texts = texts_of(cells, encoder.prompts)
     missing = cache.missing(encoder.content_hash, texts)
     cost_file = folder / encoder.content_hash / "single_text.json"
     if missing:

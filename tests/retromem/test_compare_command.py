@@ -11,7 +11,6 @@ import yaml
 from retrieval.errors import UserError
 from retromem.cli import _name_of, main
 from retromem.configuration import apply_override, build, read_config
-from retromem.measure.latency import EncoderCost
 from retromem.run.cells import plan
 from retromem.run.experiment import ExperimentConfig
 from retromem.run.report_run import read_plan
@@ -36,7 +35,7 @@ def finished(path: str, name: str, **settings: str) -> list[str]:
     for dotted, value in settings.items():
         apply_override(content, dotted.replace("__", "."), value)
     cells = plan(build(ExperimentConfig, content, source=path), encoder_hash="", text_dim=0)
-    place = Workplace(cells_folder=f"runs/{name}/cells", cache_folder="", encoder=EncoderCost())
+    place = Workplace(cells_folder=f"runs/{name}/cells", cache_folder="")
     assert {run_cell(cell, place) for cell in cells} == {"done"}
     return [cell.folder_name for cell in cells]
 

@@ -201,7 +201,7 @@ def search_cell(memory: AnyMemoryConfig, search: CapacitySearch) -> Cell:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Workplace:
-    return Workplace(cells_folder=str(tmp_path), cache_folder="", encoder=EncoderCost())
+    return Workplace(cells_folder=str(tmp_path), cache_folder="")
 
 
 def test_a_training_that_was_cut_short_and_sufficed_is_counted(workplace: Workplace) -> None:

@@ -314,7 +314,7 @@ def cell_of(memory: Any, search: SmallestSearch, num_facts: int = 200) -> Cell:
 
 
 def place(folder: Path) -> Workplace:
-    return Workplace(cells_folder=str(folder / "cells"), cache_folder=str(folder / "cache"), encoder=EncoderCost())
+    return Workplace(cells_folder=str(folder / "cells"), cache_folder=str(folder / "cache"))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,6 @@ from retrieval.encoder import Encoder  # noqa: E402
 from retrieval.encoder_config import EncoderConfig  # noqa: E402
 from retromem.configuration import build  # noqa: E402
 from retromem.knowledge.limit_other_names import OTHER_NAMES  # noqa: E402
-from retromem.measure.latency import EncoderCost  # noqa: E402
 from retromem.panels.points import Point  # noqa: E402
 from retromem.run.experiment import ExperimentConfig  # noqa: E402
 from retromem.run.panel_cells import PanelCell  # noqa: E402
@@ -64,10 +63,10 @@ def measured(name: str, folder: Path) -> list[Point]:
     """The points of one panel, as a run measures it in a folder with these documents."""
     model = EncoderConfig()
     encoder = Encoder(model)
-    cell = PanelCell(name=name, panel=PANELS[name], seed=0, encoder_hash=encoder.content_hash)
+    cell = PanelCell(name=name, panel=PANELS[name], seed=0, encoder_hash=encoder.content_hash, encoder=model)
     if PANELS[name].reads_text:
         EmbeddingCache(folder).encode_missing(encoder, texts_of([cell]))
-    place = Workplace(cells_folder="", cache_folder=str(folder), encoder=EncoderCost(), encoder_config=model)
+    place = Workplace(cells_folder="", cache_folder=str(folder))
     return measure_panel(cell, place)
 
 

@@ -15,7 +15,6 @@ from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retrieval.errors import UserError
 from retromem.knowledge.random_keys import KeysConfig
-from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
@@ -44,7 +43,7 @@ def cells_of(steps: int = 100) -> list[Cell]:
 
 
 def workplace(folder: Path) -> Workplace:
-    return Workplace(cells_folder=str(folder / "cells"), cache_folder=str(folder / "cache"), encoder=EncoderCost())
+    return Workplace(cells_folder=str(folder / "cells"), cache_folder=str(folder / "cache"))
 
 
 def run(engine: Engine, cells: list[Cell], folder: Path) -> list[tuple[str, str]]:

@@ -82,7 +82,11 @@ def cells_of(*memories: Any, knowledge: KnowledgeConfig = KEYS, **arms: Any) -> 
 
 
 def workplace(folder: Path) -> Workplace:
-    return Workplace(cells_folder=str(folder / "cells"), cache_folder=str(folder / "cache"), encoder=EncoderCost())
+    return Workplace(
+        cells_folder=str(folder / "cells"),
+        cache_folder=str(folder / "cache"),
+        encoders={"made-up": EncoderCost()},
+    )
 
 
 def run(cells: Sequence[Cell], folder: Path, *, num_workers: int = 2) -> dict[str, list[str]]:

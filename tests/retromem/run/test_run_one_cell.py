@@ -32,6 +32,7 @@ from retromem.run.run_cell import Workplace, cell_knowledge, measure_cell, run_c
 COST = EncoderCost(seconds_per_text=0.5, single_text_ms=9.0, file_bytes=66)
 QUICK = MeasureConfig(robustness=False, max_reworded=9, max_asked=25)
 HASHED = EncoderConfig(model="hashed-trigrams")
+PROMPTED = replace(HASHED, query_prompt="ask: ", document_prompt="tell: ")
 KEYS = KeysConfig(num_facts=120, num_values=8, dim=10)
 
 
@@ -67,8 +68,11 @@ def cell_of(knowledge: Any, memory: Any, encoder_hash: str = "", **other: Any) -
 
 def workplace(folder: Path, **other: Any) -> Workplace:
     return Workplace(
-        **{"cells_folder": str(folder / "cells"), "cache_folder": str(folder / "cache"), "encoder": COST, **other}
-    )
+        **{
+            "cells_folder": str(folder / "cells"), "cache_folder": str(folder / "cache"),
+            "encoders": {Encoder(config).content_hash: COST for config in (HASHED, PROMPTED)}, **other,
+        }
+    )  # fmt: skip
 
 
 def without_times(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -104,8 +108,8 @@ def test_the_rows_of_a_cell_are_those_of_its_memory_and_of_the_floors(tmp_path: 
     assert without_times(rows[:1]) == without_times(judged)
 
 
-def encoded(texts: list[str], folder: Path) -> str:
-    encoder = Encoder(HASHED)
+def encoded(texts: list[str], folder: Path, config: EncoderConfig = HASHED) -> str:
+    encoder = Encoder(config)
     EmbeddingCache(folder / "cache").encode_missing(encoder, texts)
     return encoder.content_hash
 
@@ -114,11 +118,12 @@ def encoded(texts: list[str], folder: Path) -> str:
 def test_texts_are_read_from_the_cache_centred_or_not(
     people: TextConfig, tmp_path: Path, raw: bool, twin: bool
 ) -> None:
-    cell = cell_of(people, FaissMemoryConfig(key_by="statement"), Encoder(HASHED).content_hash, raw_keys=raw, twin=twin)
+    prompted = {"encoder_hash": Encoder(PROMPTED).content_hash, "encoder": PROMPTED}
+    cell = cell_of(people, FaissMemoryConfig(key_by="statement"), **prompted, raw_keys=raw, twin=twin)
     prompts = Prompts(query="ask: ", document="tell: ")
     texts = texts_of([cell], prompts)
-    encoded(texts, tmp_path)
-    rows = measure_cell(cell, workplace(tmp_path, prompts=prompts)).rows
+    encoded(texts, tmp_path, PROMPTED)
+    rows = measure_cell(cell, workplace(tmp_path)).rows
     whole = build_knowledge(people)
     whole = whole.twin(seed=3) if twin else whole
     assert cell_knowledge(cell).value_ids_N.tolist() == whole.value_ids_N.tolist()
@@ -238,7 +243,9 @@ def test_a_capacity_that_none_reached_is_weighed_by_its_smallest_size(tmp_path: 
 
 def test_bits_of_a_capacity_on_real_values_are_those_of_the_answers(people: TextConfig, tmp_path: Path) -> None:
     search = CapacitySearch(accuracy=0.6, low=10, high=30, phrasing="heldout")
-    cell = cell_of(people, FaissMemoryConfig(), Encoder(HASHED).content_hash, capacity=search, num_facts=30)
+    cell = cell_of(
+        people, FaissMemoryConfig(), Encoder(HASHED).content_hash, encoder=HASHED, capacity=search, num_facts=30
+    )
     encoded(texts_of([replace(cell, num_facts=60)]), tmp_path)
     measured = measure_cell(cell, workplace(tmp_path))
     rows, capacity = measured.rows, measured.capacity

@@ -30,7 +30,7 @@ from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.run.panel_cells import PanelCell
 from retromem.run.run_cell import Workplace, run_cell, texts_of
 from retromem.run.run_experiment import _all_cells, _run, run_experiment
-from retromem.run.run_texts import described_encoder, encode_missing, remarks_on_keys, text_dim_of
+from retromem.run.run_texts import described_encoders, encode_missing, remarks_on_keys, text_dim_of
 
 HASHED = EncoderConfig(model="hashed-trigrams", query_prompt="ask: ", document_prompt="tell: ")
 # Of Peru and PERU, and of Chad and chad, the encoder makes one key; of the ten facts six have one of their own.
@@ -83,15 +83,15 @@ def test_cells_are_those_of_studies_and_then_of_panels(world: TextConfig) -> Non
     cells = _all_cells(config, encoder.dim)
     assert isinstance(cells[0], Cell) and cells[0].encoder_hash == encoder.content_hash
     assert cells[1:] == [
-        PanelCell(name="cut", panel=PASSAGES, seed=4, encoder_hash=encoder.content_hash),
-        PanelCell(name="cut", panel=PASSAGES, seed=2, encoder_hash=encoder.content_hash),
-        PanelCell(name="bound", panel=BOUND, seed=7, encoder_hash=""),
+        PanelCell(name="cut", panel=PASSAGES, seed=4, encoder_hash=encoder.content_hash, encoder=HASHED),
+        PanelCell(name="cut", panel=PASSAGES, seed=2, encoder_hash=encoder.content_hash, encoder=HASHED),
+        PanelCell(name="bound", panel=BOUND, seed=7, encoder_hash="", encoder=HASHED),
     ]
-    assert described_encoder(config, cells) == HASHED.resolve().description
+    assert described_encoders(cells) == HASHED.resolve().description
     keys = experiment((KeysConfig(num_facts=20), (arms(FrequencyConfig()),)), panels={"bound": BOUND})
     assert text_dim_of(keys) == 0
     of_keys = _all_cells(keys, 0)
-    assert {cell.encoder_hash for cell in of_keys} == {""} and described_encoder(keys, of_keys) == "none"
+    assert {cell.encoder_hash for cell in of_keys} == {""} and described_encoders(of_keys) == "none"
     # A panel that is not run reads nothing, and nothing at all is a mistake.
     assert text_dim_of(replace(keys, panels={"cut": replace(PASSAGES, seeds=(1,))})) == encoder.dim
     with pytest.raises(UserError, match="studies, panels: there is no cell to run"):
@@ -101,8 +101,8 @@ def test_cells_are_those_of_studies_and_then_of_panels(world: TextConfig) -> Non
 def test_what_is_encoded_is_charged_at_what_it_took_first(world: TextConfig, tmp_path: Path) -> None:
     config = experiment((world, (arms(FrequencyConfig(), FaissMemoryConfig(key_by="statement")),)))
     cells, said, folder = _all_cells(config, 384), list[str](), tmp_path / "cache"
-    cost = encode_missing(config, cells, folder, said.append)
     encoder = Encoder(HASHED)
+    cost = encode_missing(cells, folder, said.append)[encoder.content_hash]
     texts = texts_of(cells, encoder.prompts)
     assert {text[:5] for text in texts} == {"ask: ", "tell:"}
     assert said[0] == f"encoding {len(texts):,} texts with {encoder.description}"
@@ -116,15 +116,15 @@ def test_what_is_encoded_is_charged_at_what_it_took_first(world: TextConfig, tmp
     )
     assert cost.seconds_per_text > 0 and cost.single_text_ms > 0
     said.clear()
-    assert encode_missing(config, cells, folder, said.append) == cost and said == []
+    assert encode_missing(cells, folder, said.append) == {encoder.content_hash: cost} and said == []
 
 
 def test_facts_of_one_key_are_remarked_for_the_largest_size_of_each_study(world: TextConfig, tmp_path: Path) -> None:
     sizes = arms(FrequencyConfig(), num_facts=(4, 10, 7), twins=(False, True), seeds=(0, 1))
     config = experiment((world, (sizes,)), (KeysConfig(num_facts=20), (sizes,)))
     cells = _all_cells(config, 384)
-    assert remarks_on_keys(config, cells, tmp_path / "cache") == []  # nothing is encoded yet
-    encode_missing(config, cells, tmp_path / "cache", lambda line: None)
+    assert remarks_on_keys(cells, tmp_path / "cache") == []  # nothing is encoded yet
+    encode_missing(cells, tmp_path / "cache", lambda line: None)
     whole = build_knowledge(world)
     lines = []
     for name, knowledge in (("study0", whole), ("study0 (values permuted)", whole.twin(seed=0))):
@@ -136,7 +136,7 @@ def test_facts_of_one_key_are_remarked_for_the_largest_size_of_each_study(world:
                 f"reads their questions alike), so at most {100 - 10 * len(shared)}.0 % can be right as written"
             )
     assert lines[0].startswith("study0: 4 of 10 facts")
-    assert remarks_on_keys(config, cells, tmp_path / "cache") == lines
+    assert remarks_on_keys(cells, tmp_path / "cache") == lines
 
 
 def test_a_run_keeps_its_settings_its_plan_and_the_command_that_measured(world: TextConfig, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_run_keeps_its_settings_its_plan_and_the_command_that_measured(world: 
         (world, (arms(FrequencyConfig(), StaticFunctionConfig(), trained),)), panels={"bound": BOUND, "cut": PASSAGES}
     )
     cells, said, run, cache = _all_cells(config, 384), list[str](), tmp_path / "run", tmp_path / "cache"
-    encode_missing(config, cells[:1], cache, said.append)
+    encode_missing(cells[:1], cache, said.append)
     said.clear()
 
     def go(command: str, cells: list[Any], *, force: bool = False) -> Any:
@@ -199,10 +199,10 @@ def test_all_that_a_run_says_whose_cells_are_done(world: TextConfig, tmp_path: P
         """The cells in this process, then the run; what it said."""
         cells = _all_cells(config, text_dim_of(config))
         if cells[0].encoder_hash:
-            encode_missing(config, cells, tmp_path / "cache", said.append)
+            encode_missing(cells, tmp_path / "cache", said.append)
         place = Workplace(
             cells_folder=str(tmp_path / "runs" / "mine" / "cells"), cache_folder=str(tmp_path / "cache"),
-            encoder=EncoderCost(), prompts=config.encoder.resolve().prompts,
+            encoders=dict.fromkeys({cell.encoder_hash for cell in cells}, EncoderCost()),
         )  # fmt: skip
         for cell in cells:
             assert run_cell(cell, place) == "done"

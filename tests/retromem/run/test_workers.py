@@ -10,7 +10,6 @@ import pytest
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
 from retromem.knowledge.random_keys import KeysConfig
-from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
@@ -54,7 +53,7 @@ def test_processes_started_from_now_on_have_one_thread_each(own_environment: Non
 
 
 def test_a_worker_tells_whose_cell_ended_and_how(tmp_path: Path) -> None:
-    place = Workplace(cells_folder=str(tmp_path), cache_folder="", encoder=EncoderCost())
+    place = Workplace(cells_folder=str(tmp_path), cache_folder="")
     (cell,) = cells_of(FrequencyConfig())
     assert work(cell, place) == (cell.folder_name, "done")
     assert (tmp_path / cell.folder_name / "result.json").exists()
@@ -86,7 +85,7 @@ def test_long_cells_are_given_first(tmp_path: Path, own_environment: None) -> No
         for width, steps in ((2, 9000), (3, 30_000))
     ]
     cells = cells_of(FrequencyConfig(), trained[0], StaticFunctionConfig(), trained[1])
-    place = Workplace(cells_folder=str(tmp_path), cache_folder="", encoder=EncoderCost())
+    place = Workplace(cells_folder=str(tmp_path), cache_folder="")
     told: list[tuple[str, int]] = []
     prepare_workers()
     run_cells(

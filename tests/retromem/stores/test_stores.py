@@ -318,8 +318,8 @@ def test_a_run_remarks_on_the_texts_that_it_reads(tmp_path: Path) -> None:
         config = ExperimentConfig(
             title="t", question="q", studies={"s": StudyConfig(knowledge=study, arms=(arms,))}, encoder=EncoderConfig()
         )
-        assert remarks_before(config, plan(config, encoder_hash="e", text_dim=384)) == lines
-    assert remarks_before(config, []) == []
+        assert remarks_before(plan(config, encoder_hash="e", text_dim=384)) == lines
+    assert remarks_before([]) == []
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import pytest
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
-from retromem.measure.latency import EncoderCost
 from retromem.panels.any_panel import AnyPanelConfig
 from retromem.panels.points import Point
 from retromem.run.panel_cells import PanelCell
@@ -22,9 +21,10 @@ def as_in_a_run(tmp_path: Path) -> AsInARun:
     """With the encoder that needs no model."""
 
     def measured(panel: AnyPanelConfig) -> list[Point]:
-        encoder = Encoder(EncoderConfig(model="hashed-trigrams"))
-        cell = PanelCell(name="it", panel=panel, seed=0, encoder_hash=encoder.content_hash)
+        model = EncoderConfig(model="hashed-trigrams")
+        encoder = Encoder(model)
+        cell = PanelCell(name="it", panel=panel, seed=0, encoder_hash=encoder.content_hash, encoder=model)
         EmbeddingCache(tmp_path).encode_missing(encoder, texts_of([cell]))
-        return measure_panel(cell, Workplace(cells_folder="", cache_folder=str(tmp_path), encoder=EncoderCost()))
+        return measure_panel(cell, Workplace(cells_folder="", cache_folder=str(tmp_path)))
 
     return measured

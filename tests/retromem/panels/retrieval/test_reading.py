@@ -12,7 +12,6 @@ from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retromem.knowledge.cities import spare_city_names
-from retromem.measure.latency import EncoderCost
 from retromem.panels.retrieval.document_reading import GIVEN, ReadingConfig
 from retromem.panels.retrieval.reading_points import _read, lessons_of
 from retromem.reading.extractive_reader import ExtractiveReader, Found
@@ -51,9 +50,9 @@ def documents(folder: Path) -> Path:
 
 def measured(panel: ReadingConfig, folder: Path, model: EncoderConfig) -> dict[tuple[str, str], float]:
     encoder = Encoder(model)
-    cell = PanelCell(name="it", panel=panel, seed=0, encoder_hash=encoder.content_hash)
+    cell = PanelCell(name="it", panel=panel, seed=0, encoder_hash=encoder.content_hash, encoder=model)
     EmbeddingCache(folder).encode_missing(encoder, texts_of([cell]))
-    workplace = Workplace(cells_folder="", cache_folder=str(folder), encoder=EncoderCost(), encoder_config=model)
+    workplace = Workplace(cells_folder="", cache_folder=str(folder))
     points = measure_panel(cell, workplace)
     assert "F1 of what is read" in panel.page(points).finding
     return {(point.quantity, point.series): point.y for point in points}

@@ -1,0 +1,40 @@
+"""A sweep: one study run once for each value of a setting, as studies of their own that a page puts side by side."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from retrieval.errors import UserError
+from retromem.configuration import build, set_known
+from retromem.run.experiment import ExperimentConfig, StudyConfig
+
+
+def with_sweeps_expanded(config: ExperimentConfig) -> ExperimentConfig:
+    """Each study with a `sweep:` as one study a value: `rates` as `rates, learning_rate=0.01` and so on.
+
+    UserError for a setting that the study does not have, or a value that it does not take.
+    """
+    studies: dict[str, StudyConfig] = {}
+    for name, study in config.studies.items():
+        if study.sweep is None or study.sweep.study:  # of a run that kept its settings
+            studies[name] = study
+            continue
+        if study.encoder is None and any(setting.startswith("encoder.") for setting in study.sweep.settings):
+            study = replace(study, encoder=config.encoder)
+        for swept_name, swept in _swept(name, study):
+            if swept_name in config.studies or swept_name in studies:
+                raise UserError(f"studies.{name}.sweep.values: {swept_name} comes twice; name each value once")
+            studies[swept_name] = swept
+    return replace(config, studies=studies)
+
+
+def _swept(name: str, study: StudyConfig) -> Iterator[tuple[str, StudyConfig]]:
+    assert study.sweep is not None
+    for value in study.sweep.values:
+        content: dict[str, Any] = json.loads(json.dumps(asdict(study)))  # tuples as lists, none shared
+        for setting in study.sweep.settings:
+            set_known(content, setting, value, source=f"studies.{name}.sweep.settings")
+        content["sweep"] |= {"values": [value], "study": name}
+        source = f"studies.{name}.sweep, with {study.sweep.axis}={value}"
+        yield f"{name}, {study.sweep.axis}={value}", build(StudyConfig, content, source=source, may_name_classes=True)
