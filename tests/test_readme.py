@@ -34,7 +34,7 @@ def test_the_first_page_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
-@pytest.mark.parametrize("name", ["docs/commands.md"])
+@pytest.mark.parametrize("name", ["docs/options.md"])
 def test_examples_run(name, tmp_path):
     """Each block of Python in a process of its own, outside of the checkout."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
