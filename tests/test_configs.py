@@ -4,14 +4,14 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from retromem.configuration import RESOLVED, apply_override, build, read_config, resolved_text
+from retromem.configuration import RESOLVED, apply_override, build, load, read_config, resolved_text
 from retromem.panels.panel_config import PanelConfig
 from retromem.run.cells import Cell, plan
 from retromem.run.experiment import ExperimentConfig
@@ -19,6 +19,8 @@ from retromem.run.panel_cells import plan_panels
 from retromem.run.run_cell import texts_of
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+TAGS = ("memory", "kind", "panel", "source")
+"""fields that say which class it is"""
 SELF_EXPLAINING = {"title", "question", "source", "role", "seeds", "panel"}
 
 
@@ -58,7 +60,7 @@ def test_a_config_is_read_and_planned(path: Path, tmp_path: Path, monkeypatch: p
         for file in (file for files in panel.files_read().values() for file in files):
             file.parent.mkdir(exist_ok=True)
             file.write_text("what a cell is named by, and nothing else here")
-    panels = plan_panels(config.panels, encoder_hash="any")
+    panels = plan_panels(config.panels, encoder_hash="any", encoder=config.encoder)
     assert {cell.name for cell in panels} == set(config.panels)
     assert cells or panels
     assert len({cell.folder_name for cell in (*cells, *panels)}) == len(cells) + len(panels)
@@ -77,23 +79,24 @@ def test_every_field_is_commented_or_explains_itself(path: Path) -> None:
     assert path.read_text().startswith("# ")
 
 
-def config_classes(hint: Any) -> Iterator[type]:
+def config_classes(hint: Any, seen: set[type]) -> set[type]:
     """The dataclass and all that it is made of."""
+    inner: Iterable[Any] = get_args(hint)
     if is_dataclass(hint):
         assert isinstance(hint, type)
-        yield hint
-    inner = get_type_hints(hint, include_extras=True).values() if is_dataclass(hint) else get_args(hint)
-    if get_origin(hint) is Annotated:
-        inner = map(inner[1].load, inner[1].classes)
+        inner = () if hint in seen else get_type_hints(hint, include_extras=True).values()
+        seen.add(hint)
+    elif get_origin(hint) is Annotated:
+        inner = map(load, load(hint.__metadata__[1]).values())
     for part in inner:
-        yield from config_classes(part)
+        config_classes(part, seen)
+    return seen
 
 
-@pytest.mark.parametrize("cls", sorted(set(config_classes(ExperimentConfig)), key=lambda cls: cls.__name__))
+@pytest.mark.parametrize("cls", sorted(config_classes(ExperimentConfig, set()), key=lambda cls: cls.__name__))
 def test_every_field_of_a_config_has_its_docstring(cls: type) -> None:
     (body,) = [node.body for node in ast.parse(inspect.getsource(cls)).body if isinstance(node, ast.ClassDef)]
     hints = get_type_hints(cls)
-    tag = fields(cls)[0].name
     for node, following in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             hint = hints[node.target.id]
@@ -101,7 +104,7 @@ def test_every_field_of_a_config_has_its_docstring(cls: type) -> None:
                 continue  # said in the seam
             if issubclass(cls, PanelConfig) and node.target.id in PanelConfig.__annotations__:
                 continue  # said there
-            if get_origin(hint) is Literal and (node.target.id == tag or len(get_args(hint)) == 1):
+            if get_origin(hint) is Literal and (node.target.id in TAGS or len(get_args(hint)) == 1):
                 continue  # which kind it is
             explained = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
             assert explained, f"{cls.__name__}.{node.target.id} says nothing of itself"

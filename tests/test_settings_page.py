@@ -24,8 +24,8 @@ COLUMNS_PAGE = ROOT / "docs" / "columns.md"
 FILES = {
     "results.csv": (
         Row,
-        "One line a memory, number of facts, seed, twin and kind of question. Behind these columns stand the settings that "
-        "differ between rows, by dotted path (`memory.training.steps`), and `sweep.x` of a sweep over x.",
+        "One line a memory, number of facts, seed, twin and kind of question. Behind these columns stand the settings "
+        "that differ between rows, by dotted path (`memory.training.steps`), and `sweep.x` of a sweep over x.",
     ),
     "smallest.csv": (SmallestRow, "One line a family, number of facts, seed and goal of a search."),
     "capacity.csv": (CapacityRow, "One line a memory and seed: the most facts that it held."),

@@ -250,7 +250,7 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
 def _limits(rows: Sequence[Row]) -> list[str]:
     limits = []
     if any(row.shared_bytes for row in rows):
-        limits.append("One encoder serves every memory: what it cannot tell apart, none can.")
+        limits.append("One encoder serves every memory of a study: what it cannot tell apart, none can.")
     if any(row.side in ("parametric", "paired") for row in rows):
         limits.append("FFNs are trained by themselves on frozen keys; no transformer stands around them.")
     if rows:

@@ -20,7 +20,7 @@ KEYS = {"source": "keys", "num_facts": 100, "dim": 6, "num_values": 4}
 def planned(content: Mapping[str, Any]) -> None:
     config = build(ExperimentConfig, {"title": "t", "question": "q", **content}, source="mine.yaml")
     plan(config, encoder_hash="an-encoder", text_dim=384)
-    plan_panels(config.panels, encoder_hash="an-encoder")
+    plan_panels(config.panels, encoder_hash="an-encoder", encoder=config.encoder)
 
 
 def refusal(content: Mapping[str, Any]) -> str:

@@ -250,6 +250,7 @@ def test_the_whole_record_of_a_plan(people: TextConfig) -> None:
             keys_set_.content_hash: keys_set_.name,
         },
         "knowledge_names": {"people": people_set.name, "keys": keys_set_.name},
+        "sweeps": {},
         "cells": [cell.folder_name for cell in cells],
         "method": {
             "command": "make two",

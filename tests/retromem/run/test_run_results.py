@@ -73,7 +73,7 @@ def test_weights_that_answer_less_than_nine_tenths_are_warned_of() -> None:
 
 
 def test_limits_are_of_what_was_run() -> None:
-    encoder = "One encoder serves every memory: what it cannot tell apart, none can."
+    encoder = "One encoder serves every memory of a study: what it cannot tell apart, none can."
     alone = "FFNs are trained by themselves on frozen keys; no transformer stands around them."
     times = "Times are of the machine named above, one thread a process, with other cells running beside."
     twin = "On the real values the encoder knows some answers already; claims are made on the twin."
@@ -115,6 +115,7 @@ def test_results_of_a_run_are_read_and_what_is_none_is_a_problem(tmp_path: Path)
     )  # fmt: skip
     point = Point(quantity="accuracy", series="relu", x=2.0, y=0.5, seed=1)
     made = {
+        "identity": {},
         "rows": [],
         "capacity": None,
         "smallest": None,
