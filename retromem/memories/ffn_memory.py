@@ -17,6 +17,7 @@ from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig
 from models.precisions import BITS, Precision
 from models.training_budget import TrainingBudget
+from retrieval.chunks import npy_bytes
 from retrieval.sealed_folder import verify_sealed
 from retromem.configuration import build
 from retromem.memories.dial import Dial, Load
@@ -38,7 +39,6 @@ from retromem.memories.saved import (
     facts_files,
     load_calibration,
     load_values,
-    npy_bytes,
     of_one_generation,
 )
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label

@@ -1,6 +1,5 @@
 """What every memory's saved folder has in common: files with a part of the ledger each, under one manifest."""
 
-import io
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -9,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy import ndarray
 
+from retrieval.chunks import npy_bytes
 from retrieval.generations import current_name, while_written
 from retrieval.sealed_folder import read_manifest, sealed_bytes, write_sealed
 from retromem.knowledge.knowledge_set import value_file
@@ -27,9 +26,8 @@ class SavedFiles:
 
     def __init__(self, kind: str, meta: Mapping[str, Any], values: ValueTable, calibration: bytes) -> None:
         self._kind, self._meta = kind, {**meta, "relations": values.relations, "starts": values.starts}
-        self._parts: dict[str, Part] = {}
         self._contents: dict[str, bytes] = {}
-        self._params: dict[str, tuple[int, int]] = {}
+        self._holdings: list[Holding] = []
         self.add(VALUES, Part.VALUE, value_file(values))
         if calibration:
             self.add(CALIBRATION, Part.STORAGE, calibration)
@@ -38,25 +36,16 @@ class SavedFiles:
         self, name: str, part: Part, content: bytes, *, num_params: int = 0, num_active_params: int | None = None
     ) -> None:
         """All parameters are active, unless told otherwise."""
-        self._parts[name], self._contents[name] = part, content
-        self._params[name] = num_params, num_params if num_active_params is None else num_active_params
+        self._contents[name] = content
+        active = num_params if num_active_params is None else num_active_params
+        self._holdings.append(
+            Holding(name=name, part=part, num_bytes=len(content), num_params=num_params, num_active_params=active)
+        )
 
     def holdings(self) -> tuple[Holding, ...]:
         """One line a file, the manifest among what maintaining needs."""
         manifest = sealed_bytes(self._contents, kind=self._kind, meta=self._meta)
-        return (
-            *(
-                Holding(
-                    name=name,
-                    part=self._parts[name],
-                    num_bytes=len(content),
-                    num_params=self._params[name][0],
-                    num_active_params=self._params[name][1],
-                )
-                for name, content in self._contents.items()
-            ),
-            Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)),
-        )
+        return (*self._holdings, Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)))
 
     def footprint(self, *, seeded_bytes: int = 0, resident_bytes: int | None = None) -> Footprint:
         seeded = Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes)
@@ -109,10 +98,3 @@ def facts_files(facts: Facts) -> dict[str, bytes]:
     else:
         cues = {_CUE_TEXTS: zlib.compress(json.dumps([list(cue.texts or ()) for cue in facts.cues]).encode(), 9)}
     return {**cues, _TRAINING_VALUES: npy_bytes(facts.value_ids_N)}
-
-
-def npy_bytes(array: ndarray) -> bytes:
-    """One array in numpy's own format."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
