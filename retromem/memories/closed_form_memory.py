@@ -19,6 +19,7 @@ from retromem.memories.dial import Dial, Load
 from retromem.memories.ffn_dial import ffn_in_words, first_size, most_bits_of_ffn
 from retromem.memories.ffn_memory import FFNMemory
 from retromem.memories.stored_ffn import check_code_dim, check_rotation, rotation_label
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Stores, WriteCost
 
 if TYPE_CHECKING:
@@ -147,14 +148,7 @@ class ClosedFormMemory(FFNMemory):
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise Refused(f"{self.name}: the equations of these facts have no solution in float64") from None
         self._ffn.keep(weights)
-        cost = WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(keys_ND),
-            flops=float("nan"),
-            exposures=1.0,
-            optimizer_steps=0,
-        )
-        return cost, np.zeros(0, dtype=np.float32)
+        return untrained_cost(start, texts_encoded=len(keys_ND), exposures=1.0), np.zeros(0, dtype=np.float32)
 
     def _weights(
         self, keys_ND: "torch.Tensor", value_ids_N: "torch.Tensor", codes_VE: "torch.Tensor"

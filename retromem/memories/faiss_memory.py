@@ -33,6 +33,7 @@ from retromem.memories.store_memory import (
     open_store,
     store_footprint,
 )
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, WriteCost
 
 
@@ -166,13 +167,7 @@ class FaissMemory:
             num_shards=self.num_shards,
         )
         self._chunk_facts_N = fact_ids_of_chunks(self._store)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(facts) * len(sources),
-            flops=float("nan"),
-            exposures=float(len(sources)),
-            optimizer_steps=0,
-        )
+        return untrained_cost(start, texts_encoded=len(facts) * len(sources), exposures=float(len(sources)))
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         store = self._store

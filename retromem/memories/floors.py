@@ -19,6 +19,7 @@ from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
 from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, WriteCost
 
 _COUNTS = "counts.bin"
@@ -69,9 +70,7 @@ class FrequencyMemory:
         start = time.perf_counter()
         self._values = facts.values
         self._counts_V = np.bincount(facts.value_ids_N, minlength=facts.values.num_values)
-        return WriteCost(
-            seconds=time.perf_counter() - start, texts_encoded=0, flops=0.0, exposures=1.0, optimizer_steps=0
-        )
+        return untrained_cost(start, texts_encoded=0, exposures=1.0, flops=0.0)
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         assert self._counts_V is not None, "write or load before recall"

@@ -28,6 +28,7 @@ from retromem.memories.store_memory import (
     open_store,
     store_footprint,
 )
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, WriteCost
 
 _LEXICAL = "lexical.npz"
@@ -107,13 +108,7 @@ class HybridMemory:
         store = build_store(facts, sources, self.config.spec, with_values=True)
         self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
         self._know(store, None)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(facts) * len(sources),
-            flops=float("nan"),
-            exposures=float(len(sources)),
-            optimizer_steps=0,
-        )
+        return untrained_cost(start, texts_encoded=len(facts) * len(sources), exposures=float(len(sources)))
 
     def _know(self, store: ChunkStore, lexical: LexicalIndex | None) -> None:
         """`lexical`: over the live chunks, sorted by group; None to make it of their texts."""

@@ -28,6 +28,7 @@ from retrieval.sealed_folder import verify_sealed
 from retromem.memories.chunk_votes import recall_by_votes
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import label_bits
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, Stores, WriteCost
 
 _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts.txt"
@@ -105,13 +106,7 @@ class LexicalMemory:
         self._know(labels[order], relation_ids[order], ids[order])
         self._counts_R = count_labels(labels, relation_ids, self._values.num_candidates_R().tolist())
         self._index = LexicalIndex.build(self._texts, self.config.spec)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=0,
-            flops=float("nan"),
-            exposures=float(len(sources)),
-            optimizer_steps=0,
-        )
+        return untrained_cost(start, texts_encoded=0, exposures=float(len(sources)))
 
     def _know(self, labels_N: ndarray, groups_N: ndarray, ids_N: ndarray) -> None:
         self._labels_N, self._groups_N, self._ids_N = labels_N, groups_N, ids_N

@@ -25,6 +25,7 @@ from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -167,13 +168,7 @@ class PairedMemory:
         assert self._store is None, "a memory is written once"
         start = time.perf_counter()
         self._store = self._store_of(facts)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(facts),
-            flops=float("nan"),
-            exposures=1.0,
-            optimizer_steps=0,
-        )
+        return untrained_cost(start, texts_encoded=len(facts), exposures=1.0)
 
     def _neighbours(self, store: ChunkStore, queries: Queries) -> "tuple[torch.Tensor, torch.Tensor]":
         """Embeddings (Q, K, D), rotated, and similarities (Q, K), as they are, of the statements to read."""

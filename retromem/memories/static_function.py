@@ -25,6 +25,7 @@ from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
 from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 _BAND = 128  # slots of one equation: wider bands need fewer spare slots
@@ -165,13 +166,8 @@ class StaticFunction:
                 break
             attempt += 1
         self._slots = slots
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(facts) * len(facts.cues),
-            flops=float("nan"),
-            exposures=float(len(facts.cues)),
-            optimizer_steps=0,
-        )
+        num_cues = len(facts.cues)
+        return untrained_cost(start, texts_encoded=len(facts) * num_cues, exposures=float(num_cues))
 
     def _know(self, values: ValueTable, lengths: list[dict[int, int]]) -> None:
         self._values, self._lengths = values, lengths

@@ -21,6 +21,7 @@ from retromem.memories.dial import Dial, Load
 from retromem.memories.one_bit_memory import OneBitMemory
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import facts_files
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.memories.value_units import unit_of_facts, units_of_values
 from retromem.seam import Facts, Footprint, Queries, Recall, Stores, ValueTable, WriteCost
 
@@ -123,13 +124,8 @@ class WillshawMemory(OneBitMemory):
         )
         self._use(np.packbits(w_FU.numpy()).tobytes())
         self._training_files = facts_files(facts)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(keys_ND),
-            flops=2.0 * self.config.cue_units * keys_ND.size,  # the codes; switching on multiplies nothing
-            exposures=float(len(facts.cues)),
-            optimizer_steps=0,
-        )
+        flops = 2.0 * self.config.cue_units * keys_ND.size  # the codes; switching on multiplies nothing
+        return untrained_cost(start, texts_encoded=len(keys_ND), exposures=float(len(facts.cues)), flops=flops)
 
     def _know(self, values: ValueTable, dim: int, encoder_hash: str, noted: Mapping[str, Any]) -> None:
         from models.winner_codes import WinnerCodes
