@@ -43,6 +43,7 @@ _SEED_STEP = 20_000
 class ClosedFormMemoryConfig:
     """One construction, and the size of the FFN that it fills."""
 
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 3
     memory: Literal["closed_form"] = "closed_form"
     method: Method = "pseudo_inverse"
@@ -96,10 +97,6 @@ class ClosedFormMemoryConfig:
     @property
     def family(self) -> str:
         return f"closed-{self.method.replace('_', '-')}"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
 
     def with_ffn(self, ffn: AnyFFNConfig) -> "ClosedFormMemoryConfig":
         """The same construction in the size of this FFN."""

@@ -24,6 +24,7 @@ from retromem.memories.index_dial import (
     searched_factory,
     turned_factory,
 )
+from retromem.memories.indexed_texts import IndexedTexts
 from retromem.memories.saved import VALUES, load_calibration, load_values, of_one_generation, values_name
 from retromem.memories.store_memory import (
     build_store,
@@ -34,11 +35,11 @@ from retromem.memories.store_memory import (
     store_footprint,
 )
 from retromem.memories.untrained_cost import untrained_cost
-from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, WriteCost
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, WriteCost
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaissMemoryConfig:
+class FaissMemoryConfig(IndexedTexts):
     """One index over one kind of text. Search parameters belong to it, as they change its answers."""
 
     version: ClassVar[int] = 6
@@ -95,14 +96,6 @@ class FaissMemoryConfig:
         return "-".join([self.family, of_index, *dials])
 
     @property
-    def family(self) -> str:
-        return "faiss-q" if self.key_by == "question" else "faiss-s"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions" if self.key_by == "question" else "statements"
-
-    @property
     def dial(self) -> Dial | None:
         return dial_of_index(self.factory, self.rotate_to)
 
@@ -145,18 +138,12 @@ class FaissMemory:
     def name(self) -> str:
         return self.config.name
 
-    def _sources(self, facts: Facts) -> list[Queries]:
-        if self.config.key_by == "question":
-            return list(facts.cues)
-        assert facts.statements is not None, "this set has no statements, or they were not asked for"
-        return [facts.statements]
-
     def write(self, facts: Facts) -> WriteCost:
         """Build the index. UserError for an unknown factory, Refused for one that these facts cannot train."""
         assert self._store is None, "a memory is written once"
         load_faiss()
         start = time.perf_counter()
-        sources = self._sources(facts)
+        sources = self.config.sources(facts)
         self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
         self._store = build_store(
             facts,

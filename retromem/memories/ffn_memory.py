@@ -58,6 +58,7 @@ _OPTIMIZER = "optimizer.npy"
 class FFNMemoryConfig:
     """One FFN, trained on the facts."""
 
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 3
     memory: Literal["ffn"] = "ffn"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
@@ -95,10 +96,6 @@ class FFNMemoryConfig:
     @property
     def family(self) -> str:
         return f"ffn-{self.ffn.family}"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
 
     def with_ffn(self, ffn: AnyFFNConfig) -> "FFNMemoryConfig":
         """The same memory with another FFN."""

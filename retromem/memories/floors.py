@@ -29,6 +29,8 @@ _COUNTS = "counts.bin"
 class FrequencyConfig:
     """The value frequencies, and nothing of the facts."""
 
+    family: ClassVar[str] = "floor"
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 2
     memory: Literal["frequency"] = "frequency"
     guess: bool = False
@@ -37,14 +39,6 @@ class FrequencyConfig:
     @property
     def name(self) -> str:
         return "guesser" if self.guess else "floor-mode"
-
-    @property
-    def family(self) -> str:
-        return "floor"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
 
     def build(self, *, seed: int) -> "FrequencyMemory":
         return FrequencyMemory(self, seed=seed)

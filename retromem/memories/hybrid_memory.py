@@ -13,12 +13,12 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from retrieval.chunk_store import ChunkStore
-from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.rank_fusion import RANK_CONSTANT, reciprocal_rank_fusion
 from retrieval.vector_index import IndexSpec
 from retromem.configuration import build
 from retromem.memories.chunk_votes import recall_by_votes
+from retromem.memories.indexed_texts import IndexedTexts
 from retromem.memories.saved import load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import (
     build_store,
@@ -29,13 +29,13 @@ from retromem.memories.store_memory import (
     store_footprint,
 )
 from retromem.memories.untrained_cost import untrained_cost
-from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, WriteCost
+from retromem.seam import Facts, Footprint, Queries, Recall, Side, WriteCost
 
 _LEXICAL = "lexical.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridMemoryConfig:
+class HybridMemoryConfig(IndexedTexts):
     """Dense and lexical search by reciprocal rank fusion; the best fused chunk speaks for its value."""
 
     version: ClassVar[int] = 6
@@ -68,14 +68,6 @@ class HybridMemoryConfig:
         dials += [f"d{self.depth}"] if self.depth != HybridMemoryConfig.depth else []
         return "-".join([self.family, self.spec.label, self.lexical.label, *dials])
 
-    @property
-    def family(self) -> str:
-        return "hybrid-q" if self.key_by == "question" else "hybrid-s"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions" if self.key_by == "question" else "statements"
-
     def build(self, *, seed: int) -> "HybridMemory":
         return HybridMemory(self)
 
@@ -97,12 +89,7 @@ class HybridMemory:
     def write(self, facts: Facts) -> WriteCost:
         """Index vectors and texts. Refused for facts that are vectors alone, or too few to train the index."""
         assert self._store is None, "a memory is written once"
-        sources = list(facts.cues)
-        if self.config.stores == "statements":
-            assert facts.statements is not None, "this set has no statements, or they were not asked for"
-            sources = [facts.statements]
-        if sources[0].texts is None:
-            raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
+        sources = self.config.sources(facts, in_words=True)
         load_faiss()
         start = time.perf_counter()
         store = build_store(facts, sources, self.config.spec, with_values=True)

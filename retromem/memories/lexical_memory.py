@@ -13,7 +13,6 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from retrieval.chunks import npy_bytes
-from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.payload import (
     LabelCounts,
@@ -26,16 +25,17 @@ from retrieval.payload import (
 )
 from retrieval.sealed_folder import verify_sealed
 from retromem.memories.chunk_votes import recall_by_votes
+from retromem.memories.indexed_texts import IndexedTexts
 from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
 from retromem.memories.store_memory import label_bits
 from retromem.memories.untrained_cost import untrained_cost
-from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, Stores, WriteCost
+from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, WriteCost
 
 _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LexicalMemoryConfig:
+class LexicalMemoryConfig(IndexedTexts):
     """BM25 over the questions (as index-q) or the statements (as index-s)."""
 
     version: ClassVar[int] = 4
@@ -60,14 +60,6 @@ class LexicalMemoryConfig:
     def name(self) -> str:
         return self.family + self.spec.label.removeprefix("bm25")
 
-    @property
-    def family(self) -> str:
-        return "bm25-q" if self.key_by == "question" else "bm25-s"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions" if self.key_by == "question" else "statements"
-
     def build(self, *, seed: int) -> "LexicalMemory":
         return LexicalMemory(self)
 
@@ -91,12 +83,7 @@ class LexicalMemory:
         """Index the texts. Refused for facts without any."""
         assert self._index is None, "a memory is written once"
         start = time.perf_counter()
-        sources = list(facts.cues)
-        if self.config.stores == "statements":
-            assert facts.statements is not None, "this set has no statements, or they were not asked for"
-            sources = [facts.statements]
-        if sources[0].texts is None:
-            raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
+        sources = self.config.sources(facts, in_words=True)
         texts = [text for source in sources for text in source.texts or ()]
         relation_ids = np.concatenate([source.relation_ids_Q for source in sources])
         order = np.argsort(relation_ids, kind="stable")

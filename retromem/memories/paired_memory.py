@@ -39,6 +39,8 @@ _WEIGHTS = "weights.bin"
 class PairedMemoryConfig:
     """An FFN over a key and its neighbours among the stored statements."""
 
+    family: ClassVar[str] = "paired"
+    stores: ClassVar[Stores] = "statements"
     version: ClassVar[int] = 6
     memory: Literal["paired"] = "paired"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
@@ -77,14 +79,6 @@ class PairedMemoryConfig:
         arm = f"-k{self.chunks}" if self.neighbours == "retrieved" else f"-{self.neighbours}"
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
         return f"paired-{rotation_label(self.rotate_to)}{self.ffn.label}{suffix}{arm}"
-
-    @property
-    def family(self) -> str:
-        return "paired"
-
-    @property
-    def stores(self) -> Stores:
-        return "statements"
 
     def build(self, *, seed: int) -> "PairedMemory":
         return PairedMemory(self, seed=seed)

@@ -31,6 +31,9 @@ _MARGIN_UNIT = 0.1
 class SignMemoryConfig:
     """One-bit weights on seeded sign features."""
 
+    family: ClassVar[str] = "signs"
+    searched_name: ClassVar[str] = "signs-*"
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 1
     memory: Literal["signs"] = "signs"
     features: int = 2001
@@ -51,18 +54,6 @@ class SignMemoryConfig:
     @property
     def name(self) -> str:
         return f"signs-{self.features}"
-
-    @property
-    def family(self) -> str:
-        return "signs"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
-
-    @property
-    def searched_name(self) -> str:
-        return "signs-*"
 
     @property
     def dial(self) -> Dial:

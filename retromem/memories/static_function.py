@@ -37,25 +37,13 @@ _SLOTS = "slots.bin"
 class StaticFunctionConfig:
     """A static function from exact keys to values."""
 
+    name: ClassVar[str] = "floor-static"
+    family: ClassVar[str] = "floor"
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 2
+    exact_keys_only: ClassVar[bool] = True
+    """asked, and calibrated, on the very keys that were written: other wordings are none of its business"""
     memory: Literal["static"] = "static"
-
-    @property
-    def name(self) -> str:
-        return "floor-static"
-
-    @property
-    def family(self) -> str:
-        return "floor"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
-
-    @property
-    def exact_keys_only(self) -> bool:
-        """Asked, and calibrated, on the very keys that were written: other wordings are none of its business."""
-        return True
 
     def build(self, *, seed: int) -> "StaticFunction":
         return StaticFunction(seed=seed)
@@ -122,16 +110,13 @@ def solve_bands(equations: Sequence[tuple[int, int, int]], num_slots: int) -> in
 class StaticFunction:
     """Exact keys to values, in little more than the entropy."""
 
+    name: ClassVar[str] = StaticFunctionConfig.name
     side: ClassVar[Side] = "floor"
 
     def __init__(self, *, seed: int) -> None:
         self.seed = seed
         self.calibration = b""
         self._lengths: list[dict[int, int]] | None = None
-
-    @property
-    def name(self) -> str:
-        return "floor-static"
 
     def write(self, facts: Facts) -> WriteCost:
         """A key that is given two values (two names that the encoder cannot tell apart) keeps the first."""

@@ -33,6 +33,8 @@ _MISSED = 0.05
 class WillshawMemoryConfig:
     """Willshaw's binary associative memory, of sparse codes of the keys."""
 
+    family: ClassVar[str] = "willshaw"
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 1
     memory: Literal["willshaw"] = "willshaw"
     cue_units: int = 512
@@ -61,14 +63,6 @@ class WillshawMemoryConfig:
 
     def _named(self, size: str) -> str:
         return f"willshaw-{size}" + ("" if self.bandwidth is None else "-waves")
-
-    @property
-    def family(self) -> str:
-        return "willshaw"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
 
     @property
     def dial(self) -> Dial:
