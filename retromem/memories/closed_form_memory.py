@@ -141,13 +141,13 @@ class ClosedFormMemory(FFNMemory):
         start = time.perf_counter()
         keys, value_ids = torch.from_numpy(keys_ND), torch.from_numpy(value_ids_N)
         try:
-            weights = self._weights(keys, value_ids, torch.from_numpy(self._ffn.codes_VE))
+            weights = self._solved(keys, value_ids, torch.from_numpy(self._ffn.codes_VE))
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise Refused(f"{self.name}: the equations of these facts have no solution in float64") from None
         self._ffn.keep(weights)
         return untrained_cost(start, texts_encoded=len(keys_ND), exposures=1.0), np.zeros(0, dtype=np.float32)
 
-    def _weights(
+    def _solved(
         self, keys_ND: "torch.Tensor", value_ids_N: "torch.Tensor", codes_VE: "torch.Tensor"
     ) -> "dict[str, torch.Tensor]":
         import torch

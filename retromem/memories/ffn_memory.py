@@ -4,9 +4,9 @@ Shape legend: N facts, Q queries, B block, D key dimension, E code dimension, V 
 """
 
 import math
+from collections.abc import Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -18,8 +18,6 @@ from models.ffn_kinds import DenseConfig
 from models.precisions import BITS, Precision
 from models.training_budget import TrainingBudget
 from retrieval.chunks import npy_bytes
-from retrieval.sealed_folder import verify_sealed
-from retromem.configuration import build
 from retromem.memories.dial import Dial, Load
 from retromem.memories.ffn_dial import (
     BITS_PER_PARAM,
@@ -33,24 +31,16 @@ from retromem.memories.ffn_dial import (
     most_bits_of_ffn,
 )
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import (
-    FACTS_FILES,
-    SavedFiles,
-    facts_files,
-    load_calibration,
-    load_values,
-    of_one_generation,
-)
+from retromem.memories.saved import FACTS_FILES, facts_files
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
+from retromem.memories.weight_memory import WeightMemory
+from retromem.seam import Facts, Footprint, Queries, Recall, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
     import torch
 
     from models.key_value_training import KeyValueModule
 
-_KIND = "ffn-memory"
-_WEIGHTS = "weights.bin"
 _OPTIMIZER = "optimizer.npy"
 
 
@@ -140,23 +130,17 @@ class FFNMemoryConfig:
         return FFNMemory(self, seed=seed)
 
 
-class FFNMemory:
+class FFNMemory(WeightMemory):
     """Weights trained on the write cues; nothing else of the facts is kept."""
 
-    side: ClassVar[Side] = "parametric"
+    kind: ClassVar[str] = "ffn-memory"
     config_type: ClassVar[type[Any]] = FFNMemoryConfig
+    training_files: ClassVar[tuple[str, ...]] = (*FACTS_FILES, _OPTIMIZER)
 
     def __init__(self, config: Any, *, seed: int, accelerator: str = "auto") -> None:
-        self.config = config
-        self.seed = seed
-        self.calibration = b""
+        super().__init__(config, seed=seed)
         self._accelerator = accelerator
         self._stored: StoredFFN | None = None
-        self._training_files: dict[str, bytes] = {}
-
-    @property
-    def name(self) -> str:
-        return str(self.config.name)
 
     @property
     def trained_on(self) -> str:
@@ -168,7 +152,7 @@ class FFNMemory:
         assert self._stored is None, "a memory is written once"
         keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
         relation_ids_N = np.concatenate([cue.relation_ids_Q for cue in facts.cues])
-        self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash)
+        self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash, {})
         cost, state = self._fit(self._ffn.rotated(keys_ND), relation_ids_N, np.tile(facts.value_ids_N, len(facts.cues)))
         self._training_files = {**facts_files(facts), _OPTIMIZER: npy_bytes(state)}
         return replace(cost, exposures=cost.exposures * len(facts.cues))
@@ -184,8 +168,8 @@ class FFNMemory:
         cost, module = self._ffn.train(keys_ND, relation_ids_N, value_ids_N, budget, accelerator=self._accelerator)
         return cost, _optimizer_state(module)
 
-    def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
-        self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
+    def _know(self, values: ValueTable, dim: int, encoder_hash: str, noted: Mapping[str, Any]) -> None:
+        super()._know(values, dim, encoder_hash, noted)
         self._stored = StoredFFN(self.config, values, dim=dim, seed=self.seed)
 
     @property
@@ -228,45 +212,19 @@ class FFNMemory:
         from models.weight_packing import add_noise, flip_bits
 
         disturbed = type(self)(self.config, seed=self.seed)
-        disturbed._values, disturbed._dim, disturbed._encoder_hash = self._values, self._dim, self._encoder_hash
+        WeightMemory._know(
+            disturbed, self._values, self._dim, self._encoder_hash, {}
+        )  # the codes are those of the copy
         disturbed._stored = copy(self._ffn)
         disturbed._stored.use(flip_bits(self._ffn.packed, flip_rate, seed=seed))
         add_noise(disturbed._stored.ffn, relative_noise, torch.Generator().manual_seed(seed))
         return disturbed
 
-    def _saved_files(self) -> SavedFiles:
-        meta = {
-            "config": asdict(self.config),
-            "seed": self.seed,
-            "dim": self._dim,
-            "encoder_hash": self._encoder_hash,
-        }
-        files = SavedFiles(_KIND, meta, self._values, self.calibration)
-        files.add(
-            _WEIGHTS,
-            Part.STORAGE,
-            self._ffn.packed,
-            num_params=self._ffn.num_params,
-            num_active_params=self._ffn.num_active_params,
-        )
-        for name, content in self._training_files.items():
-            files.add(name, Part.MAINTAIN, content)
-        return files
+    def _use(self, packed: bytes) -> None:
+        self._ffn.use(packed)
 
-    def save(self, folder: Path) -> None:
-        self._saved_files().write(folder)
-
-    @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "FFNMemory":
-        meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
-        memory = cls(build(cls.config_type, meta["config"], source=str(folder)), seed=meta["seed"])
-        memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
-        memory._ffn.use((folder / _WEIGHTS).read_bytes())
-        memory.calibration = load_calibration(folder)
-        names = (*FACTS_FILES, _OPTIMIZER)
-        memory._training_files = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
-        return memory
+    def _weights(self) -> tuple[bytes, int, int]:
+        return self._ffn.packed, self._ffn.num_params, self._ffn.num_active_params
 
 
 def _optimizer_state(module: "KeyValueModule") -> Float32[ndarray, " P"]:

@@ -2,16 +2,17 @@
 
 import json
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from retrieval.chunks import npy_bytes
 from retrieval.generations import current_name, while_written
-from retrieval.sealed_folder import read_manifest, sealed_bytes, write_sealed
+from retrieval.sealed_folder import read_manifest, sealed_bytes, verify_sealed, write_sealed
 from retromem.knowledge.knowledge_set import value_file
 from retromem.seam import Facts, Footprint, Holding, Part, ValueTable
 
@@ -42,14 +43,14 @@ class SavedFiles:
             Holding(name=name, part=part, num_bytes=len(content), num_params=num_params, num_active_params=active)
         )
 
-    def holdings(self) -> tuple[Holding, ...]:
+    def footprint(self, *, seeded_bytes: int = 0, resident_bytes: int | None = None) -> Footprint:
         """One line a file, the manifest among what maintaining needs."""
         manifest = sealed_bytes(self._contents, kind=self._kind, meta=self._meta)
-        return (*self._holdings, Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)))
-
-    def footprint(self, *, seeded_bytes: int = 0, resident_bytes: int | None = None) -> Footprint:
-        seeded = Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes)
-        return Footprint((*self.holdings(), seeded), resident_bytes=resident_bytes)
+        beside = (
+            Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)),
+            Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes),
+        )
+        return Footprint((*self._holdings, *beside), resident_bytes=resident_bytes)
 
     def write(self, folder: Path) -> None:
         write_sealed(folder, self._contents, kind=self._kind, meta=self._meta)
@@ -83,6 +84,41 @@ def load_values(folder: Path, meta: Mapping[str, Any]) -> ValueTable:
 def load_calibration(folder: Path) -> bytes:
     """(T, eps) of a saved memory; empty where it was never calibrated."""
     return (folder / CALIBRATION).read_bytes() if CALIBRATION in read_manifest(folder)["files"] else b""
+
+
+class FiledMemory(ABC):
+    """A memory whose saved folder has files of its own alone: what all of them have in common."""
+
+    kind: ClassVar[str]
+    """of the saved folder"""
+    config: Any
+    calibration: bytes = b""
+
+    @property
+    def name(self) -> str:
+        return str(self.config.name)
+
+    @abstractmethod
+    def _saved_files(self) -> SavedFiles: ...
+
+    def footprint(self) -> Footprint:
+        return self._saved_files().footprint()
+
+    def save(self, folder: Path) -> None:
+        self._saved_files().write(folder)
+
+    @classmethod
+    @of_one_generation
+    def load(cls, folder: Path) -> Self:
+        meta = verify_sealed(folder, kind=cls.kind)["meta"]
+        memory = cls._loaded(folder, meta, load_values(folder, meta))
+        memory.calibration = load_calibration(folder)
+        return memory
+
+    @classmethod
+    @abstractmethod
+    def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
+        """From its files; the calibration is read for it."""
 
 
 _CUE_KEYS = "training_cues.npy"

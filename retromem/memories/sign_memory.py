@@ -105,7 +105,6 @@ class SignMemory(OneBitMemory):
 
     config_type: ClassVar[type[SignMemoryConfig]] = SignMemoryConfig
     kind: ClassVar[str] = "sign-memory"
-    bits_file: ClassVar[str] = "weights.bin"
     bits_are: ClassVar[str] = "weights"
 
     def write(self, facts: Facts) -> WriteCost:
@@ -166,6 +165,10 @@ class SignMemory(OneBitMemory):
     @property
     def _num_params(self) -> int:
         return int(self._codes_VO.shape[1] * self.config.features)
+
+    def _weights(self) -> tuple[bytes, int, int]:
+        assert self._packed is not None
+        return self._packed, self._num_params, self._num_params
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         import torch

@@ -15,18 +15,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
+from retromem.memories.saved import FiledMemory, SavedFiles
 from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
 from retromem.memories.untrained_cost import untrained_cost
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
+from retromem.seam import Facts, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 _BAND = 128  # slots of one equation: wider bands need fewer spare slots
 _HEADER = struct.Struct("<HI")  # hash seed, number of slots
@@ -107,15 +106,15 @@ def solve_bands(equations: Sequence[tuple[int, int, int]], num_slots: int) -> in
     return int.from_bytes(packed, "little")
 
 
-class StaticFunction:
+class StaticFunction(FiledMemory):
     """Exact keys to values, in little more than the entropy."""
 
-    name: ClassVar[str] = StaticFunctionConfig.name
     side: ClassVar[Side] = "floor"
+    kind: ClassVar[str] = "static-function"
 
     def __init__(self, *, seed: int) -> None:
+        self.config = StaticFunctionConfig()
         self.seed = seed
-        self.calibration = b""
         self._lengths: list[dict[int, int]] | None = None
 
     def write(self, facts: Facts) -> WriteCost:
@@ -188,7 +187,7 @@ class StaticFunction:
 
     def _saved_files(self) -> SavedFiles:
         assert self._lengths is not None
-        files = SavedFiles("static-function", {"seed": self.seed}, self._values, self.calibration)
+        files = SavedFiles(self.kind, {"seed": self.seed}, self._values, self.calibration)
         more_V = np.zeros(self._values.num_values, dtype=np.int64)
         for start, of_relation in zip(self._values.starts, self._lengths, strict=False):
             more_V[[start + symbol for symbol in of_relation]] = [length + 1 for length in of_relation.values()]
@@ -196,25 +195,15 @@ class StaticFunction:
         files.add(_SLOTS, Part.STORAGE, _HEADER.pack(self._salt, self._num_slots) + pack_sparse(more_V) + slots)
         return files
 
-    def footprint(self) -> Footprint:
-        return self._saved_files().footprint()
-
-    def save(self, folder: Path) -> None:
-        self._saved_files().write(folder)
-
     @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "StaticFunction":
-        meta: Any = verify_sealed(folder, kind="static-function")["meta"]
+    def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
         memory = cls(seed=meta["seed"])
-        values = load_values(folder, meta)
         content = (folder / _SLOTS).read_bytes()
         memory._salt, memory._num_slots = _HEADER.unpack_from(content)
         more_V, num_bytes = unpack_sparse(content[_HEADER.size :], values.num_values)
         tables = [more_V[first:end] - 1 for first, end in zip(values.starts, values.starts[1:], strict=False)]
         memory._know(values, [{int(s): int(table_M[s]) for s in np.flatnonzero(table_M >= 0)} for table_M in tables])
         memory._slots = int.from_bytes(content[_HEADER.size + num_bytes :], "little")
-        memory.calibration = load_calibration(folder)
         return memory
 
 

@@ -91,7 +91,6 @@ class WillshawMemory(OneBitMemory):
 
     config_type: ClassVar[type[WillshawMemoryConfig]] = WillshawMemoryConfig
     kind: ClassVar[str] = "willshaw-memory"
-    bits_file: ClassVar[str] = "weights.bin"
     bits_are: ClassVar[str] = "synapses"
     # They follow from the value counts, which every memory is given.
     notes: ClassVar[tuple[str, ...]] = ("value_units",)
@@ -148,9 +147,9 @@ class WillshawMemory(OneBitMemory):
     def _num_params(self) -> int:
         return int(self.config.cue_units * self._units_V.sum())
 
-    @property
-    def _num_active_params(self) -> int:
-        return int(self.config.winners * self._units_V.sum())
+    def _weights(self) -> tuple[bytes, int, int]:
+        assert self._packed is not None
+        return self._packed, self._num_params, int(self.config.winners * self._units_V.sum())
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         """By the lit synapses of each unit: what they tell for its having been written, beside chance."""
