@@ -5,9 +5,9 @@ Shape legend: Q queries, B block, K neighbours, D key dimension, E code dimensio
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -20,10 +20,8 @@ from models.training_budget import TrainingBudget
 from retrieval.chunk_store import ChunkStore
 from retrieval.errors import Refused
 from retrieval.vector_index import IndexSpec
-from retromem.configuration import build
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import load_calibration, load_values, of_one_generation
-from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
+from retromem.memories.store_memory import StoreMemory, build_store, load_faiss, store_footprint
 from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
 from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, ValueTable, WriteCost
@@ -84,23 +82,18 @@ class PairedMemoryConfig:
         return PairedMemory(self, seed=seed)
 
 
-class PairedMemory:
+class PairedMemory(StoreMemory):
     """`teach` trains the reader on facts of its own; `write` then stores the facts that will be asked for."""
 
     side: ClassVar[Side] = "paired"
+    config: PairedMemoryConfig
+    config_type: ClassVar[type[PairedMemoryConfig]] = PairedMemoryConfig
 
     def __init__(self, config: PairedMemoryConfig, *, seed: int, accelerator: str = "auto") -> None:
-        self.config = config
-        self.seed = seed
-        self.calibration = b""
+        super().__init__(config, seed=seed)
         self._accelerator = accelerator
         self._stored: StoredFFN | None = None
-        self._store: ChunkStore | None = None
         self._revealed: dict[str, int] = {}
-
-    @property
-    def name(self) -> str:
-        return self.config.name
 
     @property
     def trained_on(self) -> str:
@@ -205,8 +198,7 @@ class PairedMemory:
 
         from models.reading import joined
 
-        store, ffn = self._store, self._ffn
-        assert store is not None, "write or load before recall"
+        store, ffn = self._written, self._ffn
         assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
 
         def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
@@ -218,23 +210,14 @@ class PairedMemory:
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
 
     def _extra_files(self) -> dict[str, bytes]:
-        return {**extra_files(self._values, self.calibration), _WEIGHTS: self._ffn.packed}
+        return {**super()._extra_files(), _WEIGHTS: self._ffn.packed}
 
     def _meta(self) -> dict[str, object]:
-        return {
-            "memory": "paired",
-            "config": asdict(self.config),
-            "seed": self.seed,
-            "dim": self._dim,
-            "encoder_hash": self._encoder_hash,
-            "relations": self._values.relations,
-            "starts": self._values.starts,
-        }
+        return {**super()._meta(), "seed": self.seed, "dim": self._dim}
 
     def footprint(self) -> Footprint:
-        assert self._store is not None
         return store_footprint(
-            self._store,
+            self._written,
             self._extra_files(),
             self._meta(),
             num_params={_WEIGHTS: self._ffn.num_params},
@@ -242,17 +225,6 @@ class PairedMemory:
             is_read=self.config.chunks > 0,
         )
 
-    def save(self, folder: Path) -> None:
-        assert self._store is not None
-        self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
-
-    @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "PairedMemory":
-        store, meta = open_store(folder, "paired")
-        memory = cls(build(PairedMemoryConfig, meta["config"], source=str(folder)), seed=meta["seed"])
-        memory._store = store
-        memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
-        memory._ffn.use((folder / _WEIGHTS).read_bytes())
-        memory.calibration = load_calibration(folder)
-        return memory
+    def _take(self, folder: Path, meta: Mapping[str, Any]) -> None:
+        self._know(self._values, meta["dim"], self._encoder_hash)
+        self._ffn.use((folder / _WEIGHTS).read_bytes())
