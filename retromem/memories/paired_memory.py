@@ -120,6 +120,10 @@ class PairedMemory(StoreMemory):
 
     def teach(self, facts: Facts) -> WriteCost:
         """Train the reader on facts whose statements lie in a store of their own, which is thrown away."""
+        import torch
+
+        from models.reading import joined
+
         assert self._stored is None, "a pair is taught once"
         load_faiss()
         start = time.perf_counter()
@@ -127,14 +131,11 @@ class PairedMemory(StoreMemory):
         if self.is_told:
             self._revealed.update(zip(cue.texts or (), facts.ids_N.tolist(), strict=True))
         self._know(facts.values, cue.key_vectors().shape[1], cue.encoder_hash)
-        cost, _ = self._ffn.train(
-            self._ffn.rotated(cue.key_vectors()),
-            cue.relation_ids_Q,
-            facts.value_ids_N,
-            self.config.training,
-            accelerator=self._accelerator,
-            neighbours=lambda _: self._neighbours(store, cue),
-        )
+        keys_ND = torch.from_numpy(self._ffn.rotated(cue.key_vectors()))
+        # Keys are frozen, so the neighbours are looked up once, and no search runs inside a step.
+        inputs_NI = joined(keys_ND, *self._neighbours(store, cue)).numpy()
+        budget, accelerator = self.config.training, self._accelerator
+        cost, _ = self._ffn.train(inputs_NI, cue.relation_ids_Q, facts.value_ids_N, budget, accelerator=accelerator)
         return replace(cost, seconds=time.perf_counter() - start, texts_encoded=2 * len(facts))
 
     def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
@@ -204,7 +205,7 @@ class PairedMemory(StoreMemory):
         def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
             block = queries.rows(rows)
             keys_BD = torch.from_numpy(ffn.rotated(block.key_vectors()))
-            inputs_BI = joined(keys_BD, lambda _: self._neighbours(store, block))
+            inputs_BI = joined(keys_BD, *self._neighbours(store, block))
             return ffn.log_probs(inputs_BI, relation)
 
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)

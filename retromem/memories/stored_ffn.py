@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from models.ffn import FFN
     from models.key_value_training import KeyValueModule
-    from models.reading import Neighbours
 
 
 @runtime_checkable
@@ -110,13 +109,11 @@ class StoredFFN:
         budget: TrainingBudget,
         *,
         accelerator: str,
-        neighbours: "Neighbours | None" = None,
     ) -> tuple[WriteCost, "KeyValueModule"]:
-        """Train on keys (and what `neighbours` finds for them), then round to the precision that is stored."""
+        """Train on keys, or what the FFN is given in their place, then round to the precision that is stored."""
         import torch
 
         from models.key_value_training import KeyValueData, KeyValueModule, fit
-        from models.reading import ReadingModule
         from models.weight_packing import packed
 
         start = time.perf_counter()
@@ -129,11 +126,8 @@ class StoredFFN:
             first_candidates_N=torch.from_numpy(starts_R[relation_ids_N]),
             end_candidates_N=torch.from_numpy(starts_R[relation_ids_N + 1]),
         )
-        if neighbours is None:
-            rounds_to = self.settings.precision if budget.rounding == "aware" else None
-            module = KeyValueModule(ffn, data, codes_VE, budget, generator=generator, rounds_to=rounds_to)
-        else:
-            module = ReadingModule(ffn, data, codes_VE, budget, neighbours, generator=generator)
+        rounds_to = self.settings.precision if budget.rounding == "aware" else None
+        module = KeyValueModule(ffn, data, codes_VE, budget, generator=generator, rounds_to=rounds_to)
         if budget.steps:
             self.trained_on = fit(module, accelerator=accelerator)
         self._use_finite(packed(ffn, self.settings.precision), f"lower {module.to_lower}")
