@@ -4,7 +4,9 @@ Every kind answers the same questions, so that training, storing, sizing and rep
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+from models.dial_checks import check_one_or_more
 
 if TYPE_CHECKING:
     import torch
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
 Dense = Literal["relu", "gelu", "silu", "identity"]
 Gated = Literal["swiglu", "geglu", "reglu", "glu", "bilinear"]
-DENSE_KINDS: tuple[Dense, ...] = get_args(Dense)
-GATED_KINDS: tuple[Gated, ...] = get_args(Gated)
 
 
 @runtime_checkable
@@ -78,30 +78,21 @@ class SizedByWidth(FFNConfig, Protocol):
     def num_active_params(self, dim_in: int, dim_out: int) -> int:
         return self.num_params(dim_in, dim_out)
 
+    def resized(self, size: int) -> Self:
+        return replace(self, width=size)  # type: ignore[type-var]
 
-def check_width(width: int | None) -> None:
-    """ValueError unless it is a number of units, or open."""
-    if width is not None and width < 1:
-        raise ValueError(f"width must be 1 or more, not {width}")
+    def __post_init__(self) -> None:
+        check_one_or_more(width=self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearConfig:
     """One matrix from key to output: the linear associative memory."""
 
+    family: ClassVar[str] = "linear"
+    label: ClassVar[str] = "linear"
+    size: ClassVar[None] = None
     kind: Literal["linear"] = "linear"
-
-    @property
-    def family(self) -> str:
-        return "linear"
-
-    @property
-    def label(self) -> str:
-        return "linear"
-
-    @property
-    def size(self) -> int | None:
-        return None
 
     def resized(self, size: int) -> "LinearConfig":
         return self
@@ -132,15 +123,9 @@ class DenseConfig(SizedByWidth):
     bias: bool = False
     """a bias for each hidden unit and each output"""
 
-    def __post_init__(self) -> None:
-        check_width(self.width)
-
     @property
     def family(self) -> str:
         return self.kind + ("-bias" if self.bias else "")
-
-    def resized(self, size: int) -> "DenseConfig":
-        return replace(self, width=size)
 
     def units(self, dim_in: int) -> int:
         """Hidden units."""
@@ -170,15 +155,9 @@ class GatedConfig(SizedByWidth):
     bias: bool = False
     """a bias for each gate, each hidden unit and each output"""
 
-    def __post_init__(self) -> None:
-        check_width(self.width)
-
     @property
     def family(self) -> str:
         return self.kind + ("-bias" if self.bias else "")
-
-    def resized(self, size: int) -> "GatedConfig":
-        return replace(self, width=size)
 
     def units(self, dim_in: int, dim_out: int) -> int:
         """Hidden units: (2 D + E) parameters each, where a dense FFN's have D + E."""
@@ -212,7 +191,7 @@ class TopKConfig(SizedByWidth):
     """who learns: the winners alone, or every unit that ReLU leaves on, as if none had been silenced"""
 
     def __post_init__(self) -> None:
-        check_width(self.width)
+        super().__post_init__()
         if not 0.01 <= self.active_share <= 1:
             raise ValueError(f"active_share must lie between .01 and 1, not {self.active_share}")
 
@@ -220,9 +199,6 @@ class TopKConfig(SizedByWidth):
     def family(self) -> str:
         extra = ("-annealed" if self.annealed else "") + ("-through" if self.gradient == "straight_through" else "")
         return f"topk{100 * self.active_share:g}%{extra}"
-
-    def resized(self, size: int) -> "TopKConfig":
-        return replace(self, width=size)
 
     def units(self, dim_in: int) -> int:
         """Hidden units."""

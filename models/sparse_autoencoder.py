@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.dial_checks import check_above_zero, check_one_or_more
 from models.step_module import StepModule, take_steps
 from models.training_budget import STEPS_A_LOOK, TrainingDiverged
 
@@ -70,11 +71,8 @@ class SparseAutoencoderConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("expansion", "active", "steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
+        check_one_or_more(expansion=self.expansion, active=self.active, steps=self.steps, batch_size=self.batch_size)
+        check_above_zero(learning_rate=self.learning_rate)
 
     def latents(self, units: int) -> int:
         """Latents over so many hidden units. ValueError where they are fewer than shall be active."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from models.dial_checks import check_one_or_more
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
@@ -16,12 +17,6 @@ BlockConfig = (
     DenseConfig | GatedConfig | TopKConfig | ExpertsConfig | ProductKeysConfig | OneNeuronExpertsConfig | LookupConfig
 )
 Residual = Literal["none", "plain", "layerscale", "rezero", "deepnorm"]
-
-
-def check_depth(depth: int) -> None:
-    """ValueError unless it is a number of blocks."""
-    if depth < 1:
-        raise ValueError(f"depth must be 1 or more, not {depth}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +42,7 @@ class StackConfig:
     """a bias-free matrix beside each FFN, from the same input"""
 
     def __post_init__(self) -> None:
-        check_depth(self.depth)
+        check_one_or_more(depth=self.depth)
         if self.residual == "deepnorm" and self.norm != "post":
             raise ValueError(f"deepnorm normalises after each block: norm must be post, not {self.norm}")
         if self.residual == "none" and self.parallel:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.dial_checks import check_above_zero
 from models.step_module import StepModule, take_steps
 from models.training_budget import STEPS_A_LOOK, TrainingDiverged
 
@@ -53,8 +54,7 @@ class ToySuperpositionConfig:
             raise ValueError(f"importance_decay must be more than 0 and at most 1, not {self.importance_decay}")
         if self.steps < 1 or self.batch_size < 1:
             raise ValueError(f"steps and batch_size must be 1 or more, not {self.steps} and {self.batch_size}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
+        check_above_zero(learning_rate=self.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,14 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
-from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, check_width
+from models.dial_checks import check_one_or_more
+from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig
 from models.precisions import Precision
 from retrieval.errors import Refused
 from retromem.memories.dial import Dial, Load
 from retromem.memories.ffn_dial import ffn_in_words, first_size, most_bits_of_ffn
 from retromem.memories.ffn_memory import FFNMemory
-from retromem.memories.stored_ffn import check_code_dim, check_rotation, rotation_label
+from retromem.memories.stored_ffn import check_dims, rotation_label
 from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Stores, WriteCost
 
@@ -63,9 +64,8 @@ class ClosedFormMemoryConfig:
     """that value_line accepts: its time grows with their cube, its memory with their square"""
 
     def __post_init__(self) -> None:
-        check_code_dim(self.code_dim)
-        check_width(self.width)
-        check_rotation(self.rotate_to, self.rotation_seed)
+        check_dims(code_dim=self.code_dim, rotate_to=self.rotate_to, rotation_seed=self.rotation_seed)
+        check_one_or_more(width=self.width)
 
     @property
     def ffn(self) -> LinearConfig | DenseConfig | GatedConfig:

@@ -32,7 +32,7 @@ from retromem.memories.ffn_dial import (
 )
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import FACTS_FILES, facts_files
-from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
+from retromem.memories.stored_ffn import StoredFFN, check_dims, rotation_label
 from retromem.memories.weight_memory import WeightMemory
 from retromem.seam import Facts, Footprint, Queries, Recall, Stores, ValueTable, WriteCost
 
@@ -65,8 +65,7 @@ class FFNMemoryConfig:
     """optimiser steps and learning rate"""
 
     def __post_init__(self) -> None:
-        check_code_dim(self.code_dim)
-        check_rotation(self.rotate_to, self.rotation_seed)
+        check_dims(code_dim=self.code_dim, rotate_to=self.rotate_to, rotation_seed=self.rotation_seed)
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ from retrieval.errors import Refused
 from retrieval.vector_index import IndexSpec
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.store_memory import StoreMemory, build_store, load_faiss, store_footprint
-from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
+from retromem.memories.stored_ffn import StoredFFN, check_dims, rotation_label
 from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
@@ -61,8 +61,7 @@ class PairedMemoryConfig:
     """optimiser steps and learning rate"""
 
     def __post_init__(self) -> None:
-        check_code_dim(self.code_dim)
-        check_rotation(self.rotate_to, self.rotation_seed)
+        check_dims(code_dim=self.code_dim, rotate_to=self.rotate_to, rotation_seed=self.rotation_seed)
         if self.training.rounding == "aware":
             raise ValueError("rounding: aware is for memories that answer from weights alone")
         if self.training.key_noise:

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
+from models.dial_checks import check_one_or_more
 from models.precisions import Precision
 from models.training_budget import TrainingBudget, TrainingDiverged
 from retrieval.random_rotation import random_rotation, rotated
@@ -41,18 +42,11 @@ class FFNSettings(Protocol):
     def rotation_seed(self) -> int: ...
 
 
-def check_rotation(rotate_to: int | None, rotation_seed: int) -> None:
-    """ValueError unless the keys are rotated to 1 dimension or more, or not at all."""
-    if rotate_to is not None and rotate_to < 1:
-        raise ValueError(f"rotate_to must be 1 or more, not {rotate_to}")
+def check_dims(*, code_dim: int | None, rotate_to: int | None, rotation_seed: int) -> None:
+    """ValueError unless codes, and keys that are rotated, have 1 dimension or more."""
+    check_one_or_more(code_dim=code_dim, rotate_to=rotate_to)
     if rotate_to is None and rotation_seed:
         raise ValueError("rotation_seed has no effect without rotate_to; leave it out")
-
-
-def check_code_dim(code_dim: int | None) -> None:
-    """ValueError unless it is a number of dimensions, or left to the keys."""
-    if code_dim is not None and code_dim < 1:
-        raise ValueError(f"code_dim must be 1 or more, not {code_dim}")
 
 
 def rotation_label(rotate_to: int | None) -> str:
