@@ -216,9 +216,6 @@ class SparseAutoencoderModule(StepModule):
             self._optimizer, lambda done: min(1.0, (1 - done / config.steps) / (1 - DECAY_FROM))
         )
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        return self._optimizer
-
     def step(self, number: int) -> Tensor:
         config, autoencoder = self.config, self.autoencoder
         h_BF = self._h_NF[torch.randint(len(self._h_NF), (config.batch_size,), generator=self._generator)]
@@ -226,9 +223,7 @@ class SparseAutoencoderModule(StepModule):
         f_BL = autoencoder.latents(a_BL)
         error_BF = (h_BF - autoencoder.decode(f_BL)) / autoencoder.scale
         loss: Tensor = error_BF.square().sum(1).mean() + self._penalty(a_BL, f_BL, error_BF)
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
+        self._descend(loss)
         self._schedule.step()
         with torch.no_grad():
             # Longer rows would let relu_l1 shrink its latents, and with them its penalty, for nothing.
