@@ -29,7 +29,7 @@ class FFNConfig(Protocol):
     @property
     def label(self) -> str:
         """Family and size."""
-        ...
+        return f"{self.family}-{self.size or '4d'}"
 
     @property
     def size(self) -> int | None:
@@ -43,8 +43,8 @@ class FFNConfig(Protocol):
     def num_params(self, dim_in: int, dim_out: int) -> int: ...
 
     def num_active_params(self, dim_in: int, dim_out: int) -> int:
-        """Parameters that the answer to one key is computed from."""
-        ...
+        """Parameters that the answer to one key is computed from: all, unless a kind says else."""
+        return self.num_params(dim_in, dim_out)
 
     def training_flops(self, dim_in: int, dim_out: int) -> int:
         """FLOPs of one fact in one optimisation step, forward and backward, multiplications and additions.
@@ -60,7 +60,7 @@ class FFNConfig(Protocol):
 
 @runtime_checkable
 class SizedByWidth(FFNConfig, Protocol):
-    """A kind whose size is the number of its hidden units, all of whose parameters are active unless it says else."""
+    """A kind whose size is the number of its hidden units."""
 
     @property
     def width(self) -> int | None:
@@ -68,15 +68,8 @@ class SizedByWidth(FFNConfig, Protocol):
         ...
 
     @property
-    def label(self) -> str:
-        return f"{self.family}-{self.width or '4d'}"
-
-    @property
     def size(self) -> int | None:
         return self.width
-
-    def num_active_params(self, dim_in: int, dim_out: int) -> int:
-        return self.num_params(dim_in, dim_out)
 
     def resized(self, size: int) -> Self:
         return replace(self, width=size)  # type: ignore[type-var]
@@ -86,7 +79,7 @@ class SizedByWidth(FFNConfig, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearConfig:
+class LinearConfig(FFNConfig):
     """One matrix from key to output: the linear associative memory."""
 
     family: ClassVar[str] = "linear"
@@ -98,9 +91,6 @@ class LinearConfig:
         return self
 
     def num_params(self, dim_in: int, dim_out: int) -> int:
-        return dim_in * dim_out
-
-    def num_active_params(self, dim_in: int, dim_out: int) -> int:
         return dim_in * dim_out
 
     def training_flops(self, dim_in: int, dim_out: int) -> int:

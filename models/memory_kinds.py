@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from models.dial_checks import check_above_zero, check_one_or_more
-from models.ffn_kinds import Dense
+from models.ffn_kinds import Dense, FFNConfig
 from models.precisions import Precision
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class OneNeuronExpertsConfig(ProductKeyRetrieval):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookupConfig:
+class LookupConfig(FFNConfig):
     """Hashed lookup: the key's content names one row of each table (the n-gram tables of Engram, arXiv 2601.07372).
 
     What is hashed are the signs of seeded random projections. Keys of one direction are one key; noise that turns a
@@ -197,10 +197,6 @@ class LookupConfig:
             + ("" if self.num_signs == 64 else f"-{self.num_signs}signs")
             + ("" if self.hash_seed == 0 else f"-hash{self.hash_seed}")
         )
-
-    @property
-    def label(self) -> str:
-        return f"{self.family}-{self.rows}"
 
     @property
     def size(self) -> int | None:

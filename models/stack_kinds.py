@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from models.dial_checks import check_one_or_more
 from models.expert_kinds import ExpertsConfig
-from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
+from models.ffn_kinds import DenseConfig, FFNConfig, GatedConfig, TopKConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Residual = Literal["none", "plain", "layerscale", "rezero", "deepnorm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackConfig:
+class StackConfig(FFNConfig):
     """A residual stream of the key's dimension through `depth` blocks, then a matrix where the output has another.
 
     Serial: x + F(norm(x)). Parallel, as in GPT-J and PaLM: x + A(norm(x)) + F(norm(x)), where A is a matrix.
@@ -53,10 +53,6 @@ class StackConfig:
         parts = [f"{self.depth}x{self.block.family}", self.residual]
         parts += [] if self.norm == "none" else [self.norm + ("-rms" if self.normaliser == "rms" else "")]
         return "-".join([*parts, *(["parallel"] if self.parallel else [])])
-
-    @property
-    def label(self) -> str:
-        return f"{self.family}-{self.block.size or '4d'}"
 
     @property
     def size(self) -> int | None:
