@@ -120,10 +120,6 @@ class HybridMemory(StoreMemory):
         stored = super().footprint()
         return Footprint(stored.holdings, resident_bytes=(stored.resident_bytes or 0) + self._lexical.resident_bytes)
 
-    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "HybridMemory":
-        """Its lexical half is compressed: one flipped bit and it cannot be read."""
-        raise NotImplementedError("a compressed lexical index has no codes whose bits could be flipped alone")
-
     def _take(self, folder: Path, meta: Mapping[str, Any]) -> None:
         # What was changed since is in the store alone.
         changed = self._written.generation > 0

@@ -131,10 +131,6 @@ class LexicalMemory(FiledMemory):
         assert self._index is not None
         return self._saved_files().footprint(resident_bytes=self._index.resident_bytes + self._labels_N.nbytes)
 
-    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "LexicalMemory":
-        """Its files are compressed: one flipped bit and they cannot be read."""
-        raise NotImplementedError("a compressed lexical index has no codes whose bits could be flipped alone")
-
     @classmethod
     def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
         memory = cls(LexicalMemoryConfig(**meta["config"]))
