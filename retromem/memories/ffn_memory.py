@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig
-from models.precisions import BITS, Precision
+from models.precisions import BITS
 from models.training_budget import TrainingBudget
 from retrieval.chunks import npy_bytes
 from retromem.memories.dial import Dial, Load
@@ -30,9 +30,10 @@ from retromem.memories.ffn_dial import (
     first_size,
     most_bits_of_ffn,
 )
+from retromem.memories.ffn_settings import FFNSettings
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import FACTS_FILES, facts_files
-from retromem.memories.stored_ffn import StoredFFN, check_dims, rotation_label
+from retromem.memories.stored_ffn import StoredFFN
 from retromem.memories.weight_memory import WeightMemory
 from retromem.seam import Facts, Footprint, Queries, Recall, Stores, ValueTable, WriteCost
 
@@ -45,7 +46,7 @@ _OPTIMIZER = "optimizer.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FFNMemoryConfig:
+class FFNMemoryConfig(FFNSettings):
     """One FFN, trained on the facts."""
 
     stores: ClassVar[Stores] = "questions"
@@ -53,19 +54,8 @@ class FFNMemoryConfig:
     memory: Literal["ffn"] = "ffn"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
-    rotate_to: int | None = None
-    """dimensions of a random rotation from a seed, before the FFN; None: the keys as they are"""
-    rotation_seed: int = 0
-    """of the rotation, added to the memory's own"""
-    code_dim: int | None = None
-    """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
-    precision: Precision = "float32"
-    """of the stored weights, which are the ones evaluated"""
     training: TrainingBudget = field(default_factory=TrainingBudget)
     """optimiser steps and learning rate"""
-
-    def __post_init__(self) -> None:
-        check_dims(code_dim=self.code_dim, rotate_to=self.rotate_to, rotation_seed=self.rotation_seed)
 
     @property
     def name(self) -> str:
@@ -77,10 +67,10 @@ class FFNMemoryConfig:
 
     def _named(self, of_ffn: str) -> str:
         aware = "-aware" if self.training.rounding == "aware" else ""
-        suffix = aware if self.precision == "float32" else f"-{self.precision}{aware}"
+        suffix = self.precision_label + aware
         suffix += f"-noise{self.training.key_noise:g}" if self.training.key_noise else ""
         suffix += "-untrained" if self.training.steps == 0 else ""
-        return f"ffn-{rotation_label(self.rotate_to)}{of_ffn}{suffix}"
+        return f"ffn-{self.rotation_label}{of_ffn}{suffix}"
 
     @property
     def family(self) -> str:
@@ -107,13 +97,12 @@ class FFNMemoryConfig:
         if self.training.key_noise:
             beside, held = NOISY if BITS[self.precision] > 2 else NOISY_OF_FEW_BITS
         num_params = (load.demand_bits + beside * load.num_facts) / (held * BITS_PER_PARAM[self.precision])
-        return first_size(self.ffn, load, num_params, rotate_to=self.rotate_to, code_dim=self.code_dim)
+        return first_size(self.ffn, num_params, *self.dims(load))
 
     def first_num_facts(self, load: Load) -> float:
         """Where a search for its capacity begins, by a rule of thumb: facts like those of `load`."""
         beside, held = WRITTEN
-        dim = self.rotate_to or load.dim
-        num_params = self.ffn.num_params(dim, self.code_dim or dim)
+        num_params = self.ffn.num_params(*self.dims(load))
         a_fact = load.demand_bits / load.num_facts + beside
         num_facts = held * BITS_PER_PARAM[self.precision] * num_params / a_fact
         # Minibatches show a fact the less often, the more there are.
@@ -122,8 +111,7 @@ class FFNMemoryConfig:
         return min(num_facts, max(seldom_shown, self.training.full_batch_up_to))
 
     def most_bits(self, setting: int, load: Load) -> float:
-        dim = self.rotate_to or load.dim
-        return most_bits_of_ffn(self.ffn.resized(setting), self.precision, dim, self.code_dim or dim)
+        return most_bits_of_ffn(self.ffn.resized(setting), self.precision, *self.dims(load))
 
     def build(self, *, seed: int) -> "FFNMemory":
         return FFNMemory(self, seed=seed)
@@ -169,7 +157,7 @@ class FFNMemory(WeightMemory):
 
     def _know(self, values: ValueTable, dim: int, encoder_hash: str, noted: Mapping[str, Any]) -> None:
         super()._know(values, dim, encoder_hash, noted)
-        self._stored = StoredFFN(self.config, values, dim=dim, seed=self.seed)
+        self._stored = StoredFFN(self.config.ffn, self.config, values, dim=dim, seed=self.seed)
 
     @property
     def _ffn(self) -> StoredFFN:

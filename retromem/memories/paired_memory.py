@@ -15,14 +15,14 @@ from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig
-from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retrieval.chunk_store import ChunkStore
 from retrieval.errors import Refused
 from retrieval.vector_index import IndexSpec
+from retromem.memories.ffn_settings import FFNSettings
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.store_memory import StoreMemory, build_store, load_faiss, store_footprint
-from retromem.memories.stored_ffn import StoredFFN, check_dims, rotation_label
+from retromem.memories.stored_ffn import StoredFFN
 from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
@@ -34,7 +34,7 @@ _WEIGHTS = "weights.bin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedMemoryConfig:
+class PairedMemoryConfig(FFNSettings):
     """An FFN over a key and its neighbours among the stored statements."""
 
     family: ClassVar[str] = "paired"
@@ -45,12 +45,6 @@ class PairedMemoryConfig:
     """its kind and size"""
     rotate_to: int | None = None
     """dimensions of a random rotation from a seed, of the key and of what is read beside it; None: as they are"""
-    rotation_seed: int = 0
-    """of the rotation, added to the memory's own"""
-    code_dim: int | None = None
-    """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
-    precision: Precision = "float32"
-    """of the stored weights, which are the ones evaluated"""
     chunks: int = 1
     """k, statements that are read; 0 = no retrieval"""
     neighbours: Literal["retrieved", "random", "oracle"] = "retrieved"
@@ -61,7 +55,7 @@ class PairedMemoryConfig:
     """optimiser steps and learning rate"""
 
     def __post_init__(self) -> None:
-        check_dims(code_dim=self.code_dim, rotate_to=self.rotate_to, rotation_seed=self.rotation_seed)
+        super().__post_init__()
         if self.training.rounding == "aware":
             raise ValueError("rounding: aware is for memories that answer from weights alone")
         if self.training.key_noise:
@@ -74,8 +68,7 @@ class PairedMemoryConfig:
     @property
     def name(self) -> str:
         arm = f"-k{self.chunks}" if self.neighbours == "retrieved" else f"-{self.neighbours}"
-        suffix = "" if self.precision == "float32" else f"-{self.precision}"
-        return f"paired-{rotation_label(self.rotate_to)}{self.ffn.label}{suffix}{arm}"
+        return f"paired-{self.rotation_label}{self.ffn.label}{self.precision_label}{arm}"
 
     def build(self, *, seed: int) -> "PairedMemory":
         return PairedMemory(self, seed=seed)
@@ -142,7 +135,7 @@ class PairedMemory(StoreMemory):
 
         self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
         joined_dim = reading_dim(self.config.rotate_to or dim, self.config.chunks)
-        self._stored = StoredFFN(self.config, values, dim=dim, joined_dim=joined_dim, seed=self.seed)
+        self._stored = StoredFFN(self.config.ffn, self.config, values, dim=dim, joined_dim=joined_dim, seed=self.seed)
 
     @property
     def _ffn(self) -> StoredFFN:

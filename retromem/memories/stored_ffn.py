@@ -5,17 +5,16 @@ Shape legend: N facts, B block, I inputs of the FFN, E code dimension, V values,
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
-from models.dial_checks import check_one_or_more
-from models.precisions import Precision
 from models.training_budget import TrainingBudget, TrainingDiverged
 from retrieval.random_rotation import random_rotation, rotated
+from retromem.memories.ffn_settings import FFNSettings
 from retromem.memories.value_codes import value_codes
 from retromem.seam import ValueTable, WriteCost
 
@@ -26,45 +25,24 @@ if TYPE_CHECKING:
     from models.key_value_training import KeyValueModule
 
 
-@runtime_checkable
-class FFNSettings(Protocol):
-    """What a config must say of its FFN."""
-
-    @property
-    def ffn(self) -> AnyFFNConfig: ...
-    @property
-    def code_dim(self) -> int | None: ...
-    @property
-    def precision(self) -> Precision: ...
-    @property
-    def rotate_to(self) -> int | None: ...
-    @property
-    def rotation_seed(self) -> int: ...
-
-
-def check_dims(*, code_dim: int | None, rotate_to: int | None, rotation_seed: int) -> None:
-    """ValueError unless codes, and keys that are rotated, have 1 dimension or more."""
-    check_one_or_more(code_dim=code_dim, rotate_to=rotate_to)
-    if rotate_to is None and rotation_seed:
-        raise ValueError("rotation_seed has no effect without rotate_to; leave it out")
-
-
-def rotation_label(rotate_to: int | None) -> str:
-    """Of the name of a memory whose keys are rotated: `rot96-`."""
-    return "" if rotate_to is None else f"rot{rotate_to}-"
-
-
 class StoredFFN:
     """Trains, packs, and answers from what was packed."""
 
     def __init__(
-        self, settings: FFNSettings, values: ValueTable, *, dim: int, seed: int, joined_dim: int | None = None
+        self,
+        ffn: AnyFFNConfig,
+        settings: FFNSettings,
+        values: ValueTable,
+        *,
+        dim: int,
+        seed: int,
+        joined_dim: int | None = None,
     ) -> None:
         """`dim`: of the keys. What the settings rotate them to is that of the codes too, unless they say otherwise.
 
         `joined_dim`: of the FFN's input, where it is given more than the key.
         """
-        self.settings, self.values, self.seed = settings, values, seed
+        self.config, self.settings, self.values, self.seed = ffn, settings, values, seed
         self._rotation_DE = None
         if settings.rotate_to is not None:
             self._rotation_DE = random_rotation(dim, settings.rotate_to, settings.rotation_seed + seed)
@@ -86,14 +64,14 @@ class StoredFFN:
 
     @property
     def num_params(self) -> int:
-        return self.settings.ffn.num_params(self.dim_in, self.code_dim)
+        return self.config.num_params(self.dim_in, self.code_dim)
 
     @property
     def num_active_params(self) -> int:
-        return self.settings.ffn.num_active_params(self.dim_in, self.code_dim)
+        return self.config.num_active_params(self.dim_in, self.code_dim)
 
     def _new(self, generator: "torch.Generator") -> "FFN":
-        return self.settings.ffn.build(self.dim_in, self.code_dim, generator=generator)
+        return self.config.build(self.dim_in, self.code_dim, generator=generator)
 
     def train(
         self,
@@ -127,7 +105,7 @@ class StoredFFN:
         self._use_finite(packed(ffn, self.settings.precision), f"lower {module.to_lower}")
         shown = module.steps_done * module.batch_facts
         # The frozen codes get no gradient: 4 FLOPs a number of theirs.
-        a_fact = self.settings.ffn.training_flops(self.dim_in, self.code_dim) + 4 * self.codes_VE.size
+        a_fact = self.config.training_flops(self.dim_in, self.code_dim) + 4 * self.codes_VE.size
         cost = WriteCost(
             seconds=time.perf_counter() - start,
             texts_encoded=len(keys_ND),
