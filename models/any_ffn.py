@@ -1,52 +1,9 @@
 """Any FFN that a config can name, and its size at a given number of parameters. Free of torch."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
+from typing import Annotated
 
-if TYPE_CHECKING:
-    import torch
-
-    from models.ffn import FFN
-
-
-@runtime_checkable
-class FFNConfig(Protocol):
-    """What a kind of FFN says of itself before it is built: a frozen dataclass whose field `kind` names it."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def family(self) -> str:
-        """Shared by FFNs that differ in their size alone: `gelu`, `topk-0.1`."""
-        ...
-
-    @property
-    def label(self) -> str:
-        """The family and the size: `gelu-64`."""
-        ...
-
-    @property
-    def size(self) -> int | None:
-        """The number that makes it larger; None where it follows from the dimensions."""
-        ...
-
-    def resized(self, size: int) -> Self:
-        """The same kind of another size, 1 or more; parameters never fall as it grows."""
-        ...
-
-    def num_params(self, dim_in: int, dim_out: int) -> int: ...
-
-    def num_active_params(self, dim_in: int, dim_out: int) -> int:
-        """Of which one answer is computed."""
-        ...
-
-    def training_flops(self, dim_in: int, dim_out: int) -> int:
-        """Of one key, forward and backward."""
-        ...
-
-    def build(self, dim_in: int, dim_out: int, *, generator: "torch.Generator") -> "FFN": ...
-
+from models.ffn_kinds import FFNConfig
 
 FFN_KINDS: Mapping[str, str] = {
     "linear": "models.ffn_kinds:LinearConfig",

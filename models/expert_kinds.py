@@ -1,9 +1,10 @@
 """Mixtures of experts that a config can name. Free of torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from models.ffn_kinds import SizedByWidth, check_width
+from models.dial_checks import check_above_zero
+from models.ffn_kinds import SizedByWidth
 from models.precisions import Precision
 
 if TYPE_CHECKING:
@@ -44,16 +45,18 @@ class ExpertsConfig(SizedByWidth):
     """of the router, where the rest is stored in fewer bits: rounded like the experts, it sends keys to wrong ones"""
 
     def __post_init__(self) -> None:
-        check_width(self.width)
+        super().__post_init__()
         if self.experts < 2:
             raise ValueError(f"experts must be 2 or more, not {self.experts}")
         if not 1 <= self.top_k <= self.experts:
             raise ValueError(f"top_k must lie between 1 and experts, which is {self.experts}, not {self.top_k}")
         if self.shared < 0:
             raise ValueError(f"shared must be 0 or more, not {self.shared}")
-        for name in ("auxiliary_coefficient", "bias_rate", "router_rate_factor"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
+        check_above_zero(
+            auxiliary_coefficient=self.auxiliary_coefficient,
+            bias_rate=self.bias_rate,
+            router_rate_factor=self.router_rate_factor,
+        )
 
     @property
     def family(self) -> str:
@@ -69,9 +72,6 @@ class ExpertsConfig(SizedByWidth):
             + ("" if self.router_rate_factor == 10 else f"-rate{self.router_rate_factor:g}")
             + ("" if self.router_precision == "float16" else f"-router-{self.router_precision}")
         )
-
-    def resized(self, size: int) -> "ExpertsConfig":
-        return replace(self, width=size)
 
     def units(self, dim_in: int) -> int:
         """Hidden units of one expert."""

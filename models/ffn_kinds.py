@@ -4,7 +4,9 @@ Every kind answers the same questions, so that training, storing, sizing and rep
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+from models.dial_checks import check_one_or_more
 
 if TYPE_CHECKING:
     import torch
@@ -13,13 +15,15 @@ if TYPE_CHECKING:
 
 Dense = Literal["relu", "gelu", "silu", "identity"]
 Gated = Literal["swiglu", "geglu", "reglu", "glu", "bilinear"]
-DENSE_KINDS: tuple[Dense, ...] = get_args(Dense)
-GATED_KINDS: tuple[Gated, ...] = get_args(Gated)
 
 
 @runtime_checkable
 class FFNConfig(Protocol):
-    """What is known of an FFN before it is built. D is the dimension of its input, E that of its output."""
+    """What is known of an FFN before it is built: a frozen dataclass whose field `kind` names it. D is the dimension of
+    its input, E that of its output."""
+
+    @property
+    def kind(self) -> str: ...
 
     @property
     def family(self) -> str:
@@ -29,7 +33,7 @@ class FFNConfig(Protocol):
     @property
     def label(self) -> str:
         """Family and size."""
-        ...
+        return f"{self.family}-{self.size or '4d'}"
 
     @property
     def size(self) -> int | None:
@@ -43,8 +47,8 @@ class FFNConfig(Protocol):
     def num_params(self, dim_in: int, dim_out: int) -> int: ...
 
     def num_active_params(self, dim_in: int, dim_out: int) -> int:
-        """Parameters that the answer to one key is computed from."""
-        ...
+        """Parameters that the answer to one key is computed from: all, unless a kind says else."""
+        return self.num_params(dim_in, dim_out)
 
     def training_flops(self, dim_in: int, dim_out: int) -> int:
         """FLOPs of one fact in one optimisation step, forward and backward, multiplications and additions.
@@ -60,7 +64,7 @@ class FFNConfig(Protocol):
 
 @runtime_checkable
 class SizedByWidth(FFNConfig, Protocol):
-    """A kind whose size is the number of its hidden units, all of whose parameters are active unless it says else."""
+    """A kind whose size is the number of its hidden units."""
 
     @property
     def width(self) -> int | None:
@@ -68,48 +72,29 @@ class SizedByWidth(FFNConfig, Protocol):
         ...
 
     @property
-    def label(self) -> str:
-        return f"{self.family}-{self.width or '4d'}"
-
-    @property
     def size(self) -> int | None:
         return self.width
 
-    def num_active_params(self, dim_in: int, dim_out: int) -> int:
-        return self.num_params(dim_in, dim_out)
+    def resized(self, size: int) -> Self:
+        return replace(self, width=size)  # type: ignore[type-var]
 
-
-def check_width(width: int | None) -> None:
-    """ValueError unless it is a number of units, or open."""
-    if width is not None and width < 1:
-        raise ValueError(f"width must be 1 or more, not {width}")
+    def __post_init__(self) -> None:
+        check_one_or_more(width=self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearConfig:
+class LinearConfig(FFNConfig):
     """One matrix from key to output: the linear associative memory."""
 
+    family: ClassVar[str] = "linear"
+    label: ClassVar[str] = "linear"
+    size: ClassVar[None] = None
     kind: Literal["linear"] = "linear"
-
-    @property
-    def family(self) -> str:
-        return "linear"
-
-    @property
-    def label(self) -> str:
-        return "linear"
-
-    @property
-    def size(self) -> int | None:
-        return None
 
     def resized(self, size: int) -> "LinearConfig":
         return self
 
     def num_params(self, dim_in: int, dim_out: int) -> int:
-        return dim_in * dim_out
-
-    def num_active_params(self, dim_in: int, dim_out: int) -> int:
         return dim_in * dim_out
 
     def training_flops(self, dim_in: int, dim_out: int) -> int:
@@ -132,15 +117,9 @@ class DenseConfig(SizedByWidth):
     bias: bool = False
     """a bias for each hidden unit and each output"""
 
-    def __post_init__(self) -> None:
-        check_width(self.width)
-
     @property
     def family(self) -> str:
         return self.kind + ("-bias" if self.bias else "")
-
-    def resized(self, size: int) -> "DenseConfig":
-        return replace(self, width=size)
 
     def units(self, dim_in: int) -> int:
         """Hidden units."""
@@ -170,15 +149,9 @@ class GatedConfig(SizedByWidth):
     bias: bool = False
     """a bias for each gate, each hidden unit and each output"""
 
-    def __post_init__(self) -> None:
-        check_width(self.width)
-
     @property
     def family(self) -> str:
         return self.kind + ("-bias" if self.bias else "")
-
-    def resized(self, size: int) -> "GatedConfig":
-        return replace(self, width=size)
 
     def units(self, dim_in: int, dim_out: int) -> int:
         """Hidden units: (2 D + E) parameters each, where a dense FFN's have D + E."""
@@ -212,7 +185,7 @@ class TopKConfig(SizedByWidth):
     """who learns: the winners alone, or every unit that ReLU leaves on, as if none had been silenced"""
 
     def __post_init__(self) -> None:
-        check_width(self.width)
+        super().__post_init__()
         if not 0.01 <= self.active_share <= 1:
             raise ValueError(f"active_share must lie between .01 and 1, not {self.active_share}")
 
@@ -220,9 +193,6 @@ class TopKConfig(SizedByWidth):
     def family(self) -> str:
         extra = ("-annealed" if self.annealed else "") + ("-through" if self.gradient == "straight_through" else "")
         return f"topk{100 * self.active_share:g}%{extra}"
-
-    def resized(self, size: int) -> "TopKConfig":
-        return replace(self, width=size)
 
     def units(self, dim_in: int) -> int:
         """Hidden units."""

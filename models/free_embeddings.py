@@ -71,17 +71,12 @@ class FreeEmbeddingsModule(StepModule):
         self._best_S = torch.full((len(seeds),), math.inf)
         self._stale_S = torch.zeros(len(seeds))
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        return self._optimizer
-
     def step(self, number: int) -> Tensor:
         config = self.config
         scores_SQN = self.queries_SQD @ self.documents_SND.transpose(1, 2) / config.temperature
         wanted_SQK = self.sets_QK.expand(len(scores_SQN), -1, -1)
         loss_S = -functional.log_softmax(scores_SQN, dim=2).gather(2, wanted_SQK).mean((1, 2))
-        self._optimizer.zero_grad(set_to_none=True)
-        loss_S.sum().backward()
-        self._optimizer.step()
+        self._descend(loss_S.sum())
         with torch.no_grad():
             for vectors_SMD in (self.documents_SND, self.queries_SQD):
                 vectors_SMD.div_(vectors_SMD.norm(dim=2, keepdim=True))

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from models.ffn_kinds import Dense
+from models.dial_checks import check_above_zero, check_one_or_more
+from models.ffn_kinds import Dense, FFNConfig
 from models.precisions import Precision
 
 if TYPE_CHECKING:
@@ -24,12 +25,6 @@ def slots_multiplied(num_slots: int, num_read: int) -> int:
 def reads_densely(num_slots: int, num_read: int) -> bool:
     """Whether the whole table is multiplied."""
     return num_slots <= DENSE_READ_FACTOR * num_read
-
-
-def _check_positive(**dials: int) -> None:
-    for name, dial in dials.items():
-        if dial < 1:
-            raise ValueError(f"{name} must be 1 or more, not {dial}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +49,7 @@ class ProductKeyRetrieval:
     """of queries and sub-keys, where the slots are stored in fewer bits; that of the slots where empty"""
 
     def __post_init__(self) -> None:
-        _check_positive(sub_keys=self.sub_keys, heads=self.heads, dim_key=self.dim_key, top_k=self.top_k)
+        check_one_or_more(sub_keys=self.sub_keys, heads=self.heads, dim_key=self.dim_key, top_k=self.top_k)
         if self.top_k > self.num_slots:
             raise ValueError(f"top_k {self.top_k} is more than the {self.num_slots} slots of sub_keys {self.sub_keys}")
         if self.dim_key % 2:
@@ -67,8 +62,7 @@ class ProductKeyRetrieval:
             raise ValueError(
                 f"query_norm layer over {self.dim_key} numbers leaves only their order: dim_key must be 4 or more"
             )
-        if self.slot_rate_factor <= 0:
-            raise ValueError(f"slot_rate_factor must be more than 0, not {self.slot_rate_factor}")
+        check_above_zero(slot_rate_factor=self.slot_rate_factor)
 
     @property
     def size(self) -> int | None:
@@ -173,7 +167,7 @@ class OneNeuronExpertsConfig(ProductKeyRetrieval):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookupConfig:
+class LookupConfig(FFNConfig):
     """Hashed lookup: the key's content names one row of each table (the n-gram tables of Engram, arXiv 2601.07372).
 
     What is hashed are the signs of seeded random projections. Keys of one direction are one key; noise that turns a
@@ -193,7 +187,7 @@ class LookupConfig:
     """of hyperplanes and hash functions, which are drawn again instead of stored"""
 
     def __post_init__(self) -> None:
-        _check_positive(rows=self.rows, tables=self.tables, num_signs=self.num_signs)
+        check_one_or_more(rows=self.rows, tables=self.tables, num_signs=self.num_signs)
 
     @property
     def family(self) -> str:
@@ -203,10 +197,6 @@ class LookupConfig:
             + ("" if self.num_signs == 64 else f"-{self.num_signs}signs")
             + ("" if self.hash_seed == 0 else f"-hash{self.hash_seed}")
         )
-
-    @property
-    def label(self) -> str:
-        return f"{self.family}-{self.rows}"
 
     @property
     def size(self) -> int | None:

@@ -29,14 +29,10 @@ def optimizers_for(ffn: FFN, budget: TrainingBudget) -> list[torch.optim.Optimiz
         case "sgd":
             return [torch.optim.SGD(_options(groups), lr=rate, momentum=0.9, nesterov=True, weight_decay=decay)]
         case "muon":
-            matrices = _of_dim(groups, matrix=True)
-            rest = _of_dim(groups, matrix=False)
-            found: list[torch.optim.Optimizer] = []
-            if matrices:
-                found.append(torch.optim.Muon(_options(matrices), lr=rate, weight_decay=decay))
-            if rest:
-                found.append(torch.optim.Adam(_options(rest), lr=rate, weight_decay=decay, fused=True))
-            return found
+            matrices, rest = (_of_dim(groups, matrix=matrix) for matrix in (True, False))
+            found = [torch.optim.Muon(_options(matrices), lr=rate, weight_decay=decay)] if matrices else []
+            others = [torch.optim.Adam(_options(rest), lr=rate, weight_decay=decay, fused=True)] if rest else []
+            return [*found, *others]
 
 
 def schedule_for(optimizer: torch.optim.Optimizer, budget: TrainingBudget) -> torch.optim.lr_scheduler.LRScheduler:

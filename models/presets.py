@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from models.dial_checks import check_one_or_more
 from models.expert_kinds import ExpertsConfig
-from models.ffn_kinds import DenseConfig, GatedConfig, SizedByWidth, check_width
-from models.stack_kinds import StackConfig, check_depth
+from models.ffn_kinds import DenseConfig, GatedConfig, SizedByWidth
+from models.stack_kinds import StackConfig
 
 if TYPE_CHECKING:
     import torch
@@ -49,8 +50,8 @@ class PresetConfig(SizedByWidth):
     """hidden units of each FFN, or of each expert; as wide as usual where empty"""
 
     def __post_init__(self) -> None:
-        check_width(self.width)
-        check_depth(self.depth)
+        super().__post_init__()
+        check_one_or_more(depth=self.depth)
 
     @property
     def stack(self) -> StackConfig:
@@ -65,9 +66,6 @@ class PresetConfig(SizedByWidth):
     @property
     def label(self) -> str:
         return f"{self.family}x{self.width or 'usual'}"
-
-    def resized(self, size: int) -> "PresetConfig":
-        return replace(self, width=size)
 
     def num_params(self, dim_in: int, dim_out: int) -> int:
         return self.stack.num_params(dim_in, dim_out)

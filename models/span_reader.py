@@ -142,9 +142,6 @@ class SpanReaderModule(StepModule):
             self._optimizer, learning_rate, total_steps=num_steps, cycle_momentum=False
         )
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        return self._optimizer
-
     def step(self, number: int) -> Tensor:
         batch, starts_Q, ends_Q = self._lessons()
         loss = span_loss(self.reader(batch), starts_Q, ends_Q)

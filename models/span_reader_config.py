@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from models.dial_checks import check_one_or_more
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpanReaderConfig:
@@ -19,9 +21,7 @@ class SpanReaderConfig:
     """tokens of an answer, at most"""
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "kernel", "longest"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        check_one_or_more(width=self.width, blocks=self.blocks, kernel=self.kernel, longest=self.longest)
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, not {self.kernel}")
         if not 0 <= self.dropout < 1:

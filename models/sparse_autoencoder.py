@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.dial_checks import check_above_zero, check_one_or_more
 from models.step_module import StepModule, take_steps
 from models.training_budget import STEPS_A_LOOK, TrainingDiverged
 
@@ -70,11 +71,8 @@ class SparseAutoencoderConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("expansion", "active", "steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
+        check_one_or_more(expansion=self.expansion, active=self.active, steps=self.steps, batch_size=self.batch_size)
+        check_above_zero(learning_rate=self.learning_rate)
 
     def latents(self, units: int) -> int:
         """Latents over so many hidden units. ValueError where they are fewer than shall be active."""
@@ -218,9 +216,6 @@ class SparseAutoencoderModule(StepModule):
             self._optimizer, lambda done: min(1.0, (1 - done / config.steps) / (1 - DECAY_FROM))
         )
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        return self._optimizer
-
     def step(self, number: int) -> Tensor:
         config, autoencoder = self.config, self.autoencoder
         h_BF = self._h_NF[torch.randint(len(self._h_NF), (config.batch_size,), generator=self._generator)]
@@ -228,9 +223,7 @@ class SparseAutoencoderModule(StepModule):
         f_BL = autoencoder.latents(a_BL)
         error_BF = (h_BF - autoencoder.decode(f_BL)) / autoencoder.scale
         loss: Tensor = error_BF.square().sum(1).mean() + self._penalty(a_BL, f_BL, error_BF)
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
+        self._descend(loss)
         self._schedule.step()
         with torch.no_grad():
             # Longer rows would let relu_l1 shrink its latents, and with them its penalty, for nothing.

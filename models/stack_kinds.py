@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from models.any_ffn import AnyFFNConfig
-from models.ffn_kinds import DenseConfig
+from models.dial_checks import check_one_or_more
+from models.ffn_kinds import DenseConfig, FFNConfig
 
 if TYPE_CHECKING:
     import torch
@@ -14,14 +15,8 @@ if TYPE_CHECKING:
 Residual = Literal["none", "plain", "layerscale", "rezero", "deepnorm"]
 
 
-def check_depth(depth: int) -> None:
-    """ValueError unless it is a number of blocks."""
-    if depth < 1:
-        raise ValueError(f"depth must be 1 or more, not {depth}")
-
-
 @dataclass(frozen=True, kw_only=True)
-class StackConfig:
+class StackConfig(FFNConfig):
     """A residual stream of the key's dimension through `depth` blocks, then a matrix where the output has another.
 
     Serial: x + F(norm(x)). Parallel, as in GPT-J and PaLM: x + A(norm(x)) + F(norm(x)), where A is a matrix.
@@ -43,7 +38,7 @@ class StackConfig:
     """a bias-free matrix beside each FFN, from the same input"""
 
     def __post_init__(self) -> None:
-        check_depth(self.depth)
+        check_one_or_more(depth=self.depth)
         if self.residual == "deepnorm" and self.norm != "post":
             raise ValueError(f"deepnorm normalises after each block: norm must be post, not {self.norm}")
         if self.residual == "none" and self.parallel:
@@ -54,10 +49,6 @@ class StackConfig:
         parts = [f"{self.depth}x{self.block.family}", self.residual]
         parts += [] if self.norm == "none" else [self.norm + ("-rms" if self.normaliser == "rms" else "")]
         return "-".join([*parts, *(["parallel"] if self.parallel else [])])
-
-    @property
-    def label(self) -> str:
-        return f"{self.family}-{self.block.size or '4d'}"
 
     @property
     def size(self) -> int | None:

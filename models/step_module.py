@@ -15,6 +15,9 @@ from models.training_budget import STEPS_A_LOOK
 class StepModule(lightning.LightningModule):
     """So many optimisation steps, or fewer; a hundred a call of `training_step`, whose mean loss is logged."""
 
+    _optimizer: torch.optim.Optimizer
+    """that takes the steps"""
+
     def __init__(self, num_steps: int) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -26,12 +29,14 @@ class StepModule(lightning.LightningModule):
     def step(self, number: int) -> Tensor:
         """One optimisation step, the first is 0; the loss before it. Raises TrainingDiverged."""
 
-    @abstractmethod
-    def optimizer(self) -> torch.optim.Optimizer:
-        """That takes the steps."""
-
     def configure_optimizers(self) -> Any:
-        return self.optimizer()
+        return self._optimizer
+
+    def _descend(self, loss: Tensor) -> None:
+        """One step along the gradients of this loss."""
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
 
     def training_step(self, call: int, _: int) -> None:
         losses = []

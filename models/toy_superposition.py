@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.dial_checks import check_above_zero
 from models.step_module import StepModule, take_steps
 from models.training_budget import STEPS_A_LOOK, TrainingDiverged
 
@@ -53,8 +54,7 @@ class ToySuperpositionConfig:
             raise ValueError(f"importance_decay must be more than 0 and at most 1, not {self.importance_decay}")
         if self.steps < 1 or self.batch_size < 1:
             raise ValueError(f"steps and batch_size must be 1 or more, not {self.steps} and {self.batch_size}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
+        check_above_zero(learning_rate=self.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,17 +124,12 @@ class ToySuperpositionModule(StepModule):
         self.b_I1N = nn.Parameter(torch.zeros(config.num_instances, 1, config.num_features))
         self._optimizer = torch.optim.AdamW([self.w_IMN, self.b_I1N], lr=config.learning_rate, fused=True)
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        return self._optimizer
-
     def step(self, number: int) -> Tensor:
         config = self.config
         x_IBN = sparse_features(self.probabilities_I, config.batch_size, config.num_features, self._generator)
         out_IBN = torch.baddbmm(self.b_I1N, x_IBN @ self.w_IMN.transpose(1, 2), self.w_IMN).relu()
         loss: Tensor = (self._importance_N * (x_IBN - out_IBN).square()).mean((1, 2)).sum()
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
+        self._descend(loss)
         is_last = number == config.steps - 1
         if (number % STEPS_A_LOOK == 0 or is_last) and not all(w.isfinite().all() for w in (self.w_IMN, self.b_I1N)):
             raise TrainingDiverged(

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from models.dial_checks import check_above_zero, check_one_or_more
+
 STEPS_A_LOOK = 100
 """steps between two looks at whether a training has diverged or come to its goal: a look waits for the device"""
 
@@ -49,14 +51,12 @@ class TrainingBudget:
     """cap on one training; a row that hit it says so"""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, not {self.batch_size}")
+        check_one_or_more(batch_size=self.batch_size)
         if self.goal_accuracy is not None and not 0 < self.goal_accuracy <= 1:
             raise ValueError(f"goal_accuracy must be more than 0 and at most 1, not {self.goal_accuracy:g}")
         if self.abandons and (self.goal_accuracy is None or self.schedule != "cosine"):
             raise ValueError("abandons needs a goal_accuracy, and the cosine schedule that it was measured for")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be more than 0, not {self.learning_rate}")
+        check_above_zero(learning_rate=self.learning_rate)
 
 
 def what_to_lower(budget: TrainingBudget, suspects: Mapping[str, float]) -> str:

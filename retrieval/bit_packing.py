@@ -22,10 +22,7 @@ def pack(values_N: Int64[ndarray, " N"], bits: int) -> bytes:
     """
     if len(values_N) and not (values_N.min() >= 0 and values_N.max() < 1 << bits):
         raise ValueError(f"values {values_N.min()} to {values_N.max()} do not fit in {bits} bits")
-    bits_NB = np.empty((len(values_N), bits), dtype=np.uint8)
-    for bit in range(bits):
-        bits_NB[:, bit] = (values_N >> bit) & 1
-    return np.packbits(bits_NB.reshape(-1), bitorder="little").tobytes()
+    return np.packbits(bits_of(values_N, bits), bitorder="little").tobytes()
 
 
 def unpack(packed: bytes, count: int, bits: int) -> Int64[ndarray, " N"]:
@@ -33,11 +30,23 @@ def unpack(packed: bytes, count: int, bits: int) -> Int64[ndarray, " N"]:
     if len(packed) != packed_size(count, bits):
         raise ValueError(f"{count} values of {bits} bits take {packed_size(count, bits)} bytes, not {len(packed)}")
     flat = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=count * bits, bitorder="little")
-    bits_NB = flat.reshape(count, bits)
-    values_N = np.zeros(count, dtype=np.int64)
-    for bit in range(bits):
-        values_N |= bits_NB[:, bit].astype(np.int64) << bit
-    return values_N
+    return numbers_of(flat, bits, count)
+
+
+def bits_of(numbers_N: Int64[ndarray, " N"], width: int) -> UInt8[ndarray, " b"]:
+    """The lowest `width` bits of each number, one number after the other, the lowest bit first."""
+    bits_Nb = np.empty((len(numbers_N), width), dtype=np.uint8)
+    for place in range(width):
+        bits_Nb[:, place] = (numbers_N >> place) & 1
+    return bits_Nb.reshape(-1)
+
+
+def numbers_of(bits_b: UInt8[ndarray, " b"], width: int, count: int) -> Int64[ndarray, " N"]:
+    """The `count` numbers whose `bits_of` these are."""
+    numbers_N = np.zeros(count, dtype=np.int64)
+    for place in range(width):
+        numbers_N |= bits_b[place::width].astype(np.int64) << place
+    return numbers_N
 
 
 def pack_codes(codes_NB: UInt8[ndarray, "N B"], bits: int) -> bytes:

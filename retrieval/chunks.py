@@ -105,29 +105,25 @@ class Chunks:
 
     def parts(self, num_parts: int) -> "list[Chunks]":
         """The same chunks in so many runs, one after the other; fewer where there are not so many chunks."""
-        return [
-            replace(
-                self,
-                ids_N=self.ids_N[start:stop],
-                vectors_ND=self.vectors_ND[start:stop],
-                labels_N=self.labels_N[start:stop],
-                groups_N=self.groups_N[start:stop],
-                texts=None if self.texts is None else self.texts[start:stop],
-                places=None if self.places is None else self.places[start:stop],
-            )
-            for start, stop in bounds_of_shards(len(self.ids_N), num_parts)
-        ]
+        bounds = bounds_of_shards(len(self.ids_N), num_parts)
+        return [self.in_order(slice(start, stop)) for start, stop in bounds]
 
-    def in_order(self, rows_N: Int64[ndarray, " N"]) -> "Chunks":
-        """The same chunks in another order of each group."""
+    def in_order(self, rows_N: Int64[ndarray, " N"] | slice) -> "Chunks":
+        """The same chunks in another order of each group, or a run of them."""
+
+        def of_rows(texts: Sequence[str] | None) -> Sequence[str] | None:
+            if texts is None:
+                return None
+            return texts[rows_N] if isinstance(rows_N, slice) else [texts[row] for row in rows_N.tolist()]
+
         return replace(
             self,
             ids_N=self.ids_N[rows_N],
             vectors_ND=np.ascontiguousarray(self.vectors_ND[rows_N]),
             labels_N=self.labels_N[rows_N],
             groups_N=self.groups_N[rows_N],
-            texts=None if self.texts is None else [self.texts[row] for row in rows_N.tolist()],
-            places=None if self.places is None else [self.places[row] for row in rows_N.tolist()],
+            texts=of_rows(self.texts),
+            places=of_rows(self.places),
         )
 
     def fingerprint(self, spec: IndexSpec, encoder: EncoderId | None) -> str:

@@ -24,7 +24,6 @@ SCHEMA_VERSION = 3
 
 _SELF_HASH = "manifest_sha256"
 _FIELDS = {"files", "generation", "kind", "meta", "replaced", "schema_version", _SELF_HASH}
-_HASH_BLOCK_BYTES = 1 << 20
 _HOW_TO_BUILD = "build one with `python -m retromem index build`"
 
 
@@ -206,14 +205,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while block := file.read(_HASH_BLOCK_BYTES):
-                digest.update(block)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except PermissionError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def verify_sealed(folder: Path, kind: str | None = None, *, hashes: bool = True) -> dict[str, Any]:

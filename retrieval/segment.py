@@ -172,7 +172,7 @@ class Segment:
         # Codes that are packed may need no other file; an index that is stored whole has none of them.
         files = {name: place(name) for name in (SORTED_CODES, CODES, INDEX) if name_of(name, generation) in names}
         with reading(next(iter(files.values()), place(INDEX))):
-            index = VectorIndex.from_files(spec, dim, files, num_chunks, groups_N)
+            index = VectorIndex.from_storage(spec, dim, files, num_chunks, groups_N)
         arrow_texts = None
         if name_of(TEXTS, generation) in names:
             with reading(place(TEXTS)) as path:

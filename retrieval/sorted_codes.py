@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from numpy import ndarray
 
+from retrieval.bit_packing import bits_of, numbers_of
+
 _LEADING_BITS = 32
 """of a code, at most, by which it is sorted: more than it takes to tell the codes of one store apart"""
 
@@ -39,7 +41,7 @@ def pack_sorted(codes_NB: UInt8[ndarray, "N B"], bits: int, counts_G: Sequence[i
         if len(distances) and distances.min() < 0:
             raise ValueError("codes do not lie sorted within their group")
         width = _low_width(bits, stop - start)
-        low_bits.append(_bits_of(distances & ((1 << width) - 1), width))
+        low_bits.append(bits_of(distances & ((1 << width) - 1), width))
         high_parts.append(distances >> width)
     behind_Nb = np.unpackbits(codes_NB, axis=1, count=bits, bitorder="little")[:, _LEADING_BITS:]
     # As many zeros as the number says, and a one.
@@ -69,7 +71,7 @@ def unpack_sorted(packed: bytes, bits: int, counts_G: Sequence[int], *, damaged:
     high_N[: len(read)] = read
     leading_N, at = np.empty(num_codes, dtype=np.int64), 0
     for (start, stop), width in zip(places, widths, strict=True):
-        low = _numbers(stored[at : at + width * (stop - start)], width, stop - start)
+        low = numbers_of(stored[at : at + width * (stop - start)], width, stop - start)
         leading_N[start:stop] = np.cumsum((high_N[start:stop] << width) | low)
         at += width * (stop - start)
     leading = min(bits, _LEADING_BITS)
@@ -114,17 +116,3 @@ def _leading(codes_NB: UInt8[ndarray, "N B"], bits: int) -> Int64[ndarray, " N"]
     for place in range(num):
         leading_N |= bits_Nb[:, place].astype(np.int64) << (num - 1 - place)
     return leading_N
-
-
-def _bits_of(numbers_N: Int64[ndarray, " N"], width: int) -> UInt8[ndarray, " b"]:
-    bits_Nb = np.empty((len(numbers_N), width), dtype=np.uint8)
-    for place in range(width):
-        bits_Nb[:, place] = (numbers_N >> place) & 1
-    return bits_Nb.reshape(-1)
-
-
-def _numbers(bits_b: UInt8[ndarray, " b"], width: int, count: int) -> Int64[ndarray, " N"]:
-    numbers_N = np.zeros(count, dtype=np.int64)
-    for place in range(width):
-        numbers_N |= bits_b[place::width].astype(np.int64) << place
-    return numbers_N

@@ -365,73 +365,43 @@ class VectorIndex:
         cls,
         spec: IndexSpec,
         dim: int,
-        files: Mapping[str, bytes],
+        files: Mapping[str, bytes | Path],
         num_vectors: int,
         groups_N: Int64[ndarray, " N"] | None = None,
     ) -> "VectorIndex":
         """The index whose `storage()` is `files`; UserError where it is not one of this spec, dimension and number.
 
-        A flipped bit goes unnoticed: compare a hash first.
+        A file that is given by its path and holds the whole index stays mapped: codes are read as they are searched,
+        and it must not be written to. A flipped bit goes unnoticed: compare a hash first.
         """
-        loaded = read_index(files[INDEX]) if INDEX in files else None
-        is_sorted = SORTED_CODES in files
-        codes = files.get(SORTED_CODES if is_sorted else CODES)
-        return cls._read(spec, dim, loaded, codes, num_vectors, groups_N, is_sorted=is_sorted)
-
-    @classmethod
-    def from_files(
-        cls,
-        spec: IndexSpec,
-        dim: int,
-        files: Mapping[str, Path],
-        num_vectors: int,
-        groups_N: Int64[ndarray, " N"] | None = None,
-    ) -> "VectorIndex":
-        """The same of files. One that holds the whole index stays mapped: codes are read as they are searched. It must
-        not be written to."""
-        if files.keys() & {CODES, SORTED_CODES}:
-            contents = {name: path.read_bytes() for name, path in files.items()}
-            return cls.from_storage(spec, dim, contents, num_vectors, groups_N)
-        return cls._read(spec, dim, map_index(files[INDEX]), None, num_vectors, groups_N)
-
-    @classmethod
-    def _read(
-        cls,
-        spec: IndexSpec,
-        dim: int,
-        loaded: Any,
-        codes: bytes | None,
-        num_vectors: int,
-        groups_N: ndarray | None,
-        *,
-        is_sorted: bool = False,
-    ) -> "VectorIndex":
-        """`loaded`: without vectors where their `codes` are given, None where nothing was trained."""
         index = cls(spec, dim)
-        if loaded is None:
-            loaded = index._index
-            if has_trained_part(loaded):
-                raise UserError(f"what index {spec.label} was trained to is missing; build the store again")
+        index._set_groups(groups_N)
+        index._is_sorted = SORTED_CODES in files
+        codes = files.get(SORTED_CODES if index._is_sorted else CODES)
+        index._is_stored_whole = codes is None  # so were all, before codes were packed
+        loaded = index._index  # where nothing was trained, codes are all there is
+        if INDEX in files:
+            whole = files[INDEX]
+            loaded = map_index(whole) if isinstance(whole, Path) and codes is None else read_index(_content(whole))
+        elif has_trained_part(loaded):
+            raise UserError(f"what index {spec.label} was trained to is missing; build the store again")
         # Flat reads back as a subclass of what the factory makes.
         if not isinstance(innermost(loaded), type(index._inner)) or loaded.d != index._index.d:
             raise UserError(
                 f"the stored index is a {type(innermost(loaded)).__name__} over {loaded.d} dimensions, "
                 f"not {spec.label} over {index._index.d}; build the store again"
             )
-        index._set_groups(groups_N)
-        index._is_sorted = is_sorted
         if codes is not None:
+            counts_G = [num_vectors] if groups_N is None else index._counts_G
             try:
-                counts_G = None
-                if is_sorted:
-                    counts_G = (
-                        [num_vectors] if groups_N is None else np.unique(groups_N, return_counts=True)[1].tolist()
-                    )
-                fill(loaded, codes, num_vectors, counts_G)
+                fill(loaded, _content(codes), num_vectors, counts_G if index._is_sorted else None)
             except ValueError as error:
                 raise UserError(f"{error}; build the store again") from error
         if loaded.ntotal != num_vectors:
             raise UserError(f"the stored index holds {loaded.ntotal} vectors, not {num_vectors}; build the store again")
         index._take(loaded)
-        index._is_stored_whole = codes is None  # so were all, before codes were packed
         return index
+
+
+def _content(given: bytes | Path) -> bytes:
+    return given.read_bytes() if isinstance(given, Path) else given

@@ -92,6 +92,19 @@ def binarised(h_BF: Float[Tensor, "B F"], scale_F: Float[Tensor, " F"]) -> Float
     return (h_BF > 0) * scale_F
 
 
+def numbered(hidden_blocks_BF: Iterable[Float[Tensor, "_ F"]]) -> Iterator[tuple[slice, Float[Tensor, "B F"]]]:
+    """Each block and the rows that it holds."""
+    start = 0
+    for h_BF in hidden_blocks_BF:
+        yield slice(start, start := start + len(h_BF)), h_BF
+
+
+def outside(first_B: Int64[Tensor, " B"], end_B: Int64[Tensor, " B"], num_values: int) -> Bool[Tensor, "B V"]:
+    """The values that are no candidates [first, end) of a fact."""
+    columns_V = torch.arange(num_values, device=first_B.device)
+    return (columns_V < first_B[:, None]) | (columns_V >= end_B[:, None])
+
+
 def right_answers(
     hidden_blocks_BF: Iterable[Float[Tensor, "_ F"]],
     read_out: Callable[[Tensor], Tensor],
@@ -105,12 +118,10 @@ def right_answers(
     The score of a value is read_out(h) . code. The blocks hold the facts in their order; they may be binarised,
     rounded or ablated on the way. Of equal scores the first value counts as the answer.
     """
-    columns_V = torch.arange(len(codes_VE), device=codes_VE.device)
-    right, start = [], 0
-    for h_BF in hidden_blocks_BF:
-        rows = slice(start, start := start + len(h_BF))
+    right = []
+    for rows, h_BF in numbered(hidden_blocks_BF):
         with torch.no_grad():
             scores_BV = read_out(h_BF) @ codes_VE.T
-        outside_BV = (columns_V < first_candidates_N[rows, None]) | (columns_V >= end_candidates_N[rows, None])
+        outside_BV = outside(first_candidates_N[rows], end_candidates_N[rows], len(codes_VE))
         right.append(scores_BV.masked_fill(outside_BV, -torch.inf).argmax(dim=1) == value_ids_N[rows])
     return torch.cat(right)

@@ -60,16 +60,6 @@ class NullComparison:
     def null_mean(self) -> float:
         return float(self.null_P.mean())
 
-    @property
-    def z(self) -> float:
-        """Standard deviations of the null above its mean; inf or nan where the null does not vary."""
-        return float((self.observed - self.null_P.mean()) / self.null_P.std())
-
-    @property
-    def p_value(self) -> float:
-        """One-sided, of a share as high as this one; at least 1 / (P + 1) (Phipson & Smyth 2010)."""
-        return float(1 + (self.null_P >= self.observed).sum()) / (1 + len(self.null_P))
-
 
 def _lenders(triggers: Triggers, num_facts: int, permutations: int, generator: torch.Generator) -> Tensor:
     """[L, F, K] fact whose label each trigger bears: its own, then that of a random other, one permutation a row."""

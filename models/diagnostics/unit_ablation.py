@@ -6,11 +6,13 @@ activation 1; `bias_V` is b_out . code. The candidates of fact n are the values 
 Shape legend: N facts, B block, F hidden units, V values, M ablated units, P pairs of fact and unit.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+from models.diagnostics.activation_patterns import numbered, outside
 
 SCORES_AT_ONCE = 2**23
 
@@ -30,8 +32,8 @@ def deciding_units(
     """
     lowest_F, highest_F = unit_scores_FV.aminmax(dim=1)
     deciding = []
-    for rows, h_BF in _numbered(hidden_blocks_BF):
-        outside_BV = _outside(first_candidates_N[rows], end_candidates_N[rows], unit_scores_FV.shape[1])
+    for rows, h_BF in numbered(hidden_blocks_BF):
+        outside_BV = outside(first_candidates_N[rows], end_candidates_N[rows], unit_scores_FV.shape[1])
         scores_BV = _scores(h_BF, unit_scores_FV, bias_V).masked_fill(outside_BV, -torch.inf)
         answers_B, best_B2 = scores_BV.argmax(1), scores_BV.topk(2, dim=1).values
         margin_B = best_B2[:, 0] - best_B2[:, 1]
@@ -44,18 +46,6 @@ def deciding_units(
             deciding_B.index_add_(0, facts_P, changed_P.long())
         deciding.append(deciding_B)
     return torch.cat(deciding)
-
-
-def _numbered(hidden_blocks_BF: Iterable[Tensor]) -> Iterator[tuple[slice, Tensor]]:
-    """Each block and the rows that it holds."""
-    start = 0
-    for h_BF in hidden_blocks_BF:
-        yield slice(start, start := start + len(h_BF)), h_BF
-
-
-def _outside(first_B: Tensor, end_B: Tensor, num_values: int) -> Tensor:
-    columns_V = torch.arange(num_values, device=first_B.device)
-    return (columns_V < first_B[:, None]) | (columns_V >= end_B[:, None])
 
 
 def _scores(h_BF: Tensor, unit_scores_FV: Tensor, bias_V: Tensor | None) -> Tensor:

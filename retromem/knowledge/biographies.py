@@ -137,8 +137,7 @@ def biographies_set(config: BiographiesConfig) -> KnowledgeSet:
         replace(own, written=own.written[: config.pool])
         for own in (BIOGRAPHY_WORDINGS[attribute] for attribute in attributes)
     )
-    described = [[own.statements, own.written, own.calibrate, own.heldout] for own in wordings]
-    identity = [people, attributes, strings, config.num_written, described]
+    identity = [people, attributes, strings, config.num_written, [own.identity for own in wordings]]
     knowledge = KnowledgeSet(
         name="biographies",
         content_hash=content_hash(

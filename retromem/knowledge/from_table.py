@@ -91,11 +91,10 @@ def text_set(
     value_ids_N = np.array([value_number[table.relations[row], table.values[row]] for row in order_N], dtype=np.int64)
     aliases = tuple(table.aliases[row] for row in order_N)
     identity = [subjects, relations, strings, starts, aliases, num_written]
-    described = [[own.statements, own.written, own.calibrate, own.heldout] for own in dealt_wordings]
     return KnowledgeSet(
         name=table.name,
         content_hash=content_hash(
-            json.dumps([identity, described]).encode(),
+            json.dumps([identity, [own.identity for own in dealt_wordings]]).encode(),
             relation_ids_N.tobytes(),
             value_ids_N.tobytes(),
             dealt_N.tobytes(),

@@ -241,30 +241,24 @@ class KnowledgeSet:
         """Questions about the first `num` facts that can be asked so (all where None), with their answers."""
         if phrasing == "calibrate":
             return self._calibration()
-        if self.text is None:
-            assert phrasing == "identical", phrasing
+        if phrasing == "identical":
             rows_Q = self.rows_N[:num]
             return self._asked(self._cue(rows_Q, 0), phrasing, rows_Q)
-        text = self.text
+        text, names = self.text, None
+        assert text is not None, phrasing
         match phrasing:
-            case "identical":
-                rows_Q = self.rows_N[:num]
-                return self._asked(self._cue(rows_Q, 0), phrasing, rows_Q)
             case "seen":
                 rows_Q = self._rows_where(lambda row: len(self._wordings(row).written) > text.num_written, num)
                 wordings = [self._written(row, text.num_written) for row in rows_Q.tolist()]
-                return self._asked(self._questions(rows_Q, wordings), phrasing, rows_Q)
             case "heldout":
                 calibrating = set(self._tenth().tolist())
                 rows_Q = self._rows_where(lambda row: bool(self._wordings(row).heldout) and row not in calibrating, num)
-                return self._asked(
-                    self._questions(rows_Q, [self._heldout(row) for row in rows_Q.tolist()]), phrasing, rows_Q
-                )
+                wordings = [self._heldout(row) for row in rows_Q.tolist()]
             case "alias":
                 rows_Q = self._rows_where(lambda row: bool(text.aliases[row]), num)
-                names = [text.aliases[row][0] for row in rows_Q.tolist()]
                 wordings = [self._written(row, 0) for row in rows_Q.tolist()]
-                return self._asked(self._questions(rows_Q, wordings, names), phrasing, rows_Q)
+                names = [text.aliases[row][0] for row in rows_Q.tolist()]
+        return self._asked(self._questions(rows_Q, wordings, names), phrasing, rows_Q)
 
     def _rows_where(self, test: Callable[[int], bool], num: int | None) -> Int64[ndarray, " Q"]:
         return np.array([row for row in self.rows_N.tolist() if test(row)][:num], dtype=np.int64)
@@ -284,8 +278,7 @@ class KnowledgeSet:
         """Questions that fit (T, eps) for other wordings, decided per relation: the wording kept for it; else a tenth
         of the facts, in the held-out wording; else the written cues."""
         if self.text is None:
-            rows_Q = self.rows_N[: self.max_calibration]
-            return self._asked(self._cue(rows_Q, 0), "calibrate", rows_Q)
+            return replace(self.ask("identical", num=self.max_calibration), phrasing="calibrate")
         tenth = set(self._tenth().tolist())
         asked: list[tuple[int, str]] = []
         for row in self.rows_N.tolist():

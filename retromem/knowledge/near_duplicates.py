@@ -108,8 +108,7 @@ def near_duplicates_set(config: NearDuplicatesConfig) -> KnowledgeSet:
     dealt_N = rng.integers(2**40, size=config.num_facts)
     relation, wordings = _WORDINGS[config.kind]
     wordings = replace(wordings, written=wordings.written[: config.pool])
-    described = [wordings.statements, wordings.written, wordings.calibrate, wordings.heldout]
-    identity = json.dumps([relation, subjects, config.num_written, described])
+    identity = json.dumps([relation, subjects, config.num_written, wordings.identity])
     knowledge = KnowledgeSet(
         name=f"near-duplicates-{config.kind}-{config.crowd}",
         content_hash=content_hash(identity.encode(), value_ids_N.tobytes(), dealt_N.tobytes()),

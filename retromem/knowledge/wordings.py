@@ -47,6 +47,11 @@ class Wordings:
         calibrate = () if self.calibrate is None else (self.calibrate,)
         return self.written + calibrate + self.heldout
 
+    @property
+    def identity(self) -> list[object]:
+        """All that a set made with them depends on."""
+        return [self.statements, self.written, self.calibrate, self.heldout]
+
 
 def fill(template: str, subject: str, value: str | None = None) -> str:
     """The template about this subject (and value). Braces in either stay what they are."""

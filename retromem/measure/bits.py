@@ -56,11 +56,6 @@ def demand_of_values(relation_ids_N: ndarray, value_ids_N: ndarray) -> float:
     )
 
 
-def demand_given(first_N: ndarray, second_N: ndarray) -> float:
-    """D(second | first) of two relations of the same subjects: chained, for relations that depend on each other."""
-    return demand_of_values(first_N, second_N)
-
-
 # ---- calibration: one map for every memory -----------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from retromem.measure.answers import (
     fit_calibrations,
 )
 from retromem.measure.bits import bits_ce
-from retromem.measure.latency import EncoderCost, Latency, measure_latency
+from retromem.measure.latency import EncoderCost, measure_latency
 from retromem.measure.robustness import flip90, sigma90, with_key_noise
 from retromem.measure.settings import MeasureConfig
 from retromem.measure.slot_use import slot_use
@@ -143,29 +143,20 @@ def judge(
     if not quick:
         _check_ledger(memory, footprint, config.name)
     latency = None if quick else measure_latency(memory, identical.queries, encoder)
-    demand_bits = knowledge.demand_bits()
     base = Row(
-        study=setting.study,
         side=memory.side,
         memory=config.name + setting.suffix,
         role=setting.role,
         family=config.family,
         stores=config.stores,
-        knowledge=knowledge.content_hash,
-        knowledge_name=knowledge.name,
-        twin=knowledge.is_twin,
-        uniform=knowledge.uniform,
         shuffled=setting.shuffled,
-        num_facts=knowledge.num_facts,
-        seed=setting.seed,
-        phrasing="",
         halves=setting.halves,
-        demand_bits=demand_bits,
         precision=getattr(config, "precision", None),
         device=getattr(memory, "trained_on", "cpu"),
-        **_ledger(footprint, encoder),
+        **_facts(knowledge, setting, encoder),
+        **_ledger(footprint),
         **_costs(costs, encoder),
-        **({} if latency is None else _times(latency)),
+        **({} if latency is None else asdict(latency)),
     )
     rows = []
     for phrasing, questions in asked.items():
@@ -258,14 +249,29 @@ def _shuffled(asked: Asked, setting: Setting) -> Asked:
     return replace(asked, value_ids_Q=asked.value_ids_Q[order], prior_Q=asked.prior_Q[order])
 
 
-def _ledger(footprint: Footprint, encoder: EncoderCost) -> dict[str, Any]:
+def _facts(knowledge: KnowledgeSet, setting: Setting, encoder: EncoderCost) -> dict[str, Any]:
+    """What is the same of all that is measured on these facts."""
+    return {
+        "study": setting.study,
+        "knowledge": knowledge.content_hash,
+        "knowledge_name": knowledge.name,
+        "twin": knowledge.is_twin,
+        "uniform": knowledge.uniform,
+        "num_facts": knowledge.num_facts,
+        "seed": setting.seed,
+        "phrasing": "",
+        "demand_bits": knowledge.demand_bits(),
+        "shared_bytes": encoder.file_bytes,
+    }
+
+
+def _ledger(footprint: Footprint) -> dict[str, Any]:
     return {
         "num_params": footprint.num_params,
         "num_active_params": footprint.num_active_params,
         "storage_bytes": footprint.storage_bytes,
         "maintain_bytes": footprint.num_bytes(Part.MAINTAIN),
         "value_bytes": footprint.num_bytes(Part.VALUE),
-        "shared_bytes": encoder.file_bytes,
         "seeded_bytes": footprint.num_bytes(Part.SEEDED),
         "resident_bytes": footprint.resident_bytes,
     }
@@ -285,16 +291,6 @@ def _costs(costs: Sequence[WriteCost], encoder: EncoderCost) -> dict[str, Any]:
     }
 
 
-def _times(latency: Latency) -> dict[str, Any]:
-    return {
-        "query_ms_p50": latency.query_ms_p50,
-        "query_ms_p95": latency.query_ms_p95,
-        "query_ms_p50_end_to_end": latency.query_ms_p50_end_to_end,
-        "queries_per_second": latency.queries_per_second,
-        "queries_per_second_end_to_end": latency.queries_per_second_end_to_end,
-    }
-
-
 def _with_bits(base: Row, phrasing: Phrasing, answered: Answers, knowledge: KnowledgeSet, *, tau: float) -> Row:
     assert base.demand_bits is not None
     recalled = bits_recalled(
@@ -309,10 +305,7 @@ def _with_bits(base: Row, phrasing: Phrasing, answered: Answers, knowledge: Know
         phrasing=phrasing,
         num_asked=len(answered.right_Q),
         accuracy=answered.accuracy,
-        bits_ce=recalled.bits_ce,
-        bits_argmax=recalled.bits_argmax,
-        bits_at_tau=recalled.bits_at_tau,
-        bits_ce_clipped=recalled.bits_ce_clipped,
+        **asdict(recalled),
         bits_per_param=recalled.bits_ce / base.num_params if base.num_params else None,
         bits_per_byte=recalled.bits_ce / base.storage_bytes if base.storage_bytes else None,
         chunk_at_1=None if answered.chunk_right_Q is None else float(answered.chunk_right_Q.mean()),
@@ -338,22 +331,13 @@ def floor_lines(knowledge: KnowledgeSet, *, setting: Setting, encoder: EncoderCo
     }
     return tuple(
         Row(
-            study=setting.study,
             side="floor",
             memory=name,
             role="floor",
             family="floor",
             stores="questions",
-            knowledge=knowledge.content_hash,
-            knowledge_name=knowledge.name,
-            twin=knowledge.is_twin,
-            uniform=knowledge.uniform,
-            num_facts=knowledge.num_facts,
-            seed=setting.seed,
-            phrasing="",
-            demand_bits=demand_bits,
             storage_bytes=math.ceil(num_bytes),
-            shared_bytes=encoder.file_bytes,
+            **_facts(knowledge, setting, encoder),
         )
         for name, num_bytes in lines.items()
     )

@@ -1,8 +1,7 @@
 """How much disturbance a memory stands: noise on the question, on the weights, and flipped bits in its bytes."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -35,18 +34,30 @@ def with_key_noise(asked: Asked, ratio: float, *, seed: int) -> Asked:
 
 
 def _breaking_point(
-    disturbed: Callable[[float, int], Memory], asked: Asked, levels: Float64[ndarray, " L"], *, seed: int
+    memory: Memory,
+    asked: Asked,
+    disturbance: Literal["relative_noise", "flip_rate"],
+    levels: Float64[ndarray, " L"],
+    *,
+    seed: int,
 ) -> float | None:
-    """The first of the rising levels at which mean accuracy falls below .9, by bisection; None where none does."""
+    """The first of the rising levels at which mean accuracy falls below .9, by bisection; None where none does, where
+    it stands below .9 already, or where this kind of disturbance has no meaning."""
+    if not isinstance(memory, Perturbable) or accuracy(memory, asked) < _FLOOR:
+        return None
 
     def holds(level: float) -> bool:
-        trials = [accuracy(disturbed(level, (seed * 1000 + trial) % 2**63), asked) for trial in range(_TRIALS)]
+        seeds = [(seed * 1000 + trial) % 2**63 for trial in range(_TRIALS)]
+        trials = [accuracy(memory.perturbed(**{disturbance: level}, seed=trial), asked) for trial in seeds]
         return float(np.mean(trials)) >= _FLOOR
 
     low, high = -1, len(levels)  # holds at low, fails at high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(levels[middle]) else (low, middle)
+    try:
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if holds(levels[middle]) else (low, middle)
+    except NotImplementedError:
+        return None
     return None if high == len(levels) else float(levels[high])
 
 
@@ -55,15 +66,9 @@ def sigma90(memory: Memory, asked: Asked, *, seed: int) -> float | None:
 
     None where the memory has no weights that take noise, or stands below .9 already.
     """
-    if memory.side != "parametric" or not isinstance(memory, Perturbable) or accuracy(memory, asked) < _FLOOR:
+    if memory.side != "parametric":
         return None
-    levels = np.geomspace(1e-5, 4.0, 45)
-    try:
-        return _breaking_point(
-            lambda level, trial: memory.perturbed(relative_noise=level, seed=trial), asked, levels, seed=seed
-        )
-    except NotImplementedError:
-        return None
+    return _breaking_point(memory, asked, "relative_noise", np.geomspace(1e-5, 4.0, 45), seed=seed)
 
 
 def flip90(memory: Memory, asked: Asked, *, seed: int) -> float | None:
@@ -71,12 +76,4 @@ def flip90(memory: Memory, asked: Asked, *, seed: int) -> float | None:
 
     None where the stored form has no flat codes to flip, or the memory stands below .9 already.
     """
-    if not isinstance(memory, Perturbable) or accuracy(memory, asked) < _FLOOR:
-        return None
-    try:
-        levels = np.geomspace(1e-9, 0.5, 45)
-        return _breaking_point(
-            lambda level, trial: memory.perturbed(flip_rate=level, seed=trial), asked, levels, seed=seed
-        )
-    except NotImplementedError:
-        return None
+    return _breaking_point(memory, asked, "flip_rate", np.geomspace(1e-9, 0.5, 45), seed=seed)

@@ -33,6 +33,13 @@ class MeasureConfig:
         return self.max_asked if phrasing == "identical" else self.max_reworded
 
 
+def _check_goal(accuracy: float, resolution: float) -> None:
+    if not 0 < accuracy <= 1:
+        raise ValueError(f"accuracy must be more than 0 and at most 1, not {accuracy:g}")
+    if not 0 < resolution < math.inf:
+        raise ValueError(f"resolution must be more than 0, not {resolution:g}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CapacitySearch:
     """Search for the largest N that a memory of this size answers, over nested prefixes."""
@@ -52,10 +59,7 @@ class CapacitySearch:
     def __post_init__(self) -> None:
         if not 1 <= (self.low or 1) <= self.high or self.low == 0:
             raise ValueError("low must be 1 or more, and high no less")
-        if not 0 < self.accuracy <= 1:
-            raise ValueError(f"accuracy must be more than 0 and at most 1, not {self.accuracy:g}")
-        if not 0 < self.resolution < math.inf:
-            raise ValueError(f"resolution must be more than 0, not {self.resolution:g}")
+        _check_goal(self.accuracy, self.resolution)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +78,7 @@ class SmallestSearch:
     """of the bytes: the largest that failed and the smallest that did not lie no further apart"""
 
     def __post_init__(self) -> None:
-        if not 0 < self.accuracy <= 1:
-            raise ValueError(f"accuracy must be more than 0 and at most 1, not {self.accuracy:g}")
-        if not 0 < self.resolution < math.inf:
-            raise ValueError(f"resolution must be more than 0, not {self.resolution:g}")
+        _check_goal(self.accuracy, self.resolution)
         if any(bound is not None and bound < 1 for bound in (self.low, self.high)):
             raise ValueError("low and high must be 1 or more")
         if self.low is not None and self.high is not None and self.low > self.high:

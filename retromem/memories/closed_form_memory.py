@@ -12,13 +12,14 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
-from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, check_width
-from models.precisions import Precision
+from models.dial_checks import check_one_or_more
+from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig
 from retrieval.errors import Refused
 from retromem.memories.dial import Dial, Load
 from retromem.memories.ffn_dial import ffn_in_words, first_size, most_bits_of_ffn
 from retromem.memories.ffn_memory import FFNMemory
-from retromem.memories.stored_ffn import check_code_dim, check_rotation, rotation_label
+from retromem.memories.ffn_settings import FFNSettings
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Stores, WriteCost
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ _SEED_STEP = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClosedFormMemoryConfig:
+class ClosedFormMemoryConfig(FFNSettings):
     """One construction, and the size of the FFN that it fills."""
 
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 3
     memory: Literal["closed_form"] = "closed_form"
     method: Method = "pseudo_inverse"
@@ -49,21 +51,12 @@ class ClosedFormMemoryConfig:
     data_dependent are read-outs of a bilinear FFN; gated_jl fills a SwiGLU FFN, value_line one with biases"""
     width: int | None = None
     """hidden units of a dense FFN of as many parameters; four times the key's dimension where empty"""
-    rotate_to: int | None = None
-    """dimensions of a random rotation from a seed, before the FFN; None: the keys as they are"""
-    rotation_seed: int = 0
-    """of the rotation, added to the memory's own"""
-    code_dim: int | None = None
-    """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
-    precision: Precision = "float32"
-    """of the stored weights, which are the ones evaluated"""
     max_facts: int = 4096
     """that value_line accepts: its time grows with their cube, its memory with their square"""
 
     def __post_init__(self) -> None:
-        check_code_dim(self.code_dim)
-        check_width(self.width)
-        check_rotation(self.rotate_to, self.rotation_seed)
+        super().__post_init__()
+        check_one_or_more(width=self.width)
 
     @property
     def ffn(self) -> LinearConfig | DenseConfig | GatedConfig:
@@ -89,16 +82,11 @@ class ClosedFormMemoryConfig:
         return self._named("-*")
 
     def _named(self, size: str) -> str:
-        suffix = "" if self.precision == "float32" else f"-{self.precision}"
-        return f"closed-{rotation_label(self.rotate_to)}{self.method.replace('_', '-')}{size}{suffix}"
+        return f"closed-{self.rotation_label}{self.method.replace('_', '-')}{size}{self.precision_label}"
 
     @property
     def family(self) -> str:
         return f"closed-{self.method.replace('_', '-')}"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
 
     def with_ffn(self, ffn: AnyFFNConfig) -> "ClosedFormMemoryConfig":
         """The same construction in the size of this FFN."""
@@ -116,11 +104,10 @@ class ClosedFormMemoryConfig:
         return replace(self, width=setting)
 
     def first_setting(self, load: Load) -> float:
-        return first_size(self.ffn, load, load.demand_bits / 0.2, rotate_to=self.rotate_to, code_dim=self.code_dim)
+        return first_size(self.ffn, load.demand_bits / 0.2, *self.dims(load))
 
     def most_bits(self, setting: int, load: Load) -> float:
-        dim = self.rotate_to or load.dim
-        return most_bits_of_ffn(self.turned(setting).ffn, self.precision, dim, self.code_dim or dim)
+        return most_bits_of_ffn(self.turned(setting).ffn, self.precision, *self.dims(load))
 
     def build(self, *, seed: int) -> "ClosedFormMemory":
         return ClosedFormMemory(self, seed=seed)
@@ -143,20 +130,13 @@ class ClosedFormMemory(FFNMemory):
         start = time.perf_counter()
         keys, value_ids = torch.from_numpy(keys_ND), torch.from_numpy(value_ids_N)
         try:
-            weights = self._weights(keys, value_ids, torch.from_numpy(self._ffn.codes_VE))
+            weights = self._solved(keys, value_ids, torch.from_numpy(self._ffn.codes_VE))
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise Refused(f"{self.name}: the equations of these facts have no solution in float64") from None
         self._ffn.keep(weights)
-        cost = WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(keys_ND),
-            flops=float("nan"),
-            exposures=1.0,
-            optimizer_steps=0,
-        )
-        return cost, np.zeros(0, dtype=np.float32)
+        return untrained_cost(start, texts_encoded=len(keys_ND), exposures=1.0), np.zeros(0, dtype=np.float32)
 
-    def _weights(
+    def _solved(
         self, keys_ND: "torch.Tensor", value_ids_N: "torch.Tensor", codes_VE: "torch.Tensor"
     ) -> "dict[str, torch.Tensor]":
         import torch

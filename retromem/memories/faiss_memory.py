@@ -4,15 +4,13 @@ Shape legend: N chunks, Q queries, B block, K chunks found, M candidates of a re
 """
 
 import time
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int64
 from numpy import ndarray
 
-from retrieval.chunk_store import ChunkStore
 from retrieval.vector_index import IndexSpec, rotation_label
 from retromem.memories.chunk_votes import recall_by_votes
 from retromem.memories.dial import Dial, Load
@@ -24,20 +22,14 @@ from retromem.memories.index_dial import (
     searched_factory,
     turned_factory,
 )
-from retromem.memories.saved import VALUES, load_calibration, load_values, of_one_generation, values_name
-from retromem.memories.store_memory import (
-    build_store,
-    extra_files,
-    fact_ids_of_chunks,
-    load_faiss,
-    open_store,
-    store_footprint,
-)
-from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, WriteCost
+from retromem.memories.indexed_texts import IndexedTexts
+from retromem.memories.store_memory import StoreMemory, build_store, load_faiss
+from retromem.memories.untrained_cost import untrained_cost
+from retromem.seam import Facts, Queries, Recall, WriteCost
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaissMemoryConfig:
+class FaissMemoryConfig(IndexedTexts):
     """One index over one kind of text. Search parameters belong to it, as they change its answers."""
 
     version: ClassVar[int] = 6
@@ -94,14 +86,6 @@ class FaissMemoryConfig:
         return "-".join([self.family, of_index, *dials])
 
     @property
-    def family(self) -> str:
-        return "faiss-q" if self.key_by == "question" else "faiss-s"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions" if self.key_by == "question" else "statements"
-
-    @property
     def dial(self) -> Dial | None:
         return dial_of_index(self.factory, self.rotate_to)
 
@@ -125,37 +109,22 @@ class FaissMemoryConfig:
         return FaissMemory(replace(self, rotation_seed=self.rotation_seed + seed))
 
 
-class FaissMemory:
+class FaissMemory(StoreMemory):
     """The k nearest chunks of the question's relation; each speaks for its value."""
 
-    side: ClassVar[Side] = "retrieval"
-
-    def __init__(self, config: FaissMemoryConfig) -> None:
-        self.config = config
-        self.calibration = b""
-        self.encoder_name: str | None = None
-        """noted in the store; a hash alone where nobody says it"""
-        self.num_shards = 1
-        """threads that build at once"""
-        self._values_name = VALUES
-        self._store: ChunkStore | None = None
-
-    @property
-    def name(self) -> str:
-        return self.config.name
-
-    def _sources(self, facts: Facts) -> list[Queries]:
-        if self.config.key_by == "question":
-            return list(facts.cues)
-        assert facts.statements is not None, "this set has no statements, or they were not asked for"
-        return [facts.statements]
+    config: FaissMemoryConfig
+    config_type: ClassVar[type[FaissMemoryConfig]] = FaissMemoryConfig
+    encoder_name: str | None = None
+    """noted in the store; a hash alone where nobody says it"""
+    num_shards = 1
+    """threads that build at once"""
 
     def write(self, facts: Facts) -> WriteCost:
         """Build the index. UserError for an unknown factory, Refused for one that these facts cannot train."""
         assert self._store is None, "a memory is written once"
         load_faiss()
         start = time.perf_counter()
-        sources = self._sources(facts)
+        sources = self.config.sources(facts)
         self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
         self._store = build_store(
             facts,
@@ -165,18 +134,10 @@ class FaissMemory:
             encoder_name=self.encoder_name,
             num_shards=self.num_shards,
         )
-        self._chunk_facts_N = fact_ids_of_chunks(self._store)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(facts) * len(sources),
-            flops=float("nan"),
-            exposures=float(len(sources)),
-            optimizer_steps=0,
-        )
+        return untrained_cost(start, texts_encoded=len(facts) * len(sources), exposures=float(len(sources)))
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
-        store = self._store
-        assert store is not None, "write or load before recall"
+        store = self._written
         assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
         keys_QD = queries.key_vectors()
         return recall_by_votes(
@@ -184,50 +145,17 @@ class FaissMemory:
             self._values,
             lambda relation, rows: store.search(keys_QD[rows], self.config.chunks, relation),
             labels_N=store.labels_N,
-            facts_N=self._chunk_facts_N,
+            facts_N=self._facts_N,
             temperature=self.config.temperature,
             top_k=top_k,
             score=score,
         )
 
-    def _extra_files(self) -> dict[str, bytes]:
-        return extra_files(self._values, self.calibration, values_name=self._values_name)
-
-    def _meta(self) -> dict[str, object]:
-        return {
-            "memory": "faiss",
-            "config": asdict(self.config),
-            "encoder_hash": self._encoder_hash,
-            "relations": self._values.relations,
-            "starts": self._values.starts,
-        }
-
-    def footprint(self) -> Footprint:
-        assert self._store is not None
-        return store_footprint(self._store, self._extra_files(), self._meta())
-
     def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "FaissMemory":
         """A copy with random bits of codes and payload flipped, as they are stored: of an entropy-coded payload all is
         lost that lies behind a flip. NotImplementedError where codes lie in no array."""
-        assert self._store is not None
         assert not relative_noise, "an index has no weights"
         copy = FaissMemory(self.config)
-        copy._values, copy._encoder_hash, copy._chunk_facts_N = self._values, self._encoder_hash, self._chunk_facts_N
-        copy._store = self._store.disturbed(flip_rate, np.random.default_rng(seed))
+        copy._values, copy._encoder_hash = self._values, self._encoder_hash
+        copy._store = self._written.disturbed(flip_rate, np.random.default_rng(seed))
         return copy
-
-    def save(self, folder: Path) -> None:
-        assert self._store is not None
-        self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
-
-    @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "FaissMemory":
-        store, meta = open_store(folder, "faiss")
-        memory = cls(FaissMemoryConfig(**meta["config"]))
-        memory._store = store
-        memory._values, memory._values_name = load_values(folder, meta), values_name(folder)
-        memory._encoder_hash = meta["encoder_hash"]
-        memory._chunk_facts_N = fact_ids_of_chunks(store)
-        memory.calibration = load_calibration(folder)
-        return memory

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from models.any_ffn import AnyFFNConfig, sized
 from models.precisions import BITS, INTEGER_BITS, Precision
-from retromem.memories.dial import Dial, Load
+from retromem.memories.dial import Dial
 
 BITS_PER_PARAM: Mapping[Precision, float] = {
     **{"float32": 2.3, "float16": 2.3, "int8": 2.2, "int6": 2.0, "int4": 1.5, "int3": 1.1},
@@ -32,13 +32,10 @@ def dial_of_ffn(ffn: AnyFFNConfig) -> Dial | None:
     return Dial(name="ffn.width" if hasattr(ffn, "width") else "the size of ffn", low=1, high=_LARGEST)
 
 
-def first_size(
-    ffn: AnyFFNConfig, load: Load, num_params: float, *, rotate_to: int | None, code_dim: int | None
-) -> float:
+def first_size(ffn: AnyFFNConfig, num_params: float, dim_in: int, dim_out: int) -> float:
     """The size of about so many parameters."""
-    dim = rotate_to or load.dim
     try:
-        found = sized(ffn, round(num_params), dim, code_dim or dim)
+        found = sized(ffn, round(num_params), dim_in, dim_out)
     except ValueError:  # the smallest is larger
         return 1
     return found.size or 1

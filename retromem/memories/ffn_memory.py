@@ -4,9 +4,9 @@ Shape legend: N facts, Q queries, B block, D key dimension, E code dimension, V 
 """
 
 import math
+from collections.abc import Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,10 +15,9 @@ from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig
-from models.precisions import BITS, Precision
+from models.precisions import BITS
 from models.training_budget import TrainingBudget
-from retrieval.sealed_folder import verify_sealed
-from retromem.configuration import build
+from retrieval.chunks import npy_bytes
 from retromem.memories.dial import Dial, Load
 from retromem.memories.ffn_dial import (
     BITS_PER_PARAM,
@@ -31,51 +30,32 @@ from retromem.memories.ffn_dial import (
     first_size,
     most_bits_of_ffn,
 )
+from retromem.memories.ffn_settings import FFNSettings
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import (
-    FACTS_FILES,
-    SavedFiles,
-    facts_files,
-    load_calibration,
-    load_values,
-    npy_bytes,
-    of_one_generation,
-)
-from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
+from retromem.memories.saved import FACTS_FILES, facts_files
+from retromem.memories.stored_ffn import StoredFFN
+from retromem.memories.weight_memory import WeightMemory
+from retromem.seam import Facts, Footprint, Queries, Recall, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
     import torch
 
     from models.key_value_training import KeyValueModule
 
-_KIND = "ffn-memory"
-_WEIGHTS = "weights.bin"
 _OPTIMIZER = "optimizer.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FFNMemoryConfig:
+class FFNMemoryConfig(FFNSettings):
     """One FFN, trained on the facts."""
 
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 3
     memory: Literal["ffn"] = "ffn"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
-    rotate_to: int | None = None
-    """dimensions of a random rotation from a seed, before the FFN; None: the keys as they are"""
-    rotation_seed: int = 0
-    """of the rotation, added to the memory's own"""
-    code_dim: int | None = None
-    """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
-    precision: Precision = "float32"
-    """of the stored weights, which are the ones evaluated"""
     training: TrainingBudget = field(default_factory=TrainingBudget)
     """optimiser steps and learning rate"""
-
-    def __post_init__(self) -> None:
-        check_code_dim(self.code_dim)
-        check_rotation(self.rotate_to, self.rotation_seed)
 
     @property
     def name(self) -> str:
@@ -87,18 +67,14 @@ class FFNMemoryConfig:
 
     def _named(self, of_ffn: str) -> str:
         aware = "-aware" if self.training.rounding == "aware" else ""
-        suffix = aware if self.precision == "float32" else f"-{self.precision}{aware}"
+        suffix = self.precision_label + aware
         suffix += f"-noise{self.training.key_noise:g}" if self.training.key_noise else ""
         suffix += "-untrained" if self.training.steps == 0 else ""
-        return f"ffn-{rotation_label(self.rotate_to)}{of_ffn}{suffix}"
+        return f"ffn-{self.rotation_label}{of_ffn}{suffix}"
 
     @property
     def family(self) -> str:
         return f"ffn-{self.ffn.family}"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
 
     def with_ffn(self, ffn: AnyFFNConfig) -> "FFNMemoryConfig":
         """The same memory with another FFN."""
@@ -121,13 +97,12 @@ class FFNMemoryConfig:
         if self.training.key_noise:
             beside, held = NOISY if BITS[self.precision] > 2 else NOISY_OF_FEW_BITS
         num_params = (load.demand_bits + beside * load.num_facts) / (held * BITS_PER_PARAM[self.precision])
-        return first_size(self.ffn, load, num_params, rotate_to=self.rotate_to, code_dim=self.code_dim)
+        return first_size(self.ffn, num_params, *self.dims(load))
 
     def first_num_facts(self, load: Load) -> float:
         """Where a search for its capacity begins, by a rule of thumb: facts like those of `load`."""
         beside, held = WRITTEN
-        dim = self.rotate_to or load.dim
-        num_params = self.ffn.num_params(dim, self.code_dim or dim)
+        num_params = self.ffn.num_params(*self.dims(load))
         a_fact = load.demand_bits / load.num_facts + beside
         num_facts = held * BITS_PER_PARAM[self.precision] * num_params / a_fact
         # Minibatches show a fact the less often, the more there are.
@@ -136,30 +111,23 @@ class FFNMemoryConfig:
         return min(num_facts, max(seldom_shown, self.training.full_batch_up_to))
 
     def most_bits(self, setting: int, load: Load) -> float:
-        dim = self.rotate_to or load.dim
-        return most_bits_of_ffn(self.ffn.resized(setting), self.precision, dim, self.code_dim or dim)
+        return most_bits_of_ffn(self.ffn.resized(setting), self.precision, *self.dims(load))
 
     def build(self, *, seed: int) -> "FFNMemory":
         return FFNMemory(self, seed=seed)
 
 
-class FFNMemory:
+class FFNMemory(WeightMemory):
     """Weights trained on the write cues; nothing else of the facts is kept."""
 
-    side: ClassVar[Side] = "parametric"
+    kind: ClassVar[str] = "ffn-memory"
     config_type: ClassVar[type[Any]] = FFNMemoryConfig
+    training_files: ClassVar[tuple[str, ...]] = (*FACTS_FILES, _OPTIMIZER)
 
     def __init__(self, config: Any, *, seed: int, accelerator: str = "auto") -> None:
-        self.config = config
-        self.seed = seed
-        self.calibration = b""
+        super().__init__(config, seed=seed)
         self._accelerator = accelerator
         self._stored: StoredFFN | None = None
-        self._training_files: dict[str, bytes] = {}
-
-    @property
-    def name(self) -> str:
-        return str(self.config.name)
 
     @property
     def trained_on(self) -> str:
@@ -171,7 +139,7 @@ class FFNMemory:
         assert self._stored is None, "a memory is written once"
         keys_ND = np.concatenate([cue.key_vectors() for cue in facts.cues])
         relation_ids_N = np.concatenate([cue.relation_ids_Q for cue in facts.cues])
-        self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash)
+        self._know(facts.values, keys_ND.shape[1], facts.cues[0].encoder_hash, {})
         cost, state = self._fit(self._ffn.rotated(keys_ND), relation_ids_N, np.tile(facts.value_ids_N, len(facts.cues)))
         self._training_files = {**facts_files(facts), _OPTIMIZER: npy_bytes(state)}
         return replace(cost, exposures=cost.exposures * len(facts.cues))
@@ -187,9 +155,9 @@ class FFNMemory:
         cost, module = self._ffn.train(keys_ND, relation_ids_N, value_ids_N, budget, accelerator=self._accelerator)
         return cost, _optimizer_state(module)
 
-    def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
-        self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
-        self._stored = StoredFFN(self.config, values, dim=dim, seed=self.seed)
+    def _know(self, values: ValueTable, dim: int, encoder_hash: str, noted: Mapping[str, Any]) -> None:
+        super()._know(values, dim, encoder_hash, noted)
+        self._stored = StoredFFN(self.config.ffn, self.config, values, dim=dim, seed=self.seed)
 
     @property
     def _ffn(self) -> StoredFFN:
@@ -231,45 +199,19 @@ class FFNMemory:
         from models.weight_packing import add_noise, flip_bits
 
         disturbed = type(self)(self.config, seed=self.seed)
-        disturbed._values, disturbed._dim, disturbed._encoder_hash = self._values, self._dim, self._encoder_hash
+        WeightMemory._know(
+            disturbed, self._values, self._dim, self._encoder_hash, {}
+        )  # the codes are those of the copy
         disturbed._stored = copy(self._ffn)
         disturbed._stored.use(flip_bits(self._ffn.packed, flip_rate, seed=seed))
         add_noise(disturbed._stored.ffn, relative_noise, torch.Generator().manual_seed(seed))
         return disturbed
 
-    def _saved_files(self) -> SavedFiles:
-        meta = {
-            "config": asdict(self.config),
-            "seed": self.seed,
-            "dim": self._dim,
-            "encoder_hash": self._encoder_hash,
-        }
-        files = SavedFiles(_KIND, meta, self._values, self.calibration)
-        files.add(
-            _WEIGHTS,
-            Part.STORAGE,
-            self._ffn.packed,
-            num_params=self._ffn.num_params,
-            num_active_params=self._ffn.num_active_params,
-        )
-        for name, content in self._training_files.items():
-            files.add(name, Part.MAINTAIN, content)
-        return files
+    def _use(self, packed: bytes) -> None:
+        self._ffn.use(packed)
 
-    def save(self, folder: Path) -> None:
-        self._saved_files().write(folder)
-
-    @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "FFNMemory":
-        meta: Any = verify_sealed(folder, kind=_KIND)["meta"]
-        memory = cls(build(cls.config_type, meta["config"], source=str(folder)), seed=meta["seed"])
-        memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
-        memory._ffn.use((folder / _WEIGHTS).read_bytes())
-        memory.calibration = load_calibration(folder)
-        names = (*FACTS_FILES, _OPTIMIZER)
-        memory._training_files = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
-        return memory
+    def _weights(self) -> tuple[bytes, int, int]:
+        return self._ffn.packed, self._ffn.num_params, self._ffn.num_active_params
 
 
 def _optimizer_state(module: "KeyValueModule") -> Float32[ndarray, " P"]:

@@ -7,19 +7,20 @@ Shape legend: B block of queries, M candidates of a relation, V values.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
+from retromem.memories.saved import FiledMemory, SavedFiles
 from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, WriteCost
+from retromem.memories.untrained_cost import untrained_cost
+from retromem.seam import Facts, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 _COUNTS = "counts.bin"
 
@@ -28,6 +29,8 @@ _COUNTS = "counts.bin"
 class FrequencyConfig:
     """The value frequencies, and nothing of the facts."""
 
+    family: ClassVar[str] = "floor"
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 2
     memory: Literal["frequency"] = "frequency"
     guess: bool = False
@@ -37,41 +40,27 @@ class FrequencyConfig:
     def name(self) -> str:
         return "guesser" if self.guess else "floor-mode"
 
-    @property
-    def family(self) -> str:
-        return "floor"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
-
     def build(self, *, seed: int) -> "FrequencyMemory":
         return FrequencyMemory(self, seed=seed)
 
 
-class FrequencyMemory:
+class FrequencyMemory(FiledMemory):
     """Counts of the values that occur."""
 
     side: ClassVar[Side] = "floor"
+    kind: ClassVar[str] = "frequency-memory"
 
     def __init__(self, config: FrequencyConfig, *, seed: int) -> None:
         self.config = config
         self.seed = seed
-        self.calibration = b""
         self._counts_V: Int64[ndarray, " V"] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.config.name
 
     def write(self, facts: Facts) -> WriteCost:
         assert self._counts_V is None, "a memory is written once"
         start = time.perf_counter()
         self._values = facts.values
         self._counts_V = np.bincount(facts.value_ids_N, minlength=facts.values.num_values)
-        return WriteCost(
-            seconds=time.perf_counter() - start, texts_encoded=0, flops=0.0, exposures=1.0, optimizer_steps=0
-        )
+        return untrained_cost(start, texts_encoded=0, exposures=1.0, flops=0.0)
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         assert self._counts_V is not None, "write or load before recall"
@@ -98,22 +87,13 @@ class FrequencyMemory:
     def _saved_files(self) -> SavedFiles:
         assert self._counts_V is not None
         meta = {"guess": self.config.guess, "seed": self.seed}
-        files = SavedFiles("frequency-memory", meta, self._values, self.calibration)
+        files = SavedFiles(self.kind, meta, self._values, self.calibration)
         files.add(_COUNTS, Part.STORAGE, pack_sparse(self._counts_V))
         return files
 
-    def footprint(self) -> Footprint:
-        return self._saved_files().footprint()
-
-    def save(self, folder: Path) -> None:
-        self._saved_files().write(folder)
-
     @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "FrequencyMemory":
-        meta: Any = verify_sealed(folder, kind="frequency-memory")["meta"]
+    def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
         memory = cls(FrequencyConfig(guess=meta["guess"]), seed=meta["seed"])
-        memory._values = load_values(folder, meta)
-        memory._counts_V, _ = unpack_sparse((folder / _COUNTS).read_bytes(), memory._values.num_values)
-        memory.calibration = load_calibration(folder)
+        memory._values = values
+        memory._counts_V, _ = unpack_sparse((folder / _COUNTS).read_bytes(), values.num_values)
         return memory

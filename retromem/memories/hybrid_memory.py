@@ -4,37 +4,29 @@ Shape legend: N chunks, P live chunks, Q queries, B queries of one block, L answ
 """
 
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.chunk_store import ChunkStore
-from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.rank_fusion import RANK_CONSTANT, reciprocal_rank_fusion
 from retrieval.vector_index import IndexSpec
-from retromem.configuration import build
 from retromem.memories.chunk_votes import recall_by_votes
-from retromem.memories.saved import load_calibration, load_values, of_one_generation
-from retromem.memories.store_memory import (
-    build_store,
-    extra_files,
-    fact_ids_of_chunks,
-    load_faiss,
-    open_store,
-    store_footprint,
-)
-from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, WriteCost
+from retromem.memories.indexed_texts import IndexedTexts
+from retromem.memories.store_memory import StoreMemory, build_store, load_faiss
+from retromem.memories.untrained_cost import untrained_cost
+from retromem.seam import Facts, Footprint, Queries, Recall, WriteCost
 
 _LEXICAL = "lexical.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridMemoryConfig:
+class HybridMemoryConfig(IndexedTexts):
     """Dense and lexical search by reciprocal rank fusion; the best fused chunk speaks for its value."""
 
     version: ClassVar[int] = 6
@@ -67,58 +59,30 @@ class HybridMemoryConfig:
         dials += [f"d{self.depth}"] if self.depth != HybridMemoryConfig.depth else []
         return "-".join([self.family, self.spec.label, self.lexical.label, *dials])
 
-    @property
-    def family(self) -> str:
-        return "hybrid-q" if self.key_by == "question" else "hybrid-s"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions" if self.key_by == "question" else "statements"
-
     def build(self, *, seed: int) -> "HybridMemory":
         return HybridMemory(self)
 
 
-class HybridMemory:
+class HybridMemory(StoreMemory):
     """Both halves search the chunks of the question's relation."""
 
-    side: ClassVar[Side] = "retrieval"
-
-    def __init__(self, config: HybridMemoryConfig) -> None:
-        self.config = config
-        self.calibration = b""
-        self._store: ChunkStore | None = None
-
-    @property
-    def name(self) -> str:
-        return self.config.name
+    config: HybridMemoryConfig
+    config_type: ClassVar[type[HybridMemoryConfig]] = HybridMemoryConfig
 
     def write(self, facts: Facts) -> WriteCost:
         """Index vectors and texts. Refused for facts that are vectors alone, or too few to train the index."""
         assert self._store is None, "a memory is written once"
-        sources = list(facts.cues)
-        if self.config.stores == "statements":
-            assert facts.statements is not None, "this set has no statements, or they were not asked for"
-            sources = [facts.statements]
-        if sources[0].texts is None:
-            raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
+        sources = self.config.sources(facts, in_words=True)
         load_faiss()
         start = time.perf_counter()
-        store = build_store(facts, sources, self.config.spec, with_values=True)
         self._values, self._encoder_hash = facts.values, sources[0].encoder_hash
-        self._know(store, None)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(facts) * len(sources),
-            flops=float("nan"),
-            exposures=float(len(sources)),
-            optimizer_steps=0,
-        )
+        self._store = build_store(facts, sources, self.config.spec, with_values=True)
+        self._know_words(None)
+        return untrained_cost(start, texts_encoded=len(facts) * len(sources), exposures=float(len(sources)))
 
-    def _know(self, store: ChunkStore, lexical: LexicalIndex | None) -> None:
+    def _know_words(self, lexical: LexicalIndex | None) -> None:
         """`lexical`: over the live chunks, sorted by group; None to make it of their texts."""
-        self._store = store
-        self._facts_N = fact_ids_of_chunks(store)
+        store = self._written
         live_P = np.flatnonzero(store.is_live_N)
         self._live_P = live_P[np.argsort(store.groups_N[live_P], kind="stable")]
         self._starts = np.searchsorted(store.groups_N[self._live_P], np.arange(len(self._values.relations) + 1))
@@ -126,8 +90,7 @@ class HybridMemory:
         self._lexical = lexical or LexicalIndex.build(texts, self.config.lexical)
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
-        store, texts, depth = self._store, queries.texts, self.config.depth
-        assert store is not None, "write or load before recall"
+        store, texts, depth = self._written, queries.texts, self.config.depth
         assert texts is not None, "half of this index is asked in words"
         assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
         keys_QD = queries.key_vectors()
@@ -151,38 +114,13 @@ class HybridMemory:
         )
 
     def _extra_files(self) -> dict[str, bytes]:
-        return {**extra_files(self._values, self.calibration), _LEXICAL: self._lexical.storage()}
-
-    def _meta(self) -> dict[str, object]:
-        return {
-            "memory": "hybrid",
-            "config": asdict(self.config),
-            "encoder_hash": self._encoder_hash,
-            "relations": self._values.relations,
-            "starts": self._values.starts,
-        }
+        return {**super()._extra_files(), _LEXICAL: self._lexical.storage()}
 
     def footprint(self) -> Footprint:
-        assert self._store is not None
-        stored = store_footprint(self._store, self._extra_files(), self._meta())
+        stored = super().footprint()
         return Footprint(stored.holdings, resident_bytes=(stored.resident_bytes or 0) + self._lexical.resident_bytes)
 
-    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "HybridMemory":
-        """Its lexical half is compressed: one flipped bit and it cannot be read."""
-        raise NotImplementedError("a compressed lexical index has no codes whose bits could be flipped alone")
-
-    def save(self, folder: Path) -> None:
-        assert self._store is not None
-        self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
-
-    @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "HybridMemory":
-        store, meta = open_store(folder, "hybrid")
-        memory = cls(build(HybridMemoryConfig, meta["config"], source=str(folder)))
-        memory._values, memory._encoder_hash = load_values(folder, meta), meta["encoder_hash"]
+    def _take(self, folder: Path, meta: Mapping[str, Any]) -> None:
         # What was changed since is in the store alone.
-        changed = store.generation > 0
-        memory._know(store, None if changed else LexicalIndex.from_storage((folder / _LEXICAL).read_bytes()))
-        memory.calibration = load_calibration(folder)
-        return memory
+        changed = self._written.generation > 0
+        self._know_words(None if changed else LexicalIndex.from_storage((folder / _LEXICAL).read_bytes()))

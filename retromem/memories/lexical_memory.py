@@ -4,16 +4,16 @@ Shape legend: N chunks, Q queries, B block, M candidates of a relation.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from retrieval.chunks import npy_bytes
-from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retrieval.payload import (
     LabelCounts,
@@ -24,17 +24,18 @@ from retrieval.payload import (
     payload_note,
     unpack_payload,
 )
-from retrieval.sealed_folder import verify_sealed
 from retromem.memories.chunk_votes import recall_by_votes
-from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
+from retromem.memories.indexed_texts import IndexedTexts
+from retromem.memories.saved import FiledMemory, SavedFiles
 from retromem.memories.store_memory import label_bits
-from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, Stores, WriteCost
+from retromem.memories.untrained_cost import untrained_cost
+from retromem.seam import MAX_WORDINGS, Facts, Footprint, Part, Queries, Recall, Side, ValueTable, WriteCost
 
 _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LexicalMemoryConfig:
+class LexicalMemoryConfig(IndexedTexts):
     """BM25 over the questions (as index-q) or the statements (as index-s)."""
 
     version: ClassVar[int] = 4
@@ -59,43 +60,26 @@ class LexicalMemoryConfig:
     def name(self) -> str:
         return self.family + self.spec.label.removeprefix("bm25")
 
-    @property
-    def family(self) -> str:
-        return "bm25-q" if self.key_by == "question" else "bm25-s"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions" if self.key_by == "question" else "statements"
-
     def build(self, *, seed: int) -> "LexicalMemory":
         return LexicalMemory(self)
 
 
-class LexicalMemory:
+class LexicalMemory(FiledMemory):
     """The best chunk of the question's relation speaks for its value; a question that shares no word gets no answer."""
 
     side: ClassVar[Side] = "retrieval"
+    kind: ClassVar[str] = "lexical"
 
     def __init__(self, config: LexicalMemoryConfig) -> None:
         self.config = config
-        self.calibration = b""
         self._index: LexicalIndex | None = None
         self._counts_R: LabelCounts | None = None
-
-    @property
-    def name(self) -> str:
-        return self.config.name
 
     def write(self, facts: Facts) -> WriteCost:
         """Index the texts. Refused for facts without any."""
         assert self._index is None, "a memory is written once"
         start = time.perf_counter()
-        sources = list(facts.cues)
-        if self.config.stores == "statements":
-            assert facts.statements is not None, "this set has no statements, or they were not asked for"
-            sources = [facts.statements]
-        if sources[0].texts is None:
-            raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
+        sources = self.config.sources(facts, in_words=True)
         texts = [text for source in sources for text in source.texts or ()]
         relation_ids = np.concatenate([source.relation_ids_Q for source in sources])
         order = np.argsort(relation_ids, kind="stable")
@@ -105,13 +89,7 @@ class LexicalMemory:
         self._know(labels[order], relation_ids[order], ids[order])
         self._counts_R = count_labels(labels, relation_ids, self._values.num_candidates_R().tolist())
         self._index = LexicalIndex.build(self._texts, self.config.spec)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=0,
-            flops=float("nan"),
-            exposures=float(len(sources)),
-            optimizer_steps=0,
-        )
+        return untrained_cost(start, texts_encoded=0, exposures=float(len(sources)))
 
     def _know(self, labels_N: ndarray, groups_N: ndarray, ids_N: ndarray) -> None:
         self._labels_N, self._groups_N, self._ids_N = labels_N, groups_N, ids_N
@@ -137,12 +115,12 @@ class LexicalMemory:
             score=score,
         )
 
-    def _files(self) -> SavedFiles:
+    def _saved_files(self) -> SavedFiles:
         assert self._index is not None
         bits_R, counts_R = label_bits(self._values), self._counts_R
         payload = pack_payload(self._labels_N, self._groups_N, bits_R, counts_R)
         meta = {"config": asdict(self.config), **payload_note(payload, counts_R)}
-        files = SavedFiles("lexical", meta, self._values, self.calibration)
+        files = SavedFiles(self.kind, meta, self._values, self.calibration)
         files.add(_INDEX, Part.STORAGE, self._index.storage())
         files.add(_PAYLOAD, Part.STORAGE, payload.content)
         files.add(_IDS, Part.MAINTAIN, npy_bytes(self._ids_N))
@@ -151,21 +129,12 @@ class LexicalMemory:
 
     def footprint(self) -> Footprint:
         assert self._index is not None
-        return self._files().footprint(resident_bytes=self._index.resident_bytes + self._labels_N.nbytes)
-
-    def perturbed(self, *, relative_noise: float = 0.0, flip_rate: float = 0.0, seed: int) -> "LexicalMemory":
-        """Its files are compressed: one flipped bit and they cannot be read."""
-        raise NotImplementedError("a compressed lexical index has no codes whose bits could be flipped alone")
-
-    def save(self, folder: Path) -> None:
-        self._files().write(folder)
+        return self._saved_files().footprint(resident_bytes=self._index.resident_bytes + self._labels_N.nbytes)
 
     @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "LexicalMemory":
-        meta = verify_sealed(folder, "lexical")["meta"]
+    def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
         memory = cls(LexicalMemoryConfig(**meta["config"]))
-        memory._values = load_values(folder, meta)
+        memory._values = values
         ids_N = np.load(folder / _IDS, allow_pickle=False)
         is_coded, memory._counts_R = noted_payload(meta)
         payload = Payload((folder / _PAYLOAD).read_bytes(), is_coded)
@@ -173,5 +142,4 @@ class LexicalMemory:
         memory._know(labels_N, groups_N, ids_N)
         memory._texts = (folder / _TEXTS).read_bytes().decode().split("\n")  # `read_text` would end lines at \r too
         memory._index = LexicalIndex.from_storage((folder / _INDEX).read_bytes())
-        memory.calibration = load_calibration(folder)
         return memory

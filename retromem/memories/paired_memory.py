@@ -5,9 +5,9 @@ Shape legend: Q queries, B block, K neighbours, D key dimension, E code dimensio
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -15,16 +15,15 @@ from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.ffn_kinds import DenseConfig
-from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retrieval.chunk_store import ChunkStore
 from retrieval.errors import Refused
 from retrieval.vector_index import IndexSpec
-from retromem.configuration import build
+from retromem.memories.ffn_settings import FFNSettings
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import load_calibration, load_values, of_one_generation
-from retromem.memories.store_memory import build_store, extra_files, load_faiss, open_store, store_footprint
-from retromem.memories.stored_ffn import StoredFFN, check_code_dim, check_rotation, rotation_label
+from retromem.memories.store_memory import StoreMemory, build_store, load_faiss, store_footprint
+from retromem.memories.stored_ffn import StoredFFN
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.seam import Facts, Footprint, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -35,21 +34,17 @@ _WEIGHTS = "weights.bin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedMemoryConfig:
+class PairedMemoryConfig(FFNSettings):
     """An FFN over a key and its neighbours among the stored statements."""
 
+    family: ClassVar[str] = "paired"
+    stores: ClassVar[Stores] = "statements"
     version: ClassVar[int] = 6
     memory: Literal["paired"] = "paired"
     ffn: AnyFFNConfig = field(default_factory=lambda: DenseConfig(width=64))
     """its kind and size"""
     rotate_to: int | None = None
     """dimensions of a random rotation from a seed, of the key and of what is read beside it; None: as they are"""
-    rotation_seed: int = 0
-    """of the rotation, added to the memory's own"""
-    code_dim: int | None = None
-    """dimension of the frozen value codes; that of the keys, once rotated, where empty"""
-    precision: Precision = "float32"
-    """of the stored weights, which are the ones evaluated"""
     chunks: int = 1
     """k, statements that are read; 0 = no retrieval"""
     neighbours: Literal["retrieved", "random", "oracle"] = "retrieved"
@@ -60,8 +55,7 @@ class PairedMemoryConfig:
     """optimiser steps and learning rate"""
 
     def __post_init__(self) -> None:
-        check_code_dim(self.code_dim)
-        check_rotation(self.rotate_to, self.rotation_seed)
+        super().__post_init__()
         if self.training.rounding == "aware":
             raise ValueError("rounding: aware is for memories that answer from weights alone")
         if self.training.key_noise:
@@ -74,38 +68,24 @@ class PairedMemoryConfig:
     @property
     def name(self) -> str:
         arm = f"-k{self.chunks}" if self.neighbours == "retrieved" else f"-{self.neighbours}"
-        suffix = "" if self.precision == "float32" else f"-{self.precision}"
-        return f"paired-{rotation_label(self.rotate_to)}{self.ffn.label}{suffix}{arm}"
-
-    @property
-    def family(self) -> str:
-        return "paired"
-
-    @property
-    def stores(self) -> Stores:
-        return "statements"
+        return f"paired-{self.rotation_label}{self.ffn.label}{self.precision_label}{arm}"
 
     def build(self, *, seed: int) -> "PairedMemory":
         return PairedMemory(self, seed=seed)
 
 
-class PairedMemory:
+class PairedMemory(StoreMemory):
     """`teach` trains the reader on facts of its own; `write` then stores the facts that will be asked for."""
 
     side: ClassVar[Side] = "paired"
+    config: PairedMemoryConfig
+    config_type: ClassVar[type[PairedMemoryConfig]] = PairedMemoryConfig
 
     def __init__(self, config: PairedMemoryConfig, *, seed: int, accelerator: str = "auto") -> None:
-        self.config = config
-        self.seed = seed
-        self.calibration = b""
+        super().__init__(config, seed=seed)
         self._accelerator = accelerator
         self._stored: StoredFFN | None = None
-        self._store: ChunkStore | None = None
         self._revealed: dict[str, int] = {}
-
-    @property
-    def name(self) -> str:
-        return self.config.name
 
     @property
     def trained_on(self) -> str:
@@ -132,6 +112,10 @@ class PairedMemory:
 
     def teach(self, facts: Facts) -> WriteCost:
         """Train the reader on facts whose statements lie in a store of their own, which is thrown away."""
+        import torch
+
+        from models.reading import joined
+
         assert self._stored is None, "a pair is taught once"
         load_faiss()
         start = time.perf_counter()
@@ -139,14 +123,11 @@ class PairedMemory:
         if self.is_told:
             self._revealed.update(zip(cue.texts or (), facts.ids_N.tolist(), strict=True))
         self._know(facts.values, cue.key_vectors().shape[1], cue.encoder_hash)
-        cost, _ = self._ffn.train(
-            self._ffn.rotated(cue.key_vectors()),
-            cue.relation_ids_Q,
-            facts.value_ids_N,
-            self.config.training,
-            accelerator=self._accelerator,
-            neighbours=lambda _: self._neighbours(store, cue),
-        )
+        keys_ND = torch.from_numpy(self._ffn.rotated(cue.key_vectors()))
+        # Keys are frozen, so the neighbours are looked up once, and no search runs inside a step.
+        inputs_NI = joined(keys_ND, *self._neighbours(store, cue)).numpy()
+        budget, accelerator = self.config.training, self._accelerator
+        cost, _ = self._ffn.train(inputs_NI, cue.relation_ids_Q, facts.value_ids_N, budget, accelerator=accelerator)
         return replace(cost, seconds=time.perf_counter() - start, texts_encoded=2 * len(facts))
 
     def _know(self, values: ValueTable, dim: int, encoder_hash: str) -> None:
@@ -154,7 +135,7 @@ class PairedMemory:
 
         self._values, self._dim, self._encoder_hash = values, dim, encoder_hash
         joined_dim = reading_dim(self.config.rotate_to or dim, self.config.chunks)
-        self._stored = StoredFFN(self.config, values, dim=dim, joined_dim=joined_dim, seed=self.seed)
+        self._stored = StoredFFN(self.config.ffn, self.config, values, dim=dim, joined_dim=joined_dim, seed=self.seed)
 
     @property
     def _ffn(self) -> StoredFFN:
@@ -167,13 +148,7 @@ class PairedMemory:
         assert self._store is None, "a memory is written once"
         start = time.perf_counter()
         self._store = self._store_of(facts)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(facts),
-            flops=float("nan"),
-            exposures=1.0,
-            optimizer_steps=0,
-        )
+        return untrained_cost(start, texts_encoded=len(facts), exposures=1.0)
 
     def _neighbours(self, store: ChunkStore, queries: Queries) -> "tuple[torch.Tensor, torch.Tensor]":
         """Embeddings (Q, K, D), rotated, and similarities (Q, K), as they are, of the statements to read."""
@@ -216,36 +191,26 @@ class PairedMemory:
 
         from models.reading import joined
 
-        store, ffn = self._store, self._ffn
-        assert store is not None, "write or load before recall"
+        store, ffn = self._written, self._ffn
         assert queries.encoder_hash == self._encoder_hash, "these keys are of another encoder"
 
         def log_probs(relation: int, rows: Int64[ndarray, " B"]) -> Float32[ndarray, "B M"]:
             block = queries.rows(rows)
             keys_BD = torch.from_numpy(ffn.rotated(block.key_vectors()))
-            inputs_BI = joined(keys_BD, lambda _: self._neighbours(store, block))
+            inputs_BI = joined(keys_BD, *self._neighbours(store, block))
             return ffn.log_probs(inputs_BI, relation)
 
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
 
     def _extra_files(self) -> dict[str, bytes]:
-        return {**extra_files(self._values, self.calibration), _WEIGHTS: self._ffn.packed}
+        return {**super()._extra_files(), _WEIGHTS: self._ffn.packed}
 
     def _meta(self) -> dict[str, object]:
-        return {
-            "memory": "paired",
-            "config": asdict(self.config),
-            "seed": self.seed,
-            "dim": self._dim,
-            "encoder_hash": self._encoder_hash,
-            "relations": self._values.relations,
-            "starts": self._values.starts,
-        }
+        return {**super()._meta(), "seed": self.seed, "dim": self._dim}
 
     def footprint(self) -> Footprint:
-        assert self._store is not None
         return store_footprint(
-            self._store,
+            self._written,
             self._extra_files(),
             self._meta(),
             num_params={_WEIGHTS: self._ffn.num_params},
@@ -253,17 +218,6 @@ class PairedMemory:
             is_read=self.config.chunks > 0,
         )
 
-    def save(self, folder: Path) -> None:
-        assert self._store is not None
-        self._store.save(folder, extra_files=self._extra_files(), meta=self._meta())
-
-    @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "PairedMemory":
-        store, meta = open_store(folder, "paired")
-        memory = cls(build(PairedMemoryConfig, meta["config"], source=str(folder)), seed=meta["seed"])
-        memory._store = store
-        memory._know(load_values(folder, meta), meta["dim"], meta["encoder_hash"])
-        memory._ffn.use((folder / _WEIGHTS).read_bytes())
-        memory.calibration = load_calibration(folder)
-        return memory
+    def _take(self, folder: Path, meta: Mapping[str, Any]) -> None:
+        self._know(self._values, meta["dim"], self._encoder_hash)
+        self._ffn.use((folder / _WEIGHTS).read_bytes())

@@ -1,18 +1,18 @@
 """What every memory's saved folder has in common: files with a part of the ledger each, under one manifest."""
 
-import io
 import json
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from numpy import ndarray
 
+from retrieval.chunks import npy_bytes
 from retrieval.generations import current_name, while_written
-from retrieval.sealed_folder import read_manifest, sealed_bytes, write_sealed
+from retrieval.sealed_folder import read_manifest, sealed_bytes, verify_sealed, write_sealed
 from retromem.knowledge.knowledge_set import value_file
 from retromem.seam import Facts, Footprint, Holding, Part, ValueTable
 
@@ -27,9 +27,8 @@ class SavedFiles:
 
     def __init__(self, kind: str, meta: Mapping[str, Any], values: ValueTable, calibration: bytes) -> None:
         self._kind, self._meta = kind, {**meta, "relations": values.relations, "starts": values.starts}
-        self._parts: dict[str, Part] = {}
         self._contents: dict[str, bytes] = {}
-        self._params: dict[str, tuple[int, int]] = {}
+        self._holdings: list[Holding] = []
         self.add(VALUES, Part.VALUE, value_file(values))
         if calibration:
             self.add(CALIBRATION, Part.STORAGE, calibration)
@@ -38,29 +37,20 @@ class SavedFiles:
         self, name: str, part: Part, content: bytes, *, num_params: int = 0, num_active_params: int | None = None
     ) -> None:
         """All parameters are active, unless told otherwise."""
-        self._parts[name], self._contents[name] = part, content
-        self._params[name] = num_params, num_params if num_active_params is None else num_active_params
-
-    def holdings(self) -> tuple[Holding, ...]:
-        """One line a file, the manifest among what maintaining needs."""
-        manifest = sealed_bytes(self._contents, kind=self._kind, meta=self._meta)
-        return (
-            *(
-                Holding(
-                    name=name,
-                    part=self._parts[name],
-                    num_bytes=len(content),
-                    num_params=self._params[name][0],
-                    num_active_params=self._params[name][1],
-                )
-                for name, content in self._contents.items()
-            ),
-            Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)),
+        self._contents[name] = content
+        active = num_params if num_active_params is None else num_active_params
+        self._holdings.append(
+            Holding(name=name, part=part, num_bytes=len(content), num_params=num_params, num_active_params=active)
         )
 
     def footprint(self, *, seeded_bytes: int = 0, resident_bytes: int | None = None) -> Footprint:
-        seeded = Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes)
-        return Footprint((*self.holdings(), seeded), resident_bytes=resident_bytes)
+        """One line a file, the manifest among what maintaining needs."""
+        manifest = sealed_bytes(self._contents, kind=self._kind, meta=self._meta)
+        beside = (
+            Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)),
+            Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes),
+        )
+        return Footprint((*self._holdings, *beside), resident_bytes=resident_bytes)
 
     def write(self, folder: Path) -> None:
         write_sealed(folder, self._contents, kind=self._kind, meta=self._meta)
@@ -96,6 +86,41 @@ def load_calibration(folder: Path) -> bytes:
     return (folder / CALIBRATION).read_bytes() if CALIBRATION in read_manifest(folder)["files"] else b""
 
 
+class FiledMemory(ABC):
+    """A memory whose saved folder has files of its own alone: what all of them have in common."""
+
+    kind: ClassVar[str]
+    """of the saved folder"""
+    config: Any
+    calibration: bytes = b""
+
+    @property
+    def name(self) -> str:
+        return str(self.config.name)
+
+    @abstractmethod
+    def _saved_files(self) -> SavedFiles: ...
+
+    def footprint(self) -> Footprint:
+        return self._saved_files().footprint()
+
+    def save(self, folder: Path) -> None:
+        self._saved_files().write(folder)
+
+    @classmethod
+    @of_one_generation
+    def load(cls, folder: Path) -> Self:
+        meta = verify_sealed(folder, kind=cls.kind)["meta"]
+        memory = cls._loaded(folder, meta, load_values(folder, meta))
+        memory.calibration = load_calibration(folder)
+        return memory
+
+    @classmethod
+    @abstractmethod
+    def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
+        """From its files; the calibration is read for it."""
+
+
 _CUE_KEYS = "training_cues.npy"
 _CUE_TEXTS = "training_cues.json.zlib"
 _TRAINING_VALUES = "training_values.npy"
@@ -109,10 +134,3 @@ def facts_files(facts: Facts) -> dict[str, bytes]:
     else:
         cues = {_CUE_TEXTS: zlib.compress(json.dumps([list(cue.texts or ()) for cue in facts.cues]).encode(), 9)}
     return {**cues, _TRAINING_VALUES: npy_bytes(facts.value_ids_N)}
-
-
-def npy_bytes(array: ndarray) -> bytes:
-    """One array in numpy's own format."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()

@@ -31,6 +31,9 @@ _MARGIN_UNIT = 0.1
 class SignMemoryConfig:
     """One-bit weights on seeded sign features."""
 
+    family: ClassVar[str] = "signs"
+    searched_name: ClassVar[str] = "signs-*"
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 1
     memory: Literal["signs"] = "signs"
     features: int = 2001
@@ -51,18 +54,6 @@ class SignMemoryConfig:
     @property
     def name(self) -> str:
         return f"signs-{self.features}"
-
-    @property
-    def family(self) -> str:
-        return "signs"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
-
-    @property
-    def searched_name(self) -> str:
-        return "signs-*"
 
     @property
     def dial(self) -> Dial:
@@ -114,7 +105,6 @@ class SignMemory(OneBitMemory):
 
     config_type: ClassVar[type[SignMemoryConfig]] = SignMemoryConfig
     kind: ClassVar[str] = "sign-memory"
-    bits_file: ClassVar[str] = "weights.bin"
     bits_are: ClassVar[str] = "weights"
 
     def write(self, facts: Facts) -> WriteCost:
@@ -175,6 +165,10 @@ class SignMemory(OneBitMemory):
     @property
     def _num_params(self) -> int:
         return int(self._codes_VO.shape[1] * self.config.features)
+
+    def _weights(self) -> tuple[bytes, int, int]:
+        assert self._packed is not None
+        return self._packed, self._num_params, self._num_params
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         import torch

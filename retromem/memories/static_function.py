@@ -15,17 +15,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from retrieval.sealed_folder import verify_sealed
 from retromem.memories.ranking import rank_candidates
-from retromem.memories.saved import SavedFiles, load_calibration, load_values, of_one_generation
+from retromem.memories.saved import FiledMemory, SavedFiles
 from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
+from retromem.memories.untrained_cost import untrained_cost
+from retromem.seam import Facts, Part, Queries, Recall, Side, Stores, ValueTable, WriteCost
 
 _BAND = 128  # slots of one equation: wider bands need fewer spare slots
 _HEADER = struct.Struct("<HI")  # hash seed, number of slots
@@ -36,25 +36,13 @@ _SLOTS = "slots.bin"
 class StaticFunctionConfig:
     """A static function from exact keys to values."""
 
+    name: ClassVar[str] = "floor-static"
+    family: ClassVar[str] = "floor"
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 2
+    exact_keys_only: ClassVar[bool] = True
+    """asked, and calibrated, on the very keys that were written: other wordings are none of its business"""
     memory: Literal["static"] = "static"
-
-    @property
-    def name(self) -> str:
-        return "floor-static"
-
-    @property
-    def family(self) -> str:
-        return "floor"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
-
-    @property
-    def exact_keys_only(self) -> bool:
-        """Asked, and calibrated, on the very keys that were written: other wordings are none of its business."""
-        return True
 
     def build(self, *, seed: int) -> "StaticFunction":
         return StaticFunction(seed=seed)
@@ -118,19 +106,16 @@ def solve_bands(equations: Sequence[tuple[int, int, int]], num_slots: int) -> in
     return int.from_bytes(packed, "little")
 
 
-class StaticFunction:
+class StaticFunction(FiledMemory):
     """Exact keys to values, in little more than the entropy."""
 
     side: ClassVar[Side] = "floor"
+    kind: ClassVar[str] = "static-function"
 
     def __init__(self, *, seed: int) -> None:
+        self.config = StaticFunctionConfig()
         self.seed = seed
-        self.calibration = b""
         self._lengths: list[dict[int, int]] | None = None
-
-    @property
-    def name(self) -> str:
-        return "floor-static"
 
     def write(self, facts: Facts) -> WriteCost:
         """A key that is given two values (two names that the encoder cannot tell apart) keeps the first."""
@@ -165,13 +150,8 @@ class StaticFunction:
                 break
             attempt += 1
         self._slots = slots
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(facts) * len(facts.cues),
-            flops=float("nan"),
-            exposures=float(len(facts.cues)),
-            optimizer_steps=0,
-        )
+        num_cues = len(facts.cues)
+        return untrained_cost(start, texts_encoded=len(facts) * num_cues, exposures=float(num_cues))
 
     def _know(self, values: ValueTable, lengths: list[dict[int, int]]) -> None:
         self._values, self._lengths = values, lengths
@@ -207,7 +187,7 @@ class StaticFunction:
 
     def _saved_files(self) -> SavedFiles:
         assert self._lengths is not None
-        files = SavedFiles("static-function", {"seed": self.seed}, self._values, self.calibration)
+        files = SavedFiles(self.kind, {"seed": self.seed}, self._values, self.calibration)
         more_V = np.zeros(self._values.num_values, dtype=np.int64)
         for start, of_relation in zip(self._values.starts, self._lengths, strict=False):
             more_V[[start + symbol for symbol in of_relation]] = [length + 1 for length in of_relation.values()]
@@ -215,25 +195,15 @@ class StaticFunction:
         files.add(_SLOTS, Part.STORAGE, _HEADER.pack(self._salt, self._num_slots) + pack_sparse(more_V) + slots)
         return files
 
-    def footprint(self) -> Footprint:
-        return self._saved_files().footprint()
-
-    def save(self, folder: Path) -> None:
-        self._saved_files().write(folder)
-
     @classmethod
-    @of_one_generation
-    def load(cls, folder: Path) -> "StaticFunction":
-        meta: Any = verify_sealed(folder, kind="static-function")["meta"]
+    def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
         memory = cls(seed=meta["seed"])
-        values = load_values(folder, meta)
         content = (folder / _SLOTS).read_bytes()
         memory._salt, memory._num_slots = _HEADER.unpack_from(content)
         more_V, num_bytes = unpack_sparse(content[_HEADER.size :], values.num_values)
         tables = [more_V[first:end] - 1 for first, end in zip(values.starts, values.starts[1:], strict=False)]
         memory._know(values, [{int(s): int(table_M[s]) for s in np.flatnonzero(table_M >= 0)} for table_M in tables])
         memory._slots = int.from_bytes(content[_HEADER.size + num_bytes :], "little")
-        memory.calibration = load_calibration(folder)
         return memory
 
 

@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Int64
@@ -14,9 +17,10 @@ from retrieval.errors import UserError
 from retrieval.generations import current_name
 from retrieval.payload import count_labels
 from retrieval.vector_index import IndexSpec
+from retromem.configuration import build
 from retromem.knowledge.knowledge_set import value_file
-from retromem.memories.saved import CALIBRATION, VALUES
-from retromem.seam import MAX_WORDINGS, Facts, Footprint, Holding, Part, Queries, ValueTable
+from retromem.memories.saved import CALIBRATION, VALUES, load_calibration, load_values, of_one_generation, values_name
+from retromem.seam import MAX_WORDINGS, Facts, Footprint, Holding, Part, Queries, Side, ValueTable
 
 
 def load_faiss() -> None:
@@ -131,3 +135,64 @@ def open_store(folder: Any, memory: str) -> tuple[ChunkStore, dict[str, Any]]:
     if meta.get("memory") != memory:
         raise UserError(f"{folder}: holds a {meta.get('memory')!r} memory, not {memory!r}")
     return store, meta
+
+
+class StoreMemory:
+    """A memory over a chunk store, weighed, saved and loaded; how it is written and answers is each kind's own."""
+
+    side: ClassVar[Side] = "retrieval"
+    config_type: ClassVar[type[Any]]
+    calibration: bytes = b""
+    _values: ValueTable
+    _values_name: str = VALUES
+    _encoder_hash: str
+    _store: ChunkStore | None = None
+
+    def __init__(self, config: Any, *, seed: int = 0) -> None:
+        self.config = config
+        self.seed = seed
+
+    @property
+    def name(self) -> str:
+        return str(self.config.name)
+
+    @property
+    def _written(self) -> ChunkStore:
+        assert self._store is not None, "write or load before recall"
+        return self._store
+
+    @cached_property
+    def _facts_N(self) -> Int64[ndarray, " N"]:
+        return fact_ids_of_chunks(self._written)
+
+    def _extra_files(self) -> dict[str, bytes]:
+        return extra_files(self._values, self.calibration, values_name=self._values_name)
+
+    def _meta(self) -> dict[str, object]:
+        return {
+            "memory": self.config.memory,
+            "config": asdict(self.config),
+            "encoder_hash": self._encoder_hash,
+            "relations": self._values.relations,
+            "starts": self._values.starts,
+        }
+
+    def footprint(self) -> Footprint:
+        return store_footprint(self._written, self._extra_files(), self._meta())
+
+    def save(self, folder: Path) -> None:
+        self._written.save(folder, extra_files=self._extra_files(), meta=self._meta())
+
+    @classmethod
+    @of_one_generation
+    def load(cls, folder: Path) -> Self:
+        store, meta = open_store(folder, cls.config_type.memory)
+        memory = cls(build(cls.config_type, meta["config"], source=str(folder)), seed=meta.get("seed", 0))
+        memory._store, memory._encoder_hash = store, meta["encoder_hash"]
+        memory._values, memory._values_name = load_values(folder, meta), values_name(folder)
+        memory.calibration = load_calibration(folder)
+        memory._take(folder, meta)
+        return memory
+
+    def _take(self, folder: Path, meta: Mapping[str, Any]) -> None:
+        """What it has beside its store, from a saved folder."""

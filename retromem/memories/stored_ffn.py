@@ -5,16 +5,16 @@ Shape legend: N facts, B block, I inputs of the FFN, E code dimension, V values,
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
-from models.precisions import Precision
 from models.training_budget import TrainingBudget, TrainingDiverged
 from retrieval.random_rotation import random_rotation, rotated
+from retromem.memories.ffn_settings import FFNSettings
 from retromem.memories.value_codes import value_codes
 from retromem.seam import ValueTable, WriteCost
 
@@ -23,55 +23,26 @@ if TYPE_CHECKING:
 
     from models.ffn import FFN
     from models.key_value_training import KeyValueModule
-    from models.reading import Neighbours
-
-
-@runtime_checkable
-class FFNSettings(Protocol):
-    """What a config must say of its FFN."""
-
-    @property
-    def ffn(self) -> AnyFFNConfig: ...
-    @property
-    def code_dim(self) -> int | None: ...
-    @property
-    def precision(self) -> Precision: ...
-    @property
-    def rotate_to(self) -> int | None: ...
-    @property
-    def rotation_seed(self) -> int: ...
-
-
-def check_rotation(rotate_to: int | None, rotation_seed: int) -> None:
-    """ValueError unless the keys are rotated to 1 dimension or more, or not at all."""
-    if rotate_to is not None and rotate_to < 1:
-        raise ValueError(f"rotate_to must be 1 or more, not {rotate_to}")
-    if rotate_to is None and rotation_seed:
-        raise ValueError("rotation_seed has no effect without rotate_to; leave it out")
-
-
-def check_code_dim(code_dim: int | None) -> None:
-    """ValueError unless it is a number of dimensions, or left to the keys."""
-    if code_dim is not None and code_dim < 1:
-        raise ValueError(f"code_dim must be 1 or more, not {code_dim}")
-
-
-def rotation_label(rotate_to: int | None) -> str:
-    """Of the name of a memory whose keys are rotated: `rot96-`."""
-    return "" if rotate_to is None else f"rot{rotate_to}-"
 
 
 class StoredFFN:
     """Trains, packs, and answers from what was packed."""
 
     def __init__(
-        self, settings: FFNSettings, values: ValueTable, *, dim: int, seed: int, joined_dim: int | None = None
+        self,
+        ffn: AnyFFNConfig,
+        settings: FFNSettings,
+        values: ValueTable,
+        *,
+        dim: int,
+        seed: int,
+        joined_dim: int | None = None,
     ) -> None:
         """`dim`: of the keys. What the settings rotate them to is that of the codes too, unless they say otherwise.
 
         `joined_dim`: of the FFN's input, where it is given more than the key.
         """
-        self.settings, self.values, self.seed = settings, values, seed
+        self.config, self.settings, self.values, self.seed = ffn, settings, values, seed
         self._rotation_DE = None
         if settings.rotate_to is not None:
             self._rotation_DE = random_rotation(dim, settings.rotate_to, settings.rotation_seed + seed)
@@ -93,14 +64,14 @@ class StoredFFN:
 
     @property
     def num_params(self) -> int:
-        return self.settings.ffn.num_params(self.dim_in, self.code_dim)
+        return self.config.num_params(self.dim_in, self.code_dim)
 
     @property
     def num_active_params(self) -> int:
-        return self.settings.ffn.num_active_params(self.dim_in, self.code_dim)
+        return self.config.num_active_params(self.dim_in, self.code_dim)
 
     def _new(self, generator: "torch.Generator") -> "FFN":
-        return self.settings.ffn.build(self.dim_in, self.code_dim, generator=generator)
+        return self.config.build(self.dim_in, self.code_dim, generator=generator)
 
     def train(
         self,
@@ -110,13 +81,11 @@ class StoredFFN:
         budget: TrainingBudget,
         *,
         accelerator: str,
-        neighbours: "Neighbours | None" = None,
     ) -> tuple[WriteCost, "KeyValueModule"]:
-        """Train on keys (and what `neighbours` finds for them), then round to the precision that is stored."""
+        """Train on keys, or what the FFN is given in their place, then round to the precision that is stored."""
         import torch
 
         from models.key_value_training import KeyValueData, KeyValueModule, fit
-        from models.reading import ReadingModule
         from models.weight_packing import packed
 
         start = time.perf_counter()
@@ -129,17 +98,14 @@ class StoredFFN:
             first_candidates_N=torch.from_numpy(starts_R[relation_ids_N]),
             end_candidates_N=torch.from_numpy(starts_R[relation_ids_N + 1]),
         )
-        if neighbours is None:
-            rounds_to = self.settings.precision if budget.rounding == "aware" else None
-            module = KeyValueModule(ffn, data, codes_VE, budget, generator=generator, rounds_to=rounds_to)
-        else:
-            module = ReadingModule(ffn, data, codes_VE, budget, neighbours, generator=generator)
+        rounds_to = self.settings.precision if budget.rounding == "aware" else None
+        module = KeyValueModule(ffn, data, codes_VE, budget, generator=generator, rounds_to=rounds_to)
         if budget.steps:
             self.trained_on = fit(module, accelerator=accelerator)
         self._use_finite(packed(ffn, self.settings.precision), f"lower {module.to_lower}")
         shown = module.steps_done * module.batch_facts
         # The frozen codes get no gradient: 4 FLOPs a number of theirs.
-        a_fact = self.settings.ffn.training_flops(self.dim_in, self.code_dim) + 4 * self.codes_VE.size
+        a_fact = self.config.training_flops(self.dim_in, self.code_dim) + 4 * self.codes_VE.size
         cost = WriteCost(
             seconds=time.perf_counter() - start,
             texts_encoded=len(keys_ND),

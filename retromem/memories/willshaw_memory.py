@@ -21,6 +21,7 @@ from retromem.memories.dial import Dial, Load
 from retromem.memories.one_bit_memory import OneBitMemory
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import facts_files
+from retromem.memories.untrained_cost import untrained_cost
 from retromem.memories.value_units import unit_of_facts, units_of_values
 from retromem.seam import Facts, Footprint, Queries, Recall, Stores, ValueTable, WriteCost
 
@@ -32,6 +33,8 @@ _MISSED = 0.05
 class WillshawMemoryConfig:
     """Willshaw's binary associative memory, of sparse codes of the keys."""
 
+    family: ClassVar[str] = "willshaw"
+    stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 1
     memory: Literal["willshaw"] = "willshaw"
     cue_units: int = 512
@@ -62,14 +65,6 @@ class WillshawMemoryConfig:
         return f"willshaw-{size}" + ("" if self.bandwidth is None else "-waves")
 
     @property
-    def family(self) -> str:
-        return "willshaw"
-
-    @property
-    def stores(self) -> Stores:
-        return "questions"
-
-    @property
     def dial(self) -> Dial:
         return Dial(name="cue_units", low=self.winners, high=1 << 16)
 
@@ -96,7 +91,6 @@ class WillshawMemory(OneBitMemory):
 
     config_type: ClassVar[type[WillshawMemoryConfig]] = WillshawMemoryConfig
     kind: ClassVar[str] = "willshaw-memory"
-    bits_file: ClassVar[str] = "weights.bin"
     bits_are: ClassVar[str] = "synapses"
     # They follow from the value counts, which every memory is given.
     notes: ClassVar[tuple[str, ...]] = ("value_units",)
@@ -123,13 +117,8 @@ class WillshawMemory(OneBitMemory):
         )
         self._use(np.packbits(w_FU.numpy()).tobytes())
         self._training_files = facts_files(facts)
-        return WriteCost(
-            seconds=time.perf_counter() - start,
-            texts_encoded=len(keys_ND),
-            flops=2.0 * self.config.cue_units * keys_ND.size,  # the codes; switching on multiplies nothing
-            exposures=float(len(facts.cues)),
-            optimizer_steps=0,
-        )
+        flops = 2.0 * self.config.cue_units * keys_ND.size  # the codes; switching on multiplies nothing
+        return untrained_cost(start, texts_encoded=len(keys_ND), exposures=float(len(facts.cues)), flops=flops)
 
     def _know(self, values: ValueTable, dim: int, encoder_hash: str, noted: Mapping[str, Any]) -> None:
         from models.winner_codes import WinnerCodes
@@ -158,9 +147,9 @@ class WillshawMemory(OneBitMemory):
     def _num_params(self) -> int:
         return int(self.config.cue_units * self._units_V.sum())
 
-    @property
-    def _num_active_params(self) -> int:
-        return int(self.config.winners * self._units_V.sum())
+    def _weights(self) -> tuple[bytes, int, int]:
+        assert self._packed is not None
+        return self._packed, self._num_params, int(self.config.winners * self._units_V.sum())
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         """By the lit synapses of each unit: what they tell for its having been written, beside chance."""

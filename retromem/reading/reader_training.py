@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from models.dial_checks import check_one_or_more
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderTraining:
@@ -18,9 +20,7 @@ class ReaderTraining:
     """decoupled"""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        check_one_or_more(steps=self.steps, batch_size=self.batch_size)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be more than 0 and finite, not {self.learning_rate}")
         if not 0 <= self.weight_decay < math.inf:

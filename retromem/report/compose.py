@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from retromem.report.answer import answer, answer_on_real_values
 from retromem.report.content import Block, Content, FirstScreen, Points, Section, Terms
-from retromem.report.crossover import min_bytes, recallable
+from retromem.report.crossover import curves_of, recallable
 from retromem.report.drawing import Picture
 from retromem.report.envelope import searched_contests
 from retromem.report.figures import file_stem, study_pictures
@@ -18,10 +18,10 @@ from retromem.report.published_section import out_of_band, published_first_scree
 from retromem.report.run_facts import RunFacts
 from retromem.report.searched_page import one_sided_details, searched_first_screen, searched_sections
 from retromem.report.seed_spread import seed_spread
-from retromem.report.sides import Contest, Group, main_contest
+from retromem.report.sides import Contest, main_contest
 from retromem.report.table_text import Table
 from retromem.report.tables import capacity_table, ledger_size, ledger_table
-from retromem.rows import TAU, Row
+from retromem.rows import Row
 
 _UNSEARCHED = "Of the few sizes tried on each side, by a grid and no search:"
 """until the smallest memory of each side is searched under one rule, a winner is one of the grid"""
@@ -96,7 +96,7 @@ def _sections_by_hand(
         *_others(rows, main),
         Section(title=f"Curves: {main}", blocks=pictures),
         *_pairs(paired),
-        *_capacity(rows, run),
+        Section(title="How many facts each holds", blocks=[capacity_table(run.capacities, rows)]),
         *(section for study in dict.fromkeys(row.study for row in rows) if study != main
           for section in _study(rows, run, study)),
     ]  # fmt: skip
@@ -214,10 +214,6 @@ def _study(rows: Sequence[Row], run: RunFacts, study: str) -> list[Section]:
     ]
 
 
-def _capacity(rows: Sequence[Row], run: RunFacts) -> list[Section]:
-    return [Section(title="How many facts each holds", blocks=[capacity_table(run.capacities, rows)])]
-
-
 def _dropped(run: RunFacts) -> list[str]:
     left_out = [
         f"{count_text(number)} ({reason.replace('_', ' ')})" for reason, number in run.dropped.items() if number
@@ -240,10 +236,7 @@ def _basis(rows: Sequence[Row], contest: Contest | None) -> str:
 
 def _beside_storage(contest: Contest) -> str:
     """What the bytes of the answer leave out, for the two memories that it names; '' where it names no two."""
-    index, weights = (
-        min_bytes(contest.rows, tau=TAU["identical"], phrasing="identical", group=group, twin=contest.twin)
-        for group in (contest.rival, Group.WEIGHTS)
-    )
+    weights, index = curves_of(contest, "identical")
     sizes = [size for size, arm in index.items() if arm is not None and weights.get(size) is not None]
     if not sizes:
         return ""

@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Literal
 
 from retromem.report.seed_spread import seed_spread
-from retromem.report.sides import Group, group_of
-from retromem.rows import Row
+from retromem.report.sides import Contest, Group, group_of
+from retromem.rows import TAU, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,15 @@ def min_bytes(rows: Sequence[Row], *, tau: float, phrasing: str, group: Group, t
                 smallest = replace(smallest, is_smallest_tried=True)
             curve[num_facts] = smallest
     return curve
+
+
+def curves_of(contest: Contest, phrasing: str) -> tuple[Curve, Curve]:
+    """The weights and their rival, each by its fewest bytes at the accuracy that counts."""
+    weights, rival = (
+        min_bytes(contest.rows, tau=TAU[phrasing], phrasing=phrasing, group=group, twin=contest.twin)
+        for group in (Group.WEIGHTS, contest.rival)
+    )
+    return weights, rival
 
 
 Outcome = Literal["crosses", "none in range", "a never", "b never", "neither", "no common size"]

@@ -22,6 +22,10 @@ class Goal:
     phrasing: str
     tau: float
 
+    def is_of(self, row: SmallestRow) -> bool:
+        """Whether it was searched for."""
+        return (row.phrasing, row.tau) == (self.phrasing, self.tau)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnvelopePoint:
@@ -76,7 +80,7 @@ def goals_of(rows: Sequence[SmallestRow]) -> list[Goal]:
 
 def envelope(rows: Sequence[SmallestRow], group: Group, goal: Goal) -> list[EnvelopePoint]:
     """Points by rising numbers of facts. The rows are those of one study and twin."""
-    own = [row for row in rows if group_of(row) is group and (row.phrasing, row.tau) == (goal.phrasing, goal.tau)]
+    own = [row for row in rows if group_of(row) is group and goal.is_of(row)]
     points = []
     for num_facts in sorted({row.num_facts for row in own}):
         here = [row for row in own if row.num_facts == num_facts]

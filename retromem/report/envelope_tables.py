@@ -9,6 +9,7 @@ from retromem.report.numerals import bytes_text, count_text, percent_text, range
 from retromem.report.seed_spread import seed_spread, spread_of
 from retromem.report.sides import Group, group_of
 from retromem.report.table_text import Cell, Table
+from retromem.report.tables import median_cell
 from retromem.rows import Row, SmallestRow
 
 _JUDGED = (
@@ -44,13 +45,8 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
             lines += [_line(name, point, here) for point in points] or [_without(name, "not searched at this size")]
     whole = [row for row in here if row.memory == "faiss-q-Flat" and not row.smallest_for]
     if whole:
-        lines.append(
-            [
-                Cell(text="index, whole vectors"),
-                Cell(text="4 bytes a number, nothing compressed", is_prose=True),
-                *_judged(whole),
-            ]
-        )
+        kept = Cell(text="4 bytes a number, nothing compressed", is_prose=True)
+        lines.append([Cell(text="index, whole vectors"), kept, *_judged(whole)])
     seeds = len({row.seed for row in contest.rows})
     judged = _JUDGED if any(goal.phrasing != "identical" for goal in goals_of(contest.rows)) else ""
     return Table(
@@ -64,12 +60,7 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
 def _line(name: str, point: EnvelopePoint, rows: Sequence[Row]) -> list[Cell]:
     """Of the family that is smallest in most seeds; dashes where none reaches the goal."""
     if point.size is None:
-        best = percent_text(point.best_accuracy)
-        return [
-            Cell(text=name),
-            Cell(text=f"none found: the best reach {best}", is_prose=True),
-            *(Cell(text="–") for _ in range(4)),
-        ]
+        return _without(name, f"none found: the best reach {percent_text(point.best_accuracy)}")
     found = [row for row in point.smallest if row.memory == point.family]
     middle = sorted(found, key=lambda row: row.storage_bytes or 0)[len(found) // 2]
     own = [
@@ -88,16 +79,12 @@ def _without(name: str, why: str) -> list[Cell]:
 def _judged(rows: Sequence[Row]) -> list[Cell]:
     written = [row for row in rows if row.phrasing == "identical"]
     reworded = [row for row in rows if row.phrasing == "heldout"]
-    cells = []
-    for own, column, text in (
-        (written, "storage_bytes", bytes_text),
-        (written, "accuracy", percent_text),
-        (reworded, "accuracy", percent_text),
-        (written, "bits_per_byte", significant_text),
-    ):
-        spread = seed_spread(own, column)
-        cells.append(Cell(text="–" if spread is None else text(spread.median)))
-    return cells
+    return [
+        median_cell(seed_spread(written, "storage_bytes"), bytes_text),
+        median_cell(seed_spread(written, "accuracy"), percent_text),
+        median_cell(seed_spread(reworded, "accuracy"), percent_text),
+        median_cell(seed_spread(written, "bits_per_byte"), significant_text),
+    ]
 
 
 def families_table(rows: Sequence[SmallestRow]) -> Table:
@@ -105,12 +92,9 @@ def families_table(rows: Sequence[SmallestRow]) -> Table:
     blocks = []
     for goal in goals_of(rows):
         for num_facts in sorted({row.num_facts for row in rows}):
-            lines = []
-            here = [
-                row for row in rows if (row.phrasing, row.tau, row.num_facts) == (goal.phrasing, goal.tau, num_facts)
-            ]
-            for memory in dict.fromkeys(row.memory for row in sorted(here, key=lambda row: row.side)):
-                lines.append(_family(memory, [row for row in here if row.memory == memory]))
+            here = [row for row in rows if goal.is_of(row) and row.num_facts == num_facts]
+            memories = dict.fromkeys(row.memory for row in sorted(here, key=lambda row: row.side))
+            lines = [_family(memory, [row for row in here if row.memory == memory]) for memory in memories]
             if lines:
                 blocks.append((f"{goal_text(goal)}, {count_text(num_facts)} facts", lines))
     return Table(

@@ -122,7 +122,7 @@ def _one_sided(of_weights: dict[int, float], of_index: dict[int, float]) -> str:
 def searched_details(contest: SearchedContest) -> list[str]:
     """What was searched, where the seeds cross, where a side stops, and where success was noisy; a sentence each."""
     goals = goals_of(contest.rows)
-    spans = {goal: _span(sorted({row.num_facts for row in contest.rows if _is_for(row, goal)})) for goal in goals}
+    spans = {goal: _span(sorted({row.num_facts for row in contest.rows if goal.is_of(row)})) for goal in goals}
     asked = (
         [f"{list_text([goal_text(goal) for goal in goals])}, at {spans[goals[0]]} facts"]
         if len(set(spans.values())) == 1
@@ -148,10 +148,6 @@ def searched_details(contest: SearchedContest) -> list[str]:
                     "where a smaller one did not."
                 )
     return sentences
-
-
-def _is_for(row: SmallestRow, goal: Goal) -> bool:
-    return (row.phrasing, row.tau) == (goal.phrasing, goal.tau)
 
 
 def _span(sizes: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retromem.report.crossover import Curve, arms_at, crossover, min_bytes
+from retromem.report.crossover import arms_at, crossover, curves_of
 from retromem.report.drawing import (
     FULL_WIDTH,
     Label,
@@ -33,7 +33,7 @@ def draw_headline(contest: Contest) -> Picture | None:
     The first is left out where no memory answers well enough, the second where the sides share no size; None without
     either.
     """
-    reached = any(any(_curve(contest, group, "identical").values()) for group in (Group.WEIGHTS, contest.rival))
+    reached = any(any(curve.values()) for curve in curves_of(contest, "identical"))
     reworded = _last_common(contest, "heldout")
     phrasing, last = ("identical", _last_common(contest, "identical")) if reworded is None else ("heldout", reworded)
     num_panels = int(reached) + int(last is not None)
@@ -86,17 +86,13 @@ def _colours(contest: Contest, phrasing: str, num_facts: int) -> str:
 
 def _last_common(contest: Contest, phrasing: str) -> int | None:
     """Largest size both sides finished."""
-    curves = [_curve(contest, group, phrasing) for group in (Group.WEIGHTS, contest.rival)]
-    return max(curves[0].keys() & curves[1].keys(), default=None)
-
-
-def _curve(contest: Contest, group: Group, phrasing: str) -> Curve:
-    return min_bytes(contest.rows, tau=TAU[phrasing], phrasing=phrasing, group=group, twin=contest.twin)
+    weights, rival = curves_of(contest, phrasing)
+    return max(weights.keys() & rival.keys(), default=None)
 
 
 def _draw_sizes(axes: "Axes", contest: Contest) -> None:
     labels = []
-    curves = {group: _curve(contest, group, "identical") for group in (Group.WEIGHTS, contest.rival)}
+    curves = dict(zip((Group.WEIGHTS, contest.rival), curves_of(contest, "identical"), strict=True))
     for group, curve in curves.items():
         reached = [num_facts for num_facts, arm in curve.items() if arm is not None]
         missed = [num_facts for num_facts, arm in curve.items() if arm is None]
@@ -166,15 +162,7 @@ def _draw_arms(axes: "Axes", contest: Contest, phrasing: str, num_facts: int) ->
             color=COLOURS[group],
             markersize=7,
         )
-        labels += [
-            Label(
-                x=arm.storage_bytes,
-                y=arm.accuracy,
-                text=arm.memory,
-                colour=COLOURS[group],
-            )
-            for arm in arms
-        ]
+        labels += [Label(x=arm.storage_bytes, y=arm.accuracy, text=arm.memory, colour=COLOURS[group]) for arm in arms]
     bytes_axis(axes, "x")
     low, high = axes.get_xlim()
     axes.set_xlim(low / 1.5, high * 1.5)

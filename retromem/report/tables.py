@@ -85,7 +85,7 @@ def ledger_table(rows: Sequence[Row], *, twin: bool, num_facts: int, role: str) 
             # Costs are the same whatever was asked; bits are those of the questions as written. A floor asks nothing.
             costs = [row for row in its_rows if row.phrasing in ("identical", "")] or its_rows
             numbers = [
-                _median_cell(costs, column, text, memory == marked and column == "storage_bytes")
+                median_cell(seed_spread(costs, column), text, strong=memory == marked and column == "storage_bytes")
                 for _, column, text in ledger
             ]
             lines.append([Cell(text=memory, is_name=True), *accuracy, *numbers])
@@ -124,8 +124,8 @@ def _spread_cell(spread: Spread | None, text: Callable[[float | int], str]) -> C
     return Cell(text=text(spread.median), detail="" if low == high else f"{low.removesuffix(' %')}–{high}")
 
 
-def _median_cell(rows: Sequence[Row], column: str, text: Callable[[float | int], str], strong: bool) -> Cell:
-    spread = seed_spread(rows, column)
+def median_cell(spread: Spread | None, text: Callable[[float | int], str], *, strong: bool = False) -> Cell:
+    """A dash where nobody knows."""
     return Cell(text="–") if spread is None else Cell(text=text(spread.median), strong=strong)
 
 
@@ -156,6 +156,9 @@ def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Ta
         keys = [(row.study, row.memory, row.twin, row.phrasing, row.seed, row.num_facts) for row in group]
         return [at_capacity[key] for key in keys if key in at_capacity]
 
+    def known(group: Sequence[CapacityRow], read: Callable[[Row], float | None]) -> list[float]:
+        return [number for row in found(group) if (number := read(row)) is not None]
+
     def density(group: Sequence[CapacityRow]) -> Spread | None:
         return spread_of(row.bits_per_param for row in group if row.bits_per_param is not None)
 
@@ -165,8 +168,8 @@ def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Ta
         )
         for study in dict.fromkeys(row.study for row in capacities)
     }
-    everyone = [row for study in groups.values() for group in study for row in found(group)]
-    beside = [column for column in _BESIDE_CAPACITY if any(column[1](row) is not None for row in everyone)]
+    everyone = [group for study in groups.values() for group in study]
+    beside = [column for column in _BESIDE_CAPACITY if any(known(group, column[1]) for group in everyone)]
 
     def cells(group: Sequence[CapacityRow]) -> list[Cell]:
         first, facts = group[0], spread_of(row.num_facts for row in group)
@@ -182,9 +185,9 @@ def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Ta
             Cell(text="twin" if first.twin else "as given"),
             Cell(text=f"{percent_text(first.tau)} {PHRASINGS.get(first.phrasing, first.phrasing)}"),
             Cell(text=text, detail=spread.detail),
-            Cell(text="–" if size is None else bytes_text(size.median)),
+            median_cell(size, bytes_text),
             _spread_cell(density(group), significant_text),
-            *(_beside_cell(found(group), read, text) for _, read, text in beside),
+            *(median_cell(spread_of(known(group, read)), text) for _, read, text in beside),
             Cell(text=str(len(group))),
         ]
 
@@ -199,11 +202,6 @@ def capacity_table(capacities: Sequence[CapacityRow], rows: Sequence[Row]) -> Ta
         header=[*header, "seeds"],
         blocks=[(study, [cells(group) for group in of_study]) for study, of_study in groups.items()],
     )
-
-
-def _beside_cell(rows: Sequence[Row], read: Callable[[Row], float | None], text: Callable[[float | int], str]) -> Cell:
-    spread = spread_of(number for row in rows if (number := read(row)) is not None)
-    return Cell(text="–" if spread is None else text(spread.median))
 
 
 def _memories(capacities: Sequence[CapacityRow], study: str) -> Iterable[Sequence[CapacityRow]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from retromem.report.crossover import Arm, Crossover, Curve, arms_at, crossover, min_bytes
+from retromem.report.crossover import Arm, Crossover, Curve, arms_at, crossover, curves_of
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text
 from retromem.report.sides import Contest, Group, group_of
 from retromem.rows import TAU
@@ -13,7 +13,7 @@ GOAL = f"{percent_text(TAU['identical'])} of the questions as written"
 
 def verdict(contest: Contest) -> list[str]:
     """Sentences, the main one first. Sizes that only one side finished take no part."""
-    all_weights, all_index = _curves(contest, "identical")
+    all_weights, all_index = curves_of(contest, "identical")
     sizes = sorted(all_weights.keys() & all_index.keys())
     if not sizes:
         return ["Weights and index share no finished size, so there is nothing to compare yet."]
@@ -31,7 +31,7 @@ def verdict(contest: Contest) -> list[str]:
 
 def verdict_in_short(contest: Contest) -> str:
     """Bytes and accuracies of both sides at the largest size they share; empty if they share none."""
-    weights, index = _curves(contest, "identical")
+    weights, index = curves_of(contest, "identical")
     sizes = sorted(weights.keys() & index.keys())
     if not sizes:
         return ""
@@ -41,19 +41,11 @@ def verdict_in_short(contest: Contest) -> str:
         for side, arm in (("index", index[last]), ("weights", weights[last]))
     ]
     text = f"{list_text(needs)} for {percent_text(TAU['identical'])} as written at {count_text(last)} facts"
-    new_weights, new_index = _curves(contest, "heldout")
+    new_weights, new_index = curves_of(contest, "heldout")
     if last in new_weights and last in new_index:
         best = [_best(contest, group, last, "heldout") for group in (contest.rival, Group.WEIGHTS)]
         text += f"; the best in new words answer {list_text([percent_text(arm.accuracy) for arm in best])}"
     return f"{text}."
-
-
-def _curves(contest: Contest, phrasing: str) -> tuple[Curve, Curve]:
-    weights, index = (
-        min_bytes(contest.rows, tau=TAU[phrasing], phrasing=phrasing, group=group, twin=contest.twin)
-        for group in (Group.WEIGHTS, contest.rival)
-    )
-    return weights, index
 
 
 def _best(contest: Contest, group: Group, num_facts: int, phrasing: str) -> Arm:
@@ -189,7 +181,7 @@ def _last(sizes: Sequence[int]) -> str:
 
 def _reworded(contest: Contest, weights: Curve, index: Curve) -> list[str]:
     """What new wordings do to the two memories just named, to the best of each side, and to the byte curves."""
-    new_weights, new_index = _curves(contest, "heldout")
+    new_weights, new_index = curves_of(contest, "heldout")
     sizes = sorted(new_weights.keys() & new_index.keys())
     if not sizes:
         return ["New wordings were not asked."]

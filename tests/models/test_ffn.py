@@ -1,5 +1,7 @@
 """FFN kinds against their formulas, their counts against torch's own, and sizes at equal parameters."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.any_ffn import sized
 from models.expert_kinds import ExpertsConfig
-from models.ffn_kinds import DENSE_KINDS, GATED_KINDS, DenseConfig, GatedConfig, LinearConfig, TopKConfig
+from models.ffn_kinds import Dense, DenseConfig, Gated, GatedConfig, LinearConfig, TopKConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
 from models.stack_kinds import StackConfig
 
@@ -23,8 +25,8 @@ CURVES = {
 GATE_OF = {"swiglu": "silu", "geglu": "gelu", "reglu": "relu", "bilinear": "identity"}
 CONFIGS = [
     LinearConfig(),
-    *(DenseConfig(kind=kind, width=9, bias=bias) for kind in DENSE_KINDS for bias in (False, True)),
-    *(GatedConfig(kind=kind, width=9, bias=bias) for kind in GATED_KINDS for bias in (False, True)),
+    *(DenseConfig(kind=kind, width=9, bias=bias) for kind in get_args(Dense) for bias in (False, True)),
+    *(GatedConfig(kind=kind, width=9, bias=bias) for kind in get_args(Gated) for bias in (False, True)),
     DenseConfig(kind="relu"),
     GatedConfig(),
 ]

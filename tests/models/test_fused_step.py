@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from typing import get_args
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 from models import read_out_passes
 from models.expert_kinds import ExpertsConfig
 from models.ffn import DenseFFN
-from models.ffn_kinds import DENSE_KINDS, GATED_KINDS, DenseConfig, GatedConfig, LinearConfig, TopKConfig
+from models.ffn_kinds import Dense, DenseConfig, Gated, GatedConfig, LinearConfig, TopKConfig
 from models.fused_step import MOST_RANGES, FusedStep, can_fuse
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.kind_passes import MOST_EXPERT_UNITS, MOST_SLOTS_A_HEAD, MOST_SLOTS_A_READ, has_passes
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 NUM_FACTS, DIM, CODE_DIM = 50, 7, 6
 KINDS = [
     LinearConfig(),
-    *(DenseConfig(kind=kind, width=9, bias=bias) for kind in DENSE_KINDS for bias in (False, True)),
-    *(GatedConfig(kind=kind, width=12, bias=bias) for kind in GATED_KINDS for bias in (False, True)),
+    *(DenseConfig(kind=kind, width=9, bias=bias) for kind in get_args(Dense) for bias in (False, True)),
+    *(GatedConfig(kind=kind, width=12, bias=bias) for kind in get_args(Gated) for bias in (False, True)),
     TopKConfig(width=12),
     TopKConfig(width=12, gradient="straight_through"),
     TopKConfig(width=4, active_share=1.0),
@@ -310,7 +311,7 @@ def test_of_winners_there_are_as_many_as_asked_for():
 
 
 def test_every_activation_is_written_out():
-    assert ACTIVATION_PASSES.keys() == {*DENSE_KINDS, *GATED_KINDS}
+    assert ACTIVATION_PASSES.keys() == {*get_args(Dense), *get_args(Gated)}
 
 
 @pytest.mark.parametrize(

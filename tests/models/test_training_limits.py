@@ -14,7 +14,6 @@ from models.ffn_kinds import DenseConfig
 from models.key_noise import move_by_noise
 from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.optimizers import optimizers_for, schedule_for
-from models.reading import ReadingModule, reading_dim
 from models.training_budget import TrainingBudget, what_to_lower
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
@@ -226,27 +225,6 @@ DECAYS = TrainingBudget(optimizer="adamw", learning_rate=0.5)
 )
 def test_what_lies_furthest_beyond_its_default_is_blamed(budget, suspects, blamed):
     assert what_to_lower(budget, suspects) == blamed
-
-
-def test_a_reading_module_trains_on_what_was_looked_up_once():
-    data, codes = facts()
-    looked_up = []
-
-    def neighbours(keys):
-        looked_up.append(keys)
-        chunks = torch.stack([2 * keys, keys + 1], dim=1)
-        return chunks, torch.tensor([0.5, -torch.inf]).repeat(len(keys), 1)
-
-    assert reading_dim(3, 2) == 11
-    ffn = DenseConfig(width=4).build(11, 2, generator=seeded(1))
-    module = ReadingModule(ffn, data, codes, TrainingBudget(steps=2), neighbours, generator=seeded(2))
-    fit(module, accelerator="cpu")
-    keys = data.keys_ND
-    empty = torch.zeros(9, 1)
-    expected = torch.cat([keys, 2 * keys, keys + 1, empty + 0.5, empty], dim=1)
-    assert torch.equal(module.keys_ND, expected)
-    assert len(looked_up) == 1 and torch.equal(looked_up[0], keys)
-    assert torch.equal(module.value_ids_N, data.value_ids_N) and torch.equal(module.end_N, data.end_candidates_N)
 
 
 def test_a_training_writes_no_file_and_says_nothing(tmp_path, monkeypatch, capfd, caplog):

@@ -113,7 +113,7 @@ def test_a_packed_index_answers_as_it_did(spec: IndexSpec, tmp_path: Path) -> No
         paths[name].write_bytes(content)
     for loaded in (
         VectorIndex.from_storage(spec, DIM, index.storage(), 333, groups_N),
-        VectorIndex.from_files(spec, DIM, paths, 333, groups_N),
+        VectorIndex.from_storage(spec, DIM, paths, 333, groups_N),
     ):
         assert loaded.serialized() == index.serialized() and loaded.storage() == index.storage()
         for group in (None, 2):

@@ -230,7 +230,7 @@ def test_bits_of_corrections_count_the_lists_that_there_are() -> None:
     # One candidate: a wrong answer leaves no value to name, and costs nothing beyond its place.
     assert bits.bits_argmax(9.0, np.array([False, True]), np.ones(2), 2) == pytest.approx(9 - 1 - math.log2(3))
     assert bits.demand_uniform([3, 0, 5], [2, 0, 8]) == 3 + 15
-    assert bits.demand_given(np.array([0, 0, 0, 1]), np.array([4, 5, 5, 4])) == pytest.approx(math.log2(3))
+    assert bits.demand_of_values(np.array([0, 0, 0, 1]), np.array([4, 5, 5, 4])) == pytest.approx(math.log2(3))
     assert bits.bits_ce(4.0, np.array([-3.0, -1.5]), 2) == 0.0
 
 

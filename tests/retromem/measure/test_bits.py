@@ -39,8 +39,8 @@ def test_demand_by_hand():
 def test_a_relation_that_follows_from_another_adds_nothing():
     country = np.array([0, 0, 1, 1, 2, 2])
     continent = np.array([7, 7, 7, 7, 8, 8])
-    assert bits.demand_given(country, continent) == 0.0
-    assert bits.demand_given(np.zeros(6, dtype=np.int64), continent) > 0
+    assert bits.demand_of_values(country, continent) == 0.0
+    assert bits.demand_of_values(np.zeros(6, dtype=np.int64), continent) > 0
 
 
 def test_three_facts_by_hand():
@@ -197,7 +197,9 @@ def test_country_and_time_zone_are_not_added_as_if_independent():
             by_city.setdefault(subject, []).append(value)
     both = [values for values in by_city.values() if len(values) == 2]
     country, zone = (np.unique([values[place] for values in both], return_inverse=True)[1] for place in (0, 1))
-    alone = [bits.demand_given(np.zeros(len(both), dtype=np.int64), values) / len(both) for values in (country, zone)]
-    chained = alone[0] + bits.demand_given(country, zone) / len(both)
+    alone = [
+        bits.demand_of_values(np.zeros(len(both), dtype=np.int64), values) / len(both) for values in (country, zone)
+    ]
+    chained = alone[0] + bits.demand_of_values(country, zone) / len(both)
     assert sum(alone) == pytest.approx(12.2, abs=0.15)
     assert chained == pytest.approx(6.4, abs=0.15)

@@ -10,6 +10,7 @@ import pytest
 from retrieval import store_updates
 from retrieval.errors import Refused
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
+from retromem.measure.robustness import Perturbable
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.hybrid_memory import HybridMemory, HybridMemoryConfig
 from retromem.seam import Facts
@@ -123,8 +124,7 @@ def test_what_a_hybrid_costs_and_weighs(toys: Facts, tmp_path: Path) -> None:
     loaded = HybridMemory.load(tmp_path / "both")
     assert (loaded.config, loaded.calibration, loaded.side) == (memory.config, b"TETE", "retrieval")
     assert loaded.footprint() == both
-    with pytest.raises(NotImplementedError, match="no codes whose bits could be flipped alone"):
-        memory.perturbed(flip_rate=0.1, seed=0)
+    assert not isinstance(memory, Perturbable), "it is compressed: one flipped bit and it cannot be read"
 
 
 @pytest.mark.parametrize(

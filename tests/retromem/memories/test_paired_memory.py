@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,3 +169,16 @@ def test_a_saved_pair_comes_back_whole(toys: Facts, tmp_path: Path) -> None:
     one, two = memory.recall(toys.cues[0]), loaded.recall(toys.cues[0])
     assert torch.equal(torch.from_numpy(one.log_probs_QK), torch.from_numpy(two.log_probs_QK))
     assert one.value_ids_QK.tolist() == two.value_ids_QK.tolist()
+
+
+def test_a_pair_is_taught_on_what_was_looked_up_once(toys: Facts) -> None:
+    looked_up = []
+
+    class Noted(PairedMemory):
+        def _neighbours(self, store: Any, queries: Any) -> Any:
+            looked_up.append(len(queries))
+            return super()._neighbours(store, queries)
+
+    training = TrainingBudget(steps=150, full_batch_up_to=4, batch_size=4)
+    Noted(PairedMemoryConfig(ffn=DenseConfig(width=8), chunks=2, training=training), seed=0).teach(toys)
+    assert looked_up == [len(toys)]

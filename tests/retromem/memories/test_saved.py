@@ -52,7 +52,7 @@ def test_a_memory_that_is_replaced_while_it_is_loaded_is_loaded_again(
     of_new = colours(31, ["warm", "cold"])
     old, new = written(config, colours(60, ["red", "green", "blue"])), written(config, of_new)
     old.save(tmp_path / "store")
-    module = sys.modules[type(old).load.__module__]
+    module = next(sys.modules[one.__module__] for one in type(old).__mro__ if "load" in vars(one))
     read, was_replaced = module.load_values, []
 
     def replace_first(folder: Path, meta: Any) -> Any:
@@ -108,7 +108,6 @@ def test_the_lines_of_a_saved_memory_are_its_files(tmp_path: Path) -> None:
             Holding(name="two.bin", part=Part.MAINTAIN, num_bytes=5, num_params=6, num_active_params=2),
             Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=size),
         ]
-        assert files.holdings() == tuple(lines)
         footprint = files.footprint(seeded_bytes=31, resident_bytes=8)
         assert footprint.holdings == (*lines, Holding(name="from a seed", part=Part.SEEDED, num_bytes=31))
         assert footprint.resident_bytes == 8 and files.footprint().resident_bytes is None

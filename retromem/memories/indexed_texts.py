@@ -1,0 +1,37 @@
+"""Whose texts an index holds: the questions that weights learn (index-q), or statements that hold values (index-s)."""
+
+from typing import Literal, Protocol, runtime_checkable
+
+from retrieval.errors import Refused
+from retromem.seam import Facts, Queries, Stores
+
+
+@runtime_checkable
+class IndexedTexts(Protocol):
+    """What the configs of such memories have in common."""
+
+    @property
+    def memory(self) -> str: ...
+    @property
+    def key_by(self) -> Literal["question", "statement"]: ...
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def family(self) -> str:
+        """`faiss-q`, `faiss-s`."""
+        return f"{self.memory}-{self.key_by[0]}"
+
+    @property
+    def stores(self) -> Stores:
+        return "questions" if self.key_by == "question" else "statements"
+
+    def sources(self, facts: Facts, *, in_words: bool = False) -> list[Queries]:
+        """Of the facts the cues or the statements. Refused where they are to be `in_words`, and are vectors alone."""
+        sources = list(facts.cues)
+        if self.key_by == "statement":
+            assert facts.statements is not None, "this set has no statements, or they were not asked for"
+            sources = [facts.statements]
+        if in_words and sources[0].texts is None:
+            raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
+        return sources
