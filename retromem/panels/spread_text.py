@@ -3,7 +3,7 @@
 A sentence or a table is made from the points. Where it needs one that nobody measured, NotMeasured leaves it out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -22,21 +22,25 @@ class NotMeasured(LookupError):
     """What a sentence is about has no point; says what."""
 
 
-def known(points: Sequence[Point], quantity: str, series: str, x: float | None = None) -> Spread:
+def known(points: Sequence[Point], quantity: str, series: str, x: float | None = None, /, **labels: str) -> Spread:
     """The spread of what a sentence is about; NotMeasured where there is none."""
-    spread = spread_at(points, quantity, series, x)
+    spread = spread_at(points, quantity, series, x, **labels)
     if spread is None:
-        of, at = f" of {series}" if series else "", "" if x is None else f" at {x:g}"
-        raise NotMeasured(f"{quantity}{of}{at}")
+        raise _not_measured(quantity, series, labels, "" if x is None else f" at {x:g}")
     return spread
 
 
-def known_curve(points: Sequence[Point], quantity: str, series: str) -> dict[float, Spread]:
+def known_curve(points: Sequence[Point], quantity: str, series: str, /, **labels: str) -> dict[float, Spread]:
     """x -> median and range over seeds, x rising, at least one; NotMeasured where there is none."""
-    found = curve(points, quantity, series)
+    found = curve(points, quantity, series, **labels)
     if not found:
-        raise NotMeasured(f"{quantity} of {series}")
+        raise _not_measured(quantity, series, labels)
     return found
+
+
+def _not_measured(quantity: str, series: str, labels: Mapping[str, str], at: str = "") -> NotMeasured:
+    whose = ", ".join([*([series] if series else []), *labels.values()])
+    return NotMeasured(f"{quantity}{f' of {whose}' if whose else ''}{at}")
 
 
 def ends_of(curves: Iterable[Iterable[float]]) -> list[float]:

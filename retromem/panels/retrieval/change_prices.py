@@ -35,7 +35,7 @@ class ChangePricesConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
     """of the vectors"""
 
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     seconds_expected: ClassVar[float] = 60.0
     """of one seed"""
 
@@ -81,9 +81,9 @@ class ChangePricesConfig(PanelConfig):
 
         def share(change_of: tuple[str, str]) -> float:
             change, name = change_of
-            return ratio(known(points, f"seconds, {change}", name), known(points, "seconds, build", name))
+            return ratio(*(known(points, "seconds", name, change=of) for of in (change, "build")))
 
-        return of_each(share, product(("add", "delete", "replace"), series_of(points, "seconds, build")))
+        return of_each(share, product(("add", "delete", "replace"), series_of(points, "seconds", change="build")))
 
     def _answer(self, points: Sequence[Point]) -> str:
         shares = range_text(self._shares(points).values(), percent_text)
@@ -106,11 +106,11 @@ class ChangePricesConfig(PanelConfig):
 
     def _table(self, points: Sequence[Point]) -> Table:
         def cell(change: str, name: str) -> Cell:
-            seconds, written = (spread_at(points, f"{what}, {change}", name) for what in ("seconds", "bytes"))
+            seconds, written = (spread_at(points, what, name, change=change) for what in ("seconds", "bytes"))
             of_bytes = f" {bytes_text(written.median)}" if written else ""
             return replace(median_cell(seconds, seconds_text), detail=of_bytes)
 
-        names = dict.fromkeys([*series_of(points, "seconds, build"), *series_of(points, "search_ratio")])
+        names = dict.fromkeys([*series_of(points, "seconds", change="build"), *series_of(points, "search_ratio")])
         return Table(
             caption="Seconds of each change, verification included; small beside it: bytes written. "
             + medians_text(points),

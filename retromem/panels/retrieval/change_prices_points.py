@@ -73,10 +73,9 @@ def _priced(change: str, do: Callable[[], object], *, folder: Path, name: str, s
     do()
     seconds = time.perf_counter() - start
     written = sum(size for file, size in _files(folder).items() if file not in before)
-    return [
-        Point(quantity=f"seconds, {change}", series=name, y=seconds, seed=seed),
-        Point(quantity=f"bytes, {change}", series=name, y=float(written), seed=seed),
-    ]
+    numbers = {"seconds": seconds, "bytes": float(written)}
+    labels = {"change": change}
+    return [Point(quantity=of, series=name, labels=labels, y=y, seed=seed) for of, y in numbers.items()]
 
 
 def _files(folder: Path) -> dict[tuple[str, int], int]:

@@ -61,7 +61,7 @@ class ReadingConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the documents and the questions that are drawn, and of the reader"""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     seconds_expected: ClassVar[float] = 240.0
     """of one seed, with vectors of passages in the cache"""
 
@@ -127,7 +127,7 @@ class ReadingConfig(PanelConfig):
 
         def of(where: tuple[str, str]) -> float:
             name, cut = where
-            return known(points, f"{quantity}, {name}", cut).median
+            return known(points, quantity, cut, ranker=name).median
 
         found = of_each(of, product(names or self.rankers, _cuts(points)))
         name, cut = max(found, key=lambda where: found[where])
@@ -156,7 +156,7 @@ class ReadingConfig(PanelConfig):
 
     def _finding_of_reading(self, points: Sequence[Point]) -> str:
         one, five = (self._said_best(points, f"f1_from_{number}") for number in READ)
-        given = of_each(lambda cut: known(points, f"f1, {GIVEN}", cut).median, _cuts(points))
+        given = of_each(lambda cut: known(points, "f1", cut, ranker=GIVEN).median, _cuts(points))
         return (
             f"F1 of what is read from the first: {one}, from five: {five}; from the right passage alone "
             f"{range_text(given.values(), percent_text)}."
@@ -175,9 +175,9 @@ class ReadingConfig(PanelConfig):
             *((f"{how}_from_{number}", percent_text) for number in READ for how in ("exact", "f1")),
         ]
         for name in self.rankers:
-            cells = [median_cell(spread_at(points, f"{quantity}, {name}", cut), text) for quantity, text in columns]
+            cells = [median_cell(spread_at(points, quantity, cut, ranker=name), text) for quantity, text in columns]
             lines.append([Cell(text=name), *cells])
-        shares = [median_cell(spread_at(points, f"{how}, {GIVEN}", cut), percent_text) for how in ("exact", "f1")]
+        shares = [median_cell(spread_at(points, how, cut, ranker=GIVEN), percent_text) for how in ("exact", "f1")]
         lines.append([Cell(text=GIVEN), Cell(), Cell(), Cell(), *shares, Cell(), Cell()])
         number = spread_at(points, "passages", cut)
         count = f": {count_text(round(number.median))} of them" if number else ""

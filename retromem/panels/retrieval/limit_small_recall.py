@@ -19,6 +19,7 @@ from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 ALL, WRITTEN, OTHER = "all questions", "things with another name, as written", "the same things, by their other name"
+RANKS = (2, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class LimitSmallConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """nothing is drawn but what an index draws"""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     seconds_expected: ClassVar[float] = 5.0
 
     @cached_property
@@ -77,7 +78,7 @@ class LimitSmallConfig(PanelConfig):
         """What one vector a text finds, and what words do, where both conditions were asked; by their names here."""
 
         def shares(name: str) -> list[str]:
-            return [percent_text(known(points, f"recall_at_2, {name}", condition).median) for condition in conditions]
+            return [percent_text(known(points, "recall_at_2", name, asked=asked).median) for asked in conditions]
 
         found = of_each(shares, self.rankers)
         called = {LEXICAL: f"words ({LEXICAL})", HYBRID: f"both ({HYBRID})"}
@@ -96,9 +97,7 @@ class LimitSmallConfig(PanelConfig):
     def _finding(self, points: Sequence[Point]) -> str:
         def said(name: str) -> str:
             shares = of_each(
-                lambda condition: (
-                    f"{percent_text(known(points, f'recall_at_2, {name}', condition).median)} {condition}"
-                ),
+                lambda asked: f"{percent_text(known(points, 'recall_at_2', name, asked=asked).median)} {asked}",
                 (ALL, WRITTEN, OTHER),
             )
             return f"{name} {', '.join(shares.values())}"
@@ -107,12 +106,12 @@ class LimitSmallConfig(PanelConfig):
 
     def _table(self, points: Sequence[Point]) -> Table:
         asked = {ALL: "all", WRITTEN: "as written", OTHER: "other name"}
-        columns = [(number, condition) for number in (2, 10) for condition in asked]
+        columns = [(number, condition) for number in RANKS for condition in asked]
         lines = [
             [
                 Cell(text=name),
                 *(
-                    median_cell(spread_at(points, f"recall_at_{number}, {name}", condition), percent_text)
+                    median_cell(spread_at(points, f"recall_at_{number}", name, asked=condition), percent_text)
                     for number, condition in columns
                 ),
             ]

@@ -35,7 +35,7 @@ class NearDuplicatesPanelConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the subjects and of the dealing of their values"""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     seconds_expected: ClassVar[float] = 60.0
     """of one seed, with keys in the cache"""
 
@@ -94,7 +94,8 @@ class NearDuplicatesPanelConfig(PanelConfig):
             charts=[
                 Chart(
                     title="Recall@1 of exact search, held out",
-                    quantities=["recall_at_1, Flat"],
+                    quantities=["recall_at_1"],
+                    labels={"ranker": "Flat"},
                     x_label="facts",
                     y_label="recall@1",
                     x_scale="log",
@@ -147,7 +148,7 @@ class NearDuplicatesPanelConfig(PanelConfig):
             [
                 Cell(text=name),
                 *(
-                    median_cell(spread_at(points, f"recall_at_1, {ranker}", name, most), "{:.3f}".format)
+                    median_cell(spread_at(points, "recall_at_1", name, most, ranker=ranker), "{:.3f}".format)
                     for ranker in self.rankers
                 ),
             ]
@@ -167,7 +168,7 @@ def series_name(kind: SubjectKind, crowd: int) -> str:
 
 def facts_held(points: Sequence[Point], ranker: str, series: str) -> str:
     """The most facts at which the recall is `ENOUGH`, from the medians at the sizes measured."""
-    recalls = known_curve(points, f"recall_at_1, {ranker}", series)
+    recalls = known_curve(points, "recall_at_1", series, ranker=ranker)
     medians = {size: spread.median for size, spread in recalls.items()}
     held = [size for size, recall in medians.items() if recall >= ENOUGH]
     if not held:

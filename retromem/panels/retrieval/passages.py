@@ -46,7 +46,7 @@ class PassagesConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the dealing of the countries and of the order of the sentences"""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     seconds_expected: ClassVar[float] = 60.0
     """of one seed, with keys in the cache"""
     may_be_zero: ClassVar[frozenset[str]] = PanelConfig.may_be_zero | {"distractors"}
@@ -56,6 +56,10 @@ class PassagesConfig(PanelConfig):
         """How documents are cut."""
         shared = [SplitConfig(size=3, overlap=1)] if self.overlap_of_three else []
         return [*(SplitConfig(size=size) for size in self.sizes), *shared]
+
+    @property
+    def _cuts(self) -> list[str]:
+        return [split.label for split in self.splits]
 
     def knowledge(self, seed: int) -> KnowledgeSet:
         """The facts."""
@@ -106,17 +110,19 @@ class PassagesConfig(PanelConfig):
             charts=[
                 Chart(
                     title="The right passage first, exact search",
-                    quantities=["right_at_1, Flat"],
+                    quantities=["right_at_1"],
+                    labels={"ranker": "Flat"},
                     x_label="other sentences for each fact",
                     y_label="share of questions",
-                    series=[split.label for split in self.splits],
+                    series=self._cuts,
                 ),
                 Chart(
                     title="Right answers from five passages, exact search",
-                    quantities=["answered_from_5, Flat"],
+                    quantities=["answered_from_5"],
+                    labels={"ranker": "Flat"},
                     x_label="other sentences for each fact",
                     y_label="share of questions",
-                    series=[split.label for split in self.splits],
+                    series=self._cuts,
                 ),
             ],
             tables=tables(points, *(partial(self._table, distractors=distractors) for distractors in self.distractors)),
@@ -125,7 +131,7 @@ class PassagesConfig(PanelConfig):
     def _found(self, points: Sequence[Point], name: str) -> dict[str, dict[float, Spread]]:
         """How often a ranker finds the right passage first, by cut and by other sentences a fact."""
         labels = [split.label for split in sorted(self.splits, key=lambda split: split.size) if not split.overlap]
-        return of_each(lambda label: known_curve(points, f"right_at_1, {name}", label), labels)
+        return of_each(lambda label: known_curve(points, "right_at_1", label, ranker=name), labels)
 
     def _answer(self, points: Sequence[Point]) -> str:
         """The longest passages beside the shortest, among the most other sentences."""
@@ -135,7 +141,7 @@ class PassagesConfig(PanelConfig):
             by_cut = found[name]
             most = max(max(by_distractors) for by_distractors in by_cut.values())
             shares = of_each(
-                lambda label: percent_text(known(points, f"right_at_1, {name}", label, most).median), by_cut
+                lambda label: percent_text(known(points, "right_at_1", label, most, ranker=name).median), by_cut
             )
             ends = list(shares)[:: max(1, len(shares) - 1)]
             return f"{' and '.join(f'{shares[label]} in passages of {label}' for label in ends)} by {_called(name)}"
@@ -167,12 +173,8 @@ class PassagesConfig(PanelConfig):
         )
 
         def said(name: str) -> str:
-            shares = of_each(
-                lambda split: (
-                    f"{percent_text(known(points, f'right_at_1, {name}', split.label, most).median)} ({split.label})"
-                ),
-                self.splits,
-            )
+            right = partial(known, points, "right_at_1", ranker=name)
+            shares = of_each(lambda label: f"{percent_text(right(label, most).median)} ({label})", self._cuts)
             return f"{name} {', '.join(shares.values())}"
 
         told = of_each(said, self.rankers).values()
@@ -187,16 +189,14 @@ class PassagesConfig(PanelConfig):
         ]
 
         def line(name: str, label: str) -> list[Cell]:
-            spreads = [spread_at(points, f"{quantity}, {name}", label, float(distractors)) for quantity, _ in columns]
-            return [
-                Cell(text=label),
-                *(median_cell(spread, text) for spread, (_, text) in zip(spreads, columns, strict=True)),
-            ]
+            at = partial(spread_at, points, ranker=name)
+            cells = [median_cell(at(quantity, label, float(distractors)), text) for quantity, text in columns]
+            return [Cell(text=label), *cells]
 
         return Table(
             caption=f"{distractors} other sentences for each fact. {medians_text(points)}",
             header=["passages of", "bytes a fact", "right first", "right in 5", *(f"answered from {n}" for n in READ)],
-            blocks=[(name, [line(name, split.label) for split in self.splits]) for name in self.rankers],
+            blocks=[(name, [line(name, label) for label in self._cuts]) for name in self.rankers],
         )
 
 

@@ -2,12 +2,14 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from retrieval.errors import Refused
 from retromem.memories.store_memory import build_store
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
+from retromem.panels.retrieval.plan_accuracy import QUANTITIES, REFUSED
 from retromem.panels.retrieval.rankers import plain_queries
 from retromem.seam import Facts
 from retromem.stores.planning import plan_for, recall_in
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 def plan_accuracy_points(config: "PlanAccuracyConfig", encoded: Encoded, seed: int) -> list[Point]:
     """What each plan expects, and what the store that it leads to weighs and finds."""
-    from retromem.panels.retrieval.plan_accuracy import ARROW, QUANTITIES, REFUSED
-
     assert isinstance(encoded, Vectors), "a store of facts keeps the embeddings as they are"
     facts = _with_vectors(config.knowledge(seed).facts(statements=True), encoded)
     assert facts.statements is not None
@@ -42,10 +42,8 @@ def plan_accuracy_points(config: "PlanAccuracyConfig", encoded: Encoded, seed: i
                 found / asked,
                 seconds,
             )
-            points += [
-                Point(quantity=quantity, series=request + ARROW + chosen.name, x=float(sampled), y=float(y), seed=seed)
-                for quantity, y in zip(QUANTITIES, numbers, strict=True)
-            ]
+            point = partial(Point, series=request, labels={"index": chosen.name}, x=float(sampled), seed=seed)
+            points += [point(quantity=of, y=float(y)) for of, y in zip(QUANTITIES, numbers, strict=True)]
     return points
 
 

@@ -25,7 +25,7 @@ from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
 from retromem.panels.facts_stored import facts_stored
 from retromem.panels.points import Point
-from retromem.panels.theory.neurons import grouped_name, series_name
+from retromem.panels.theory.neurons import GROUPED, RANDOM, written_to
 
 if TYPE_CHECKING:
     from retromem.panels.theory.neurons import NeuronsConfig
@@ -56,18 +56,18 @@ def neurons_points(config: "NeuronsConfig", seed: int) -> list[Point]:
         written = []
         for load in config.loads:
             table = random_table(max(2, round(load * capacity)), config.dim, config.num_values, seed=seed)
-            written.append((series_name(kind, load), table, table.value_ids_N))
+            written.append(({"written": written_to(load), "keys": RANDOM}, table, table.value_ids_N))
         in_groups, groups_N = grouped_table(
             max(2, round(config.loads[0] * capacity)), config.dim, config.num_values, seed=seed
         )
-        written.append((grouped_name(kind), in_groups, groups_N))
-        for series, table, labels_N in written:
+        written.append(({"written": written_to(config.loads[0]), "keys": GROUPED}, in_groups, groups_N))
+        for labels, table, labels_N in written:
             ffn = train(ffn_config, table, budget, seed=seed)
             assert isinstance(ffn, HiddenLayerFFN)
             with torch.no_grad():
                 read = _readings(config, ffn, table, labels_N, kind == "SwiGLU", seed)
             read |= {"facts": float(len(labels_N)), "accuracy": accuracy(ffn, table)}
-            points += [Point(quantity=quantity, series=series, y=y, seed=seed) for quantity, y in read.items()]
+            points += [Point(quantity=of, series=kind, labels=labels, y=y, seed=seed) for of, y in read.items()]
     return points
 
 

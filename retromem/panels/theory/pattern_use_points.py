@@ -35,7 +35,7 @@ from retromem.measure.trained_ffn import (
     unit_rows,
 )
 from retromem.panels.points import Point
-from retromem.panels.theory.pattern_use import noise_name
+from retromem.panels.theory.pattern_use import UNTRAINED, noise_name
 
 if TYPE_CHECKING:
     from retromem.panels.theory.pattern_use import PatternUseConfig
@@ -92,11 +92,11 @@ def _random_facts(config: "PatternUseConfig", seed: int) -> list[Point]:
             seen_Q = written.seen(_patterns(ffn, questions_QD))
             right_Q = _right(ffn, questions_QD, table.codes_VE, table.value_ids_N[rows_Q])
             series = noise_name(noise)
-            for name, share in (
-                (series, 1 - seen_Q.mean()),
-                (f"{series}, untrained", _unseen(untrained, table.keys_ND, questions_QD)),
+            for labels, share in (
+                ({}, 1 - seen_Q.mean()),
+                (UNTRAINED, _unseen(untrained, table.keys_ND, questions_QD)),
             ):
-                points.append(Point(quantity="unseen_share", series=name, x=load, y=share, seed=seed))
+                points.append(Point(quantity="unseen_share", series=series, labels=labels, x=load, y=share, seed=seed))
             points += _gap_points(series, load, seen_Q, right_Q, rows_Q.numpy(), seed, f"{series}: ", "noisy_accuracy")
     return points
 
@@ -122,13 +122,14 @@ def _held_out_wordings(config: "PatternUseConfig", cities: KnowledgeSet, seed: i
         right_Q, x = _right(ffn, questions_QD, codes_VE, values_Q), float(width)
         untrained = train(ffn_config, table, TrainingBudget(steps=0), seed=seed)
         assert isinstance(untrained, DenseFFN)
-        for quantity, series, y in (
-            ("heldout", "right, written wording", accuracy(ffn, table)),
-            ("heldout", "in a pattern never seen", 1 - float(seen_Q.mean())),
-            ("unseen_share", "held-out wording", 1 - float(seen_Q.mean())),
-            ("unseen_share", "held-out wording, untrained", _unseen(untrained, keys_ND, questions_QD)),
+        unseen = 1 - float(seen_Q.mean())
+        for quantity, series, labels, y in (
+            ("heldout", "right, written wording", {}, accuracy(ffn, table)),
+            ("heldout", "in a pattern never seen", {}, unseen),
+            ("unseen_share", "held-out wording", {}, unseen),
+            ("unseen_share", "held-out wording", UNTRAINED, _unseen(untrained, keys_ND, questions_QD)),
         ):
-            points.append(Point(quantity=quantity, series=series, x=x, y=y, seed=seed))
+            points.append(Point(quantity=quantity, series=series, labels=labels, x=x, y=y, seed=seed))
         points += _gap_points("held-out wording", x, seen_Q, right_Q, alike_Q, seed, "right, held-out, ", "heldout")
     return points
 

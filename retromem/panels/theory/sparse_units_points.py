@@ -5,6 +5,7 @@ Shape legend: N facts, F hidden units, L units or latents.
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,7 @@ from retromem.panels.points import Point
 from retromem.panels.theory.sparse_units import (
     ANNEALED,
     BY_CHANCE,
+    LATENTS,
     RELU_UNITS,
     SMALLEST_SHARE,
     WIDE,
@@ -29,8 +31,7 @@ from retromem.panels.theory.sparse_units import (
     WIDE_SERIES,
     WIDE_THROUGH,
     WINNERS,
-    latents,
-    winner_units,
+    active,
 )
 from retromem.theory.memory_formulas import relu_memory_of_32_classes
 
@@ -83,8 +84,9 @@ def _of_units(config: "SparseUnitsConfig", share: float, num_facts: int, seed: i
     assert isinstance(ffn, HiddenLayerFFN)
     with torch.no_grad():
         h_NF = ffn.hidden(table.keys_ND)
-    series = RELU_UNITS if share == 1 else winner_units(share)
-    found = {series: {**_purity(config, h_NF, table, seed), "accuracy": accuracy(ffn, table)}}
+    point = partial(Point, series=RELU_UNITS) if share == 1 else partial(Point, series=WINNERS, labels=active(share))
+    read = {**_purity(config, h_NF, table, seed), "accuracy": accuracy(ffn, table)}
+    points = [point(quantity=quantity, y=y, seed=seed) for quantity, y in read.items()]
     if share == 1:
         for of_kind in ("relu_l1", "topk", "jumprelu"):
             autoencoder = sparse_autoencoder.train(
@@ -101,16 +103,14 @@ def _of_units(config: "SparseUnitsConfig", share: float, num_facts: int, seed: i
                 f_NL = autoencoder.encode(h_NF)
                 scores_NV = autoencoder.decode(f_NL) @ ffn.w_out_FE @ table.codes_VE.T
             right_N = scores_NV.argmax(1) == table.value_ids_N
-            found[latents(of_kind)] = {
+            read = {
                 **_purity(config, f_NL, table, seed),
                 "accuracy": float(right_N.double().mean()),
                 "variance_explained": sparse_autoencoder.read(autoencoder, h_NF).variance_explained,
             }
-    return [
-        Point(quantity=quantity, series=name, y=y, seed=seed)
-        for name, readings in found.items()
-        for quantity, y in readings.items()
-    ]
+            point = partial(Point, series=LATENTS, labels={"kind": of_kind})
+            points += [point(quantity=quantity, y=y, seed=seed) for quantity, y in read.items()]
+    return points
 
 
 def _purity(config: "SparseUnitsConfig", activations_NL: Tensor, table: KeyTable, seed: int) -> dict[str, float]:
