@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy import ndarray
@@ -15,10 +14,8 @@ from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks
 from retromem.benchmarks.in_turns import in_turns
 from retromem.panels.points import Point
+from retromem.panels.retrieval.change_prices import ChangePricesConfig
 from retromem.panels.retrieval.rankers import spec_of
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.change_prices import ChangePricesConfig
 
 
 def _chunks(ids_N: ndarray, dim: int, rng: np.random.Generator) -> Chunks:
@@ -32,7 +29,7 @@ def _chunks(ids_N: ndarray, dim: int, rng: np.random.Generator) -> Chunks:
     )
 
 
-def change_prices_points(config: "ChangePricesConfig", seed: int) -> list[Point]:
+def change_prices_points(config: ChangePricesConfig, seed: int) -> list[Point]:
     """Seconds, bytes written, and how much slower the changed store answers than the compacted one."""
     rng = np.random.default_rng(seed)
     num_changed = config.num_changed

@@ -4,23 +4,19 @@ Shape legend: Q queries, K ranked answers.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.robustness import with_key_noise
 from retromem.measure.settings import MeasureConfig
 from retromem.panels.points import Point
-from retromem.panels.retrieval.index_recall import NOISES, RANKS
+from retromem.panels.retrieval.index_recall import NOISES, RANKS, IndexRecallConfig
 from retromem.panels.retrieval.ranked_recall import own_fact_found, recall_at, trained_rankers
 from retromem.seam import Asked
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.index_recall import IndexRecallConfig
 
 _MOST_ASKED = MeasureConfig().max_reworded  # more are not encoded
 
 
-def index_recall_points(config: "IndexRecallConfig", knowledge: KnowledgeSet, seed: int) -> list[Point]:
+def index_recall_points(config: IndexRecallConfig, knowledge: KnowledgeSet, seed: int) -> list[Point]:
     """Of every index and size."""
     points = []
     for num_facts in config.num_facts:

@@ -1,18 +1,13 @@
 """The points of the panel on LIMIT-small."""
 
-from typing import TYPE_CHECKING
-
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
-from retromem.panels.retrieval.limit_small_recall import RANKS
+from retromem.panels.retrieval.limit_small_recall import RANKS, LimitSmallConfig
 from retromem.panels.retrieval.ranked_recall import trained_rankers
 from retromem.panels.retrieval.rankers import plain_queries
 
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.limit_small_recall import LimitSmallConfig
 
-
-def limit_small_points(config: "LimitSmallConfig", encoded: Encoded, seed: int) -> list[Point]:
+def limit_small_points(config: LimitSmallConfig, encoded: Encoded, seed: int) -> list[Point]:
     """Of every ranker and way to ask."""
     assert isinstance(encoded, Vectors), "these texts have no wording to be centred by"
     points = []

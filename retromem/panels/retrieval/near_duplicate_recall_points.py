@@ -1,18 +1,15 @@
 """The points of the panel on facts that are hard to tell apart."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from retromem.measure.settings import MeasureConfig
 from retromem.panels.panel_config import Encoded
 from retromem.panels.points import Point
+from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig
 from retromem.panels.retrieval.ranked_recall import own_fact_found, recall_at, trained_rankers
 
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.near_duplicate_recall import NearDuplicatesPanelConfig
 
-
-def near_duplicates_points(config: "NearDuplicatesPanelConfig", encoded: Encoded, seed: int) -> list[Point]:
+def near_duplicates_points(config: NearDuplicatesPanelConfig, encoded: Encoded, seed: int) -> list[Point]:
     """Of every crowd, size and ranker."""
     points = []
     for series, parts in config.sets(seed).items():

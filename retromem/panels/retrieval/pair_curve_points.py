@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
@@ -18,11 +18,8 @@ from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
 from retromem.panels.panel_config import Encoded
 from retromem.panels.points import Point
-from retromem.panels.retrieval.pair_curve import COPY, NO_CHUNK, ORACLE, PAIR, RANDOM, SMALL, WEIGHTS
+from retromem.panels.retrieval.pair_curve import COPY, NO_CHUNK, ORACLE, PAIR, RANDOM, SMALL, WEIGHTS, PairCurveConfig
 from retromem.seam import Asked, Memory
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.pair_curve import PairCurveConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class _Result:
     storage_bytes: int
 
 
-def pair_curve_points(config: "PairCurveConfig", encoded: Encoded, seed: int) -> list[Point]:
+def pair_curve_points(config: PairCurveConfig, encoded: Encoded, seed: int) -> list[Point]:
     """Of every size and arm."""
 
     def rotated(knowledge: KnowledgeSet) -> KnowledgeSet:
@@ -71,7 +68,7 @@ def pair_curve_points(config: "PairCurveConfig", encoded: Encoded, seed: int) ->
     return points
 
 
-def _alone(config: "PairCurveConfig", part: KnowledgeSet, width: int, seed: int) -> _Result:
+def _alone(config: PairCurveConfig, part: KnowledgeSet, width: int, seed: int) -> _Result:
     memory = FFNMemoryConfig(
         ffn=DenseConfig(kind="gelu", width=width), code_dim=config.dim, precision="int8", training=_budget(config)
     ).build(seed=seed)
@@ -80,7 +77,7 @@ def _alone(config: "PairCurveConfig", part: KnowledgeSet, width: int, seed: int)
 
 
 def _taught(
-    config: "PairCurveConfig",
+    config: PairCurveConfig,
     taught: KnowledgeSet,
     width: int,
     neighbours: Literal["retrieved", "random", "oracle"],
@@ -109,7 +106,7 @@ def _read(taught: PairedMemory, part: KnowledgeSet) -> _Result:
     return _result(memory, asked)
 
 
-def _budget(config: "PairCurveConfig") -> TrainingBudget:
+def _budget(config: PairCurveConfig) -> TrainingBudget:
     return TrainingBudget(steps=config.steps)
 
 
@@ -137,7 +134,7 @@ def smallest_reaching(reaches: Callable[[int], bool], widths: Sequence[int]) -> 
 
 
 def _smallest(
-    config: "PairCurveConfig", part: KnowledgeSet, series: str, result: Callable[[int], _Result], seed: int
+    config: PairCurveConfig, part: KnowledgeSet, series: str, result: Callable[[int], _Result], seed: int
 ) -> list[Point]:
     width = smallest_reaching(lambda width: result(width).accuracy >= config.accuracy, config.widths)
     at_largest = _point(part, "accuracy", series, result(config.widths[-1]).accuracy, seed)
@@ -147,7 +144,7 @@ def _smallest(
     return [at_largest, *_points(config, part, series, result(width), seed)[1:]]
 
 
-def _points(config: "PairCurveConfig", part: KnowledgeSet, series: str, result: _Result, seed: int) -> list[Point]:
+def _points(config: PairCurveConfig, part: KnowledgeSet, series: str, result: _Result, seed: int) -> list[Point]:
     reached = result.accuracy >= config.accuracy
     return [
         _point(part, "accuracy", series, result.accuracy, seed),

@@ -5,7 +5,6 @@ Shape legend: P passages, Q questions, K ranked passages, D dimensions.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int64
@@ -15,17 +14,14 @@ from retrieval.candidate_matching import CandidateMatcher
 from retrieval.splitting import holds
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
-from retromem.panels.retrieval.passages import READ
+from retromem.panels.retrieval.passages import READ, PassagesConfig
 from retromem.panels.retrieval.ranked_recall import passage_found, recall_at, trained_rankers
 from retromem.panels.retrieval.rankers import plain_queries
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.passages import PassagesConfig
 
 _RANKED = 5
 
 
-def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> list[Point]:
+def passages_points(config: PassagesConfig, encoded: Encoded, seed: int) -> list[Point]:
     """Of every number of distractors, cut and ranker."""
     assert isinstance(encoded, Vectors), "passages have no wording to be centred by"
     knowledge = config.knowledge(seed)

@@ -3,22 +3,18 @@
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from retrieval.errors import Refused
 from retromem.memories.store_memory import build_store
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
-from retromem.panels.retrieval.plan_accuracy import QUANTITIES, REFUSED
+from retromem.panels.retrieval.plan_accuracy import QUANTITIES, REFUSED, PlanAccuracyConfig
 from retromem.panels.retrieval.rankers import plain_queries
 from retromem.seam import Facts
 from retromem.stores.planning import plan_for, recall_in
 
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.plan_accuracy import PlanAccuracyConfig
 
-
-def plan_accuracy_points(config: "PlanAccuracyConfig", encoded: Encoded, seed: int) -> list[Point]:
+def plan_accuracy_points(config: PlanAccuracyConfig, encoded: Encoded, seed: int) -> list[Point]:
     """What each plan expects, and what the store that it leads to weighs and finds."""
     assert isinstance(encoded, Vectors), "a store of facts keeps the embeddings as they are"
     facts = _with_vectors(config.knowledge(seed).facts(statements=True), encoded)

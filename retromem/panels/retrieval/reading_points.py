@@ -4,7 +4,6 @@ Shape legend: P passages, Q questions, K ranked passages.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,20 +13,17 @@ from retrieval.splitting import holds
 from retromem.knowledge.reading_sets import Question, ReadingSet
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
-from retromem.panels.retrieval.document_reading import GIVEN, READ
+from retromem.panels.retrieval.document_reading import GIVEN, READ, Cut, ReadingConfig
 from retromem.panels.retrieval.ranked_recall import passage_found, recall_at, trained_rankers
 from retromem.panels.retrieval.rankers import plain_queries
 from retromem.reading.answer_overlap import exact_match, f1
 from retromem.reading.extractive_reader import ExtractiveReader, Lesson, teach
 
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.document_reading import Cut, ReadingConfig
-
 _RANKED = 5
 _OTHERS = 2  # passages without the answer, beside the right one while the reader is taught
 
 
-def reading_points(config: "ReadingConfig", encoded: Encoded, seed: int) -> list[Point]:
+def reading_points(config: ReadingConfig, encoded: Encoded, seed: int) -> list[Point]:
     """Of every cut and ranker, of the reader too."""
     assert isinstance(encoded, Vectors), "passages have no wording to be centred by"
     documents, cuts = config.documents(seed), config.cuts(seed)
@@ -97,7 +93,7 @@ def _read(
 
 
 def lessons_of(
-    documents: ReadingSet, taught: Sequence[Question], cuts: Sequence["Cut"], rng: np.random.Generator
+    documents: ReadingSet, taught: Sequence[Question], cuts: Sequence[Cut], rng: np.random.Generator
 ) -> list[Lesson]:
     """Every question once, in one of the cuts; a question whose answer is cut in two there teaches nothing.
 

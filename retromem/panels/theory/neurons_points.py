@@ -4,7 +4,6 @@ Shape legend: N facts, D key dimension, F hidden units, E code dimension.
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int64
@@ -25,10 +24,7 @@ from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
 from retromem.panels.facts_stored import facts_stored
 from retromem.panels.points import Point
-from retromem.panels.theory.neurons import GROUPED, RANDOM, written_to
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.neurons import NeuronsConfig
+from retromem.panels.theory.neurons import GROUPED, RANDOM, NeuronsConfig, written_to
 
 _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
     "ReLU": (DenseConfig(kind="relu"), 2.03),
@@ -39,7 +35,7 @@ _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
 """and the bits a parameter around which its capacity is searched for"""
 
 
-def neurons_points(config: "NeuronsConfig", seed: int) -> list[Point]:
+def neurons_points(config: NeuronsConfig, seed: int) -> list[Point]:
     """Every kind at every load on random keys, and at the first load on keys in groups."""
     budget, points = TrainingBudget(steps=config.steps), []
     for kind, (open_config, bits) in _KINDS.items():
@@ -86,7 +82,7 @@ def grouped_table(num_facts: int, dim: int, num_values: int, *, seed: int) -> tu
 
 
 def _readings(
-    config: "NeuronsConfig", ffn: HiddenLayerFFN, table: KeyTable, labels_N: Tensor, both_signs: bool, seed: int
+    config: NeuronsConfig, ffn: HiddenLayerFFN, table: KeyTable, labels_N: Tensor, both_signs: bool, seed: int
 ) -> dict[str, float]:
     generator = torch.Generator().manual_seed(30_000 + seed)
     h_NF, w_out_FE = ffn.hidden(table.keys_ND), ffn.w_out_FE

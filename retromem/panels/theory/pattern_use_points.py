@@ -5,7 +5,6 @@ Shape legend: N facts, Q questions, D key dimension, F hidden units, E code dime
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,10 +34,7 @@ from retromem.measure.trained_ffn import (
     unit_rows,
 )
 from retromem.panels.points import Point
-from retromem.panels.theory.pattern_use import UNTRAINED, noise_name
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.pattern_use import PatternUseConfig
+from retromem.panels.theory.pattern_use import UNTRAINED, PatternUseConfig, noise_name
 
 LEAST_QUESTIONS = 20
 """Of fewer questions on one side a share says next to nothing."""
@@ -56,12 +52,12 @@ class Gap:
     null_high: float
 
 
-def pattern_use_points(config: "PatternUseConfig", cities: KnowledgeSet, seed: int) -> list[Point]:
+def pattern_use_points(config: PatternUseConfig, cities: KnowledgeSet, seed: int) -> list[Point]:
     """Random facts at every load, then cities at every width."""
     return [*_random_facts(config, seed), *_held_out_wordings(config, cities, seed)]
 
 
-def _random_facts(config: "PatternUseConfig", seed: int) -> list[Point]:
+def _random_facts(config: PatternUseConfig, seed: int) -> list[Point]:
     ffn_config, budget = DenseConfig(kind="relu", width=config.width), TrainingBudget(steps=config.steps)
     num_params, bits_a_fact = ffn_config.num_params(config.dim, config.dim), math.log2(config.num_values)
 
@@ -101,7 +97,7 @@ def _random_facts(config: "PatternUseConfig", seed: int) -> list[Point]:
     return points
 
 
-def _held_out_wordings(config: "PatternUseConfig", cities: KnowledgeSet, seed: int) -> list[Point]:
+def _held_out_wordings(config: PatternUseConfig, cities: KnowledgeSet, seed: int) -> list[Point]:
     facts, asked = cities.facts(), cities.ask("heldout")
     keys_ND = torch.from_numpy(facts.cues[0].key_vectors())
     codes_VE = unit_rows(facts.values.num_values, config.text_code_dim, torch.Generator().manual_seed(seed))

@@ -6,7 +6,6 @@ Shape legend: N facts, F hidden units, L units or latents.
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -31,15 +30,13 @@ from retromem.panels.theory.sparse_units import (
     WIDE_SERIES,
     WIDE_THROUGH,
     WINNERS,
+    SparseUnitsConfig,
     active,
 )
 from retromem.theory.memory_formulas import relu_memory_of_32_classes
 
-if TYPE_CHECKING:
-    from retromem.panels.theory.sparse_units import SparseUnitsConfig
 
-
-def sparse_units_points(config: "SparseUnitsConfig", seed: int) -> list[Point]:
+def sparse_units_points(config: SparseUnitsConfig, seed: int) -> list[Point]:
     """Capacity at every share, at some with annealing too; then the units of the shares that are read."""
     points, capacities = [], {}
     published = relu_memory_of_32_classes(config.dim, config.width).bits_per_param
@@ -76,7 +73,7 @@ def sparse_units_points(config: "SparseUnitsConfig", seed: int) -> list[Point]:
     return [*points, Point(quantity="above_null", series=BY_CHANCE, y=0.05)]
 
 
-def _of_units(config: "SparseUnitsConfig", share: float, num_facts: int, seed: int) -> list[Point]:
+def _of_units(config: SparseUnitsConfig, share: float, num_facts: int, seed: int) -> list[Point]:
     """Units of an FFN; where all of them may be active, its sparse autoencoders too."""
     kind = TopKConfig(width=config.width, active_share=share)
     table = random_table(num_facts, config.dim, config.num_values, seed=seed)
@@ -113,7 +110,7 @@ def _of_units(config: "SparseUnitsConfig", share: float, num_facts: int, seed: i
     return points
 
 
-def _purity(config: "SparseUnitsConfig", activations_NL: Tensor, table: KeyTable, seed: int) -> dict[str, float]:
+def _purity(config: SparseUnitsConfig, activations_NL: Tensor, table: KeyTable, seed: int) -> dict[str, float]:
     purity = active_purity(
         activations_NL,
         table.value_ids_N,

@@ -5,7 +5,6 @@ Shape legend: N facts, D key dimension, F hidden units, E code dimension, M dime
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -28,6 +27,7 @@ from retromem.panels.theory.superposed_facts import (
     RANDOM_READ,
     TRAINED,
     UNTRAINED,
+    SuperposedFactsConfig,
 )
 from retromem.theory.memory_formulas import relu_memory
 from retromem.theory.superposition_bounds import (
@@ -38,11 +38,8 @@ from retromem.theory.superposition_bounds import (
     welch_bound,
 )
 
-if TYPE_CHECKING:
-    from retromem.panels.theory.superposed_facts import SuperposedFactsConfig
 
-
-def superposed_facts_points(config: "SuperposedFactsConfig", seed: int) -> list[Point]:
+def superposed_facts_points(config: SuperposedFactsConfig, seed: int) -> list[Point]:
     """One FFN a load, each with keys, codes and initial weights of this seed."""
     guide, points = relu_memory(config.dim, config.hidden).num_facts, []
     for load in config.loads:
@@ -60,7 +57,7 @@ def superposed_facts_points(config: "SuperposedFactsConfig", seed: int) -> list[
     return points
 
 
-def _measured(config: "SuperposedFactsConfig", table: KeyTable, seed: int) -> dict[tuple[str, str], float]:
+def _measured(config: SuperposedFactsConfig, table: KeyTable, seed: int) -> dict[tuple[str, str], float]:
     kind = DenseConfig(kind="relu", width=config.hidden)
     untrained = train(kind, table, TrainingBudget(steps=0), seed=seed)
     ffn = train(kind, table, TrainingBudget(steps=config.steps), seed=seed)
