@@ -6,10 +6,8 @@ from typing import Literal
 from models.any_ffn import AnyFFNConfig
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
 from retromem.panels.published.ffn_capacity import stored_facts
-from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+from retromem.panels.published.published_panel import PublishedPanel, of_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ class CapacityRatioConfig(PublishedPanel):
             f"{self.second.label}, {of_seeds(len(self.seeds))}"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         first, second = (
             stored_facts(
                 self.ffn,
@@ -84,4 +82,4 @@ class CapacityRatioConfig(PublishedPanel):
             )
             for condition in (self.first, self.second)
         )
-        return [Point(quantity=OURS, series="ratio", y=first / second, seed=seed)]
+        return first / second

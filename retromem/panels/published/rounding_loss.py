@@ -8,10 +8,9 @@ from models.any_ffn import AnyFFNConfig
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import accuracy, random_table, rounded, train
-from retromem.panels.panel_config import Encoded
 from retromem.panels.points import Point
 from retromem.panels.published.ffn_capacity import stored_facts
-from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+from retromem.panels.published.published_panel import PublishedPanel, of_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class RoundingLossConfig(PublishedPanel):
             f"{self.steps:,} full-batch steps: accuracy lost, worst of {of_seeds(len(self.seeds))}"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         budget = TrainingBudget(steps=self.steps)
         whole = stored_facts(
             self.ffn,
@@ -61,8 +60,7 @@ class RoundingLossConfig(PublishedPanel):
         table = random_table(int(self.load * whole), self.dim, self.num_values, seed=seed)
         ffn = train(self.ffn, table, budget, seed=seed)
         before = accuracy(ffn, table)
-        lost = before - accuracy(rounded(ffn, self.precision), table)
-        return [Point(quantity=OURS, series=self.precision, y=lost, seed=seed)]
+        return before - accuracy(rounded(ffn, self.precision), table)
 
     def ours(self, points: Sequence[Point]) -> float:
         return max(point.y for point in points)
