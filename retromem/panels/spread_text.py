@@ -10,7 +10,7 @@ from typing import TypeVar
 from retromem.panels.point_spread import curve, spread_at
 from retromem.panels.points import Point
 from retromem.report.numerals import significant_text
-from retromem.report.seed_spread import Spread
+from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 K = TypeVar("K")
@@ -87,6 +87,13 @@ def tables(points: Sequence[Point], *make: Callable[[Sequence[Point]], Table]) -
         if blocks := [block for block in blocks if block[1]]:
             found.append(replace(table, blocks=blocks))
     return found
+
+
+def medians_table(
+    points: Sequence[Point], caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]
+) -> Table:
+    """In one block; the caption says of how many seeds the medians are."""
+    return Table(caption=f"{caption} {medians_text(points)}", header=header, blocks=[("", rows)])
 
 
 def _tells(line: Sequence[Cell]) -> bool:

@@ -41,7 +41,7 @@ class PanelPage:
     """the measured numbers beside the formula's or the null's"""
     explained: Sequence[str]
     """what was measured, how, what the reference is, and what the numbers do not say"""
-    charts: Sequence[Chart]
+    charts: Sequence[Chart] = ()
     """one to three, side by side"""
     tables: Sequence[Table] = ()
 

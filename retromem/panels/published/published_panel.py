@@ -131,7 +131,6 @@ class PublishedPanel(PanelConfig):
             answer=f"{ours} {row.unit} against {row.published:g} published.",
             finding="It passes." if row.passes else "It does not pass.",
             explained=[],
-            charts=[],
         )
 
 

@@ -72,7 +72,6 @@ class ChangePricesConfig(PanelConfig):
                 "time of a search behind all three changes beside that of the same store compacted: more segments to "
                 "ask and dead chunks to skip.",
             ],
-            charts=[],
             tables=tables(points, self._table),
         )
 

@@ -118,7 +118,6 @@ class ReadingConfig(PanelConfig):
                 "over words are SQuAD's. Bytes are those of the vectors or of the lexical index; the text comes on "
                 f"top. `{GIVEN}`: the reader is given the right passage alone, which no index can better.",
             ],
-            charts=[],
             tables=tables(points, *(partial(self._table, cut=cut) for cut in _cuts(points))),
         )
 

@@ -70,7 +70,6 @@ class LimitSmallConfig(PanelConfig):
                 "The other names are ours, for the things that have one without a word in common: what is lost by "
                 "words then is what a vocabulary mismatch costs. recall@2 of drawing two texts at random is 4.3 %.",
             ],
-            charts=[],
             tables=tables(points, self._table),
         )
 

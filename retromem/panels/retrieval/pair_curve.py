@@ -6,6 +6,7 @@ The pair is an FFN that was taught to read on other facts, over a store of the f
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from retrieval.vector_index import IndexSpec
@@ -84,6 +85,7 @@ class PairCurveConfig(PanelConfig):
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         searched = [WEIGHTS, PAIR, ORACLE]
+        over_facts = partial(Chart, x_label="facts", x_scale="log", y_scale="log")
         return PanelPage(
             title="Weights alone, or weights that read an index",
             answer=sentences(points, self._answer, self._in_bytes),
@@ -101,22 +103,16 @@ class PairCurveConfig(PanelConfig):
                 "without a chunk, and with a random one.",
             ],
             charts=[
-                Chart(
+                over_facts(
                     title=f"Fewest parameters for {percent_text(self.accuracy)} in new words",
                     quantities=["min_params"],
-                    x_label="facts",
                     y_label="parameters",
-                    x_scale="log",
-                    y_scale="log",
                     series=searched,
                 ),
-                Chart(
+                over_facts(
                     title=f"Fewest bytes for {percent_text(self.accuracy)} in new words",
                     quantities=["min_storage_bytes"],
-                    x_label="facts",
                     y_label="storage bytes",
-                    x_scale="log",
-                    y_scale="log",
                     series=[*searched, COPY, SMALL],
                 ),
             ],

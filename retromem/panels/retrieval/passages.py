@@ -94,6 +94,13 @@ class PassagesConfig(PanelConfig):
         return passages_points(self, encoded, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        by_exact_search = partial(
+            Chart,
+            labels={"ranker": "Flat"},
+            x_label="other sentences for each fact",
+            y_label="share of questions",
+            series=self._cuts,
+        )
         return PanelPage(
             title="Facts inside documents",
             answer=sentences(points, self._answer, self._among_more),
@@ -108,22 +115,8 @@ class PassagesConfig(PanelConfig):
                 "Bytes are those of the vectors or of the lexical index, the text itself comes on top.",
             ],
             charts=[
-                Chart(
-                    title="The right passage first, exact search",
-                    quantities=["right_at_1"],
-                    labels={"ranker": "Flat"},
-                    x_label="other sentences for each fact",
-                    y_label="share of questions",
-                    series=self._cuts,
-                ),
-                Chart(
-                    title="Right answers from five passages, exact search",
-                    quantities=["answered_from_5"],
-                    labels={"ranker": "Flat"},
-                    x_label="other sentences for each fact",
-                    y_label="share of questions",
-                    series=self._cuts,
-                ),
+                by_exact_search(title="The right passage first, exact search", quantities=["right_at_1"]),
+                by_exact_search(title="Right answers from five passages, exact search", quantities=["answered_from_5"]),
             ],
             tables=tables(points, *(partial(self._table, distractors=distractors) for distractors in self.distractors)),
         )

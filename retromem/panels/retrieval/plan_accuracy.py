@@ -98,7 +98,6 @@ class PlanAccuracyConfig(PanelConfig):
                 "Recall is that of the index against exact search, not of the facts: what the encoder cannot tell "
                 "apart is no index's fault.",
             ],
-            charts=[],
             tables=tables(points, *(partial(self._table, sampled=sampled) for sampled in sorted(self.sampled))),
         )
 

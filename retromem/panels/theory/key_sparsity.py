@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log2
 from typing import ClassVar, Literal
 
@@ -63,6 +64,7 @@ class KeySparsityConfig(PanelConfig):
         return key_sparsity_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_nonzeros = partial(Chart, x_label="nonzero entries of a key (k)", x_scale="log")
         return PanelPage(
             title="Capacity against the sparsity of keys",
             answer=sentences(points, _answer),
@@ -82,22 +84,14 @@ class KeySparsityConfig(PanelConfig):
                 "The keys are exact: nothing here says how much noise sparse keys bear.",
             ],
             charts=[
-                Chart(
+                over_nonzeros(
                     title="Facts stored, beside d",
                     quantities=["facts"],
-                    x_label="nonzero entries of a key (k)",
                     y_label="facts at accuracy .99",
-                    x_scale="log",
                     y_scale="log",
                     series=[*series_of([point for point in points if point.seed is not None], "facts"), ORTHOGONAL],
                 ),
-                Chart(
-                    title="The same beside 2^d, in log2",
-                    quantities=["log2_facts"],
-                    x_label="nonzero entries of a key (k)",
-                    y_label="log2 facts",
-                    x_scale="log",
-                ),
+                over_nonzeros(title="The same beside 2^d, in log2", quantities=["log2_facts"], y_label="log2 facts"),
             ],
             tables=tables(points, _table),
         )

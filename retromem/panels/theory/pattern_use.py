@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retrieval.errors import UserError
@@ -75,6 +76,7 @@ class PatternUseConfig(PanelConfig):
         return pattern_use_points(self, encoded(cities), seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_load = partial(Chart, x_label="load, share of capacity", y_label="right answers", percent=True)
         return PanelPage(
             title="Activation patterns: what their use is",
             answer=sentences(points, self._alone, self._unseen),
@@ -99,20 +101,8 @@ class PatternUseConfig(PanelConfig):
                 "a cause.",
             ],
             charts=[
-                Chart(
-                    title="Binarised activations",
-                    quantities=["accuracy"],
-                    x_label="load, share of capacity",
-                    y_label="right answers",
-                    percent=True,
-                ),
-                Chart(
-                    title="Noisy questions",
-                    quantities=["noisy_accuracy"],
-                    x_label="load, share of capacity",
-                    y_label="right answers",
-                    percent=True,
-                ),
+                over_load(title="Binarised activations", quantities=["accuracy"]),
+                over_load(title="Noisy questions", quantities=["noisy_accuracy"]),
                 Chart(
                     title="Held-out wordings",
                     quantities=["heldout"],

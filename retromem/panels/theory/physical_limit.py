@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
@@ -52,6 +53,7 @@ class PhysicalCapacityConfig(PanelConfig):
         return physical_capacity_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_dims = partial(Chart, x_label="d (key dimension)", x_scale="log", y_scale="log")
         return PanelPage(
             title="Physical capacity: parameters times bits",
             answer=sentences(points, _answer),
@@ -71,22 +73,8 @@ class PhysicalCapacityConfig(PanelConfig):
                 "of how much of the gap another training could close.",
             ],
             charts=[
-                Chart(
-                    title="Bits recalled, and bits stored",
-                    quantities=["bits"],
-                    x_label="d (key dimension)",
-                    y_label="bits",
-                    x_scale="log",
-                    y_scale="log",
-                ),
-                Chart(
-                    title="Per parameter",
-                    quantities=["bits_per_param"],
-                    x_label="d (key dimension)",
-                    y_label="bits a parameter",
-                    x_scale="log",
-                    y_scale="log",
-                ),
+                over_dims(title="Bits recalled, and bits stored", quantities=["bits"], y_label="bits"),
+                over_dims(title="Per parameter", quantities=["bits_per_param"], y_label="bits a parameter"),
             ],
             tables=tables(points, _table),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
@@ -57,6 +58,7 @@ class SuperposedFactsConfig(PanelConfig):
         return superposed_facts_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_facts = partial(Chart, x_label="facts")
         return PanelPage(
             title="Superposition: facts in a trained FFN",
             answer=sentences(points, self._answer),
@@ -81,25 +83,17 @@ class SuperposedFactsConfig(PanelConfig):
                 "Pairwise cosines do not say what an argmax over the codes can still tell apart; accuracy does.",
             ],
             charts=[
-                Chart(
-                    title="Largest overlap of two facts",
-                    quantities=["largest_cosine"],
-                    x_label="facts",
-                    y_label="largest |cosine|",
+                over_facts(
+                    title="Largest overlap of two facts", quantities=["largest_cosine"], y_label="largest |cosine|"
                 ),
-                Chart(
+                over_facts(
                     title="Share of a dimension for itself",
                     quantities=["fact_dimensionality"],
-                    x_label="facts",
                     y_label="dimensionality of the median fact",
                     y_scale="log",
                 ),
-                Chart(
-                    title="Facts read from the layer",
-                    quantities=["accuracy"],
-                    x_label="facts",
-                    y_label="facts answered",
-                    percent=True,
+                over_facts(
+                    title="Facts read from the layer", quantities=["accuracy"], y_label="facts answered", percent=True
                 ),
             ],
             tables=tables(points, _table),
