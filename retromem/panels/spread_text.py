@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from retromem.panels.point_spread import curve, spread_at
+from retromem.panels.point_spread import curve, lines_of, spread_at
 from retromem.panels.points import Point
 from retromem.report.numerals import significant_text
 from retromem.report.seed_spread import Spread, medians_text
@@ -15,6 +15,8 @@ from retromem.report.table_text import Cell, Table
 
 K = TypeVar("K")
 V = TypeVar("V")
+R = TypeVar("R")
+C = TypeVar("C")
 _DASH = "–"
 
 
@@ -94,6 +96,36 @@ def medians_table(
 ) -> Table:
     """In one block; the caption says of how many seeds the medians are."""
     return Table(caption=f"{caption} {medians_text(points)}", header=header, blocks=[("", rows)])
+
+
+def by_name(names: Iterable[str]) -> dict[str, str]:
+    """Rows or columns that are called what they are."""
+    return {name: name for name in names}
+
+
+def grid(
+    points: Sequence[Point],
+    caption: str,
+    corner: str,
+    rows: Mapping[str, R],
+    columns: Mapping[str, C],
+    cell: Callable[[R, C], Cell],
+) -> Table:
+    """A table of medians, one cell for each row and column, both by what they are called."""
+    lines = [[Cell(text=name), *(cell(row, column) for column in columns.values())] for name, row in rows.items()]
+    return medians_table(points, caption, [corner, *columns], lines)
+
+
+def grid_of_lines(
+    points: Sequence[Point], caption: str, quantity: str, columns: Mapping[str, tuple[str, Callable[[float], str]]]
+) -> Table:
+    """A row for each series, and for each of its labels, that has one quantity; a column for each of several."""
+
+    def cell(of: Point, column: tuple[str, Callable[[float], str]]) -> Cell:
+        quantity, text = column
+        return median_cell(spread_at(points, quantity, of.series, **of.labels), text)
+
+    return grid(points, caption, "", {of.name: of for of in lines_of(points, quantity)}, columns, cell)
 
 
 def _tells(line: Sequence[Cell]) -> bool:

@@ -10,10 +10,9 @@ from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import spec_of
-from retromem.panels.spread_text import known, median_cell, of_each, ratio, sentences, tables
+from retromem.panels.spread_text import by_name, grid, known, median_cell, of_each, ratio, sentences, tables
 from retromem.report.numerals import bytes_text, percent_text, range_text, seconds_text
 from retromem.report.panel_page import PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 CHANGES = ("build", "add", "delete", "replace", "compact")
@@ -104,27 +103,14 @@ class ChangePricesConfig(PanelConfig):
         )
 
     def _table(self, points: Sequence[Point]) -> Table:
-        def cell(change: str, name: str) -> Cell:
+        def cell(name: str, change: str) -> Cell:
+            if change not in CHANGES:
+                return median_cell(spread_at(points, "search_ratio", name), "{:.2f}".format)
             seconds, written = (spread_at(points, what, name, change=change) for what in ("seconds", "bytes"))
             of_bytes = f" {bytes_text(written.median)}" if written else ""
             return replace(median_cell(seconds, seconds_text), detail=of_bytes)
 
-        names = dict.fromkeys([*series_of(points, "seconds", change="build"), *series_of(points, "search_ratio")])
-        return Table(
-            caption="Seconds of each change, verification included; small beside it: bytes written. "
-            + medians_text(points),
-            header=["index", *CHANGES, "search: changed / compacted"],
-            blocks=[
-                (
-                    "",
-                    [
-                        [
-                            Cell(text=name),
-                            *(cell(change, name) for change in CHANGES),
-                            median_cell(spread_at(points, "search_ratio", name), "{:.2f}".format),
-                        ]
-                        for name in names
-                    ],
-                )
-            ],
-        )
+        names = [*series_of(points, "seconds", change="build"), *series_of(points, "search_ratio")]
+        columns = (*CHANGES, "search: changed / compacted")
+        caption = "Seconds of each change, verification included; small beside it: bytes written."
+        return grid(points, caption, "index", by_name(names), by_name(columns), cell)

@@ -15,11 +15,10 @@ from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
-from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import known, median_cell, medians_table, of_each, sentences, tables
 from retromem.reading.reader_training import ReaderTraining
 from retromem.report.numerals import count_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 READ = (1, 5)
@@ -180,12 +179,9 @@ class ReadingConfig(PanelConfig):
         lines.append([Cell(text=GIVEN), Cell(), Cell(), Cell(), *shares, Cell(), Cell()])
         number = spread_at(points, "passages", cut)
         count = f": {count_text(round(number.median))} of them" if number else ""
-        return Table(
-            caption=f"Passages of {cut}{count}. {medians_text(points)}",
-            header=["found by", "bytes a passage", "right first", "right in 5"]
-            + [f"{how} from {number}" for number in READ for how in ("exact", "F1")],
-            blocks=[("", lines)],
-        )
+        read = [f"{how} from {number}" for number in READ for how in ("exact", "F1")]
+        header = ["found by", "bytes a passage", "right first", "right in 5", *read]
+        return medians_table(points, f"Passages of {cut}{count}.", header, lines)
 
 
 def _cuts(points: Sequence[Point]) -> list[str]:

@@ -12,10 +12,18 @@ from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
-from retromem.panels.spread_text import known, known_curve, lines, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import (
+    known,
+    known_curve,
+    lines,
+    median_cell,
+    medians_table,
+    of_each,
+    sentences,
+    tables,
+)
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 RANKS = (1, 2, 5, 10)
@@ -202,12 +210,9 @@ def _table(points: Sequence[Point]) -> Table:
             cells.append(replace(median_cell(first, "{:.3f}".format), detail=f" {beyond}" if beyond else ""))
         return cells
 
-    return Table(
-        caption=f"Recall@1 of the very fact among {count_text(most)}; small beside it: recall@2/5/10, where below 1. "
-        + medians_text(points),
-        header=["index", "bytes a fact", *asked],
-        blocks=[("", lines(line, series_of(points, "bytes_a_fact")))],
-    )
+    caption = f"Recall@1 of the very fact among {count_text(most)}; small beside it: recall@2/5/10, where below 1."
+    rows = lines(line, series_of(points, "bytes_a_fact"))
+    return medians_table(points, caption, ["index", "bytes a fact", *asked], rows)
 
 
 def _asked(points: Sequence[Point]) -> list[str]:

@@ -12,10 +12,9 @@ from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
-from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import by_name, grid, known, median_cell, of_each, sentences, tables
 from retromem.report.numerals import list_text, percent_text
 from retromem.report.panel_page import PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 ALL, WRITTEN, OTHER = "all questions", "things with another name, as written", "the same things, by their other name"
@@ -104,20 +103,10 @@ class LimitSmallConfig(PanelConfig):
         return f"Recall@2: {'; '.join(of_each(said, self.rankers).values())}."
 
     def _table(self, points: Sequence[Point]) -> Table:
+        def cell(name: str, column: tuple[int, str]) -> Cell:
+            rank, condition = column
+            return median_cell(spread_at(points, f"recall_at_{rank}", name, asked=condition), percent_text)
+
         asked = {ALL: "all", WRITTEN: "as written", OTHER: "other name"}
-        columns = [(number, condition) for number in RANKS for condition in asked]
-        lines = [
-            [
-                Cell(text=name),
-                *(
-                    median_cell(spread_at(points, f"recall_at_{number}", name, asked=condition), percent_text)
-                    for number, condition in columns
-                ),
-            ]
-            for name in self.rankers
-        ]
-        return Table(
-            caption=f"{ALL}; {WRITTEN}; {OTHER}. {medians_text(points)}",
-            header=["ranked by", *(f"recall@{number}, {asked[condition]}" for number, condition in columns)],
-            blocks=[("", lines)],
-        )
+        columns = {f"recall@{rank}, {name}": (rank, condition) for rank in RANKS for condition, name in asked.items()}
+        return grid(points, f"{ALL}; {WRITTEN}; {OTHER}.", "ranked by", by_name(self.rankers), columns, cell)

@@ -11,10 +11,9 @@ from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
-from retromem.panels.spread_text import known_curve, lines, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import by_name, grid, known_curve, lines, median_cell, of_each, sentences, tables
 from retromem.report.numerals import count_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 ENOUGH = 0.95
@@ -130,35 +129,19 @@ class NearDuplicatesPanelConfig(PanelConfig):
         return f"Facts that {how} keeps at {ENOUGH:g} in new words, {said}."
 
     def _table(self, points: Sequence[Point]) -> Table:
-        def cell(ranker: str, name: str) -> Cell:
+        def cell(name: str, ranker: str) -> Cell:
             return next(iter(lines(lambda one: Cell(text=facts_held(points, ranker, one)), [name])), Cell(text="–"))
 
-        return Table(
-            caption=f"Facts whose very own chunk is found first for {ENOUGH:.0%} of the questions, in new words. "
-            + medians_text(points),
-            header=["subjects", *self.rankers],
-            blocks=[
-                ("", [[Cell(text=name), *(cell(ranker, name) for ranker in self.rankers)] for name in self._series])
-            ],
-        )
+        caption = f"Facts whose very own chunk is found first for {ENOUGH:.0%} of the questions, in new words."
+        return grid(points, caption, "subjects", by_name(self._series), by_name(self.rankers), cell)
 
     def _recalls(self, points: Sequence[Point]) -> Table:
+        def cell(name: str, ranker: str) -> Cell:
+            return median_cell(spread_at(points, "recall_at_1", name, most, ranker=ranker), "{:.3f}".format)
+
         most = max((point.x for point in points if point.x is not None), default=0.0)
-        rows = [
-            [
-                Cell(text=name),
-                *(
-                    median_cell(spread_at(points, "recall_at_1", name, most, ranker=ranker), "{:.3f}".format)
-                    for ranker in self.rankers
-                ),
-            ]
-            for name in self._series
-        ]
-        return Table(
-            caption=f"Recall@1 in new words among {count_text(most)} facts. {medians_text(points)}",
-            header=["subjects", *self.rankers],
-            blocks=[("", rows)],
-        )
+        caption = f"Recall@1 in new words among {count_text(most)} facts."
+        return grid(points, caption, "subjects", by_name(self._series), by_name(self.rankers), cell)
 
 
 def series_name(kind: SubjectKind, crowd: int) -> str:

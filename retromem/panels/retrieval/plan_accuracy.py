@@ -13,10 +13,10 @@ from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import lines_of, series_of, spread_at
 from retromem.panels.points import Point
-from retromem.panels.spread_text import known, lines, of_each, ratio, sentences, tables
+from retromem.panels.spread_text import known, lines, medians_table, of_each, ratio, sentences, tables
 from retromem.report.numerals import count_text, percent_text, seconds_text
 from retromem.report.panel_page import PanelPage
-from retromem.report.seed_spread import Spread, medians_text
+from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
 
 EXPECTED_BYTES, BYTES = "bytes, expected", "bytes, measured"
@@ -143,18 +143,7 @@ class PlanAccuracyConfig(PanelConfig):
 
         plans = [*lines_of(points, QUANTITIES[0]), *lines_of(points, REFUSED)]
         in_order = sorted(plans, key=lambda plan: self.requests.index(plan.series))
-        return Table(
-            caption=f"From a pilot of {count_text(sampled)} facts, or all where there are fewer. "
-            + medians_text(points),
-            header=[
-                "asked for",
-                "chosen",
-                "bytes expected",
-                "bytes written",
-                "recall@1 expected",
-                "recall@1 measured",
-                "points too high",
-                "time of planning",
-            ],
-            blocks=[("", lines(line, in_order))],
-        )
+        header = ["asked for", "chosen", "bytes expected", "bytes written", "recall@1 expected", "recall@1 measured"]
+        header += ["points too high", "time of planning"]
+        caption = f"From a pilot of {count_text(sampled)} facts, or all where there are fewer."
+        return medians_table(points, caption, header, lines(line, in_order))

@@ -12,6 +12,8 @@ from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     NotMeasured,
     against,
+    by_name,
+    grid,
     known,
     known_curve,
     of_each,
@@ -22,7 +24,7 @@ from retromem.panels.spread_text import (
 )
 from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread, medians_text
+from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
 
 ORTHOGONAL, EVERY_KEY, EVERY_SIGN = "d orthogonal keys", "keys there are", "2^d"
@@ -125,15 +127,12 @@ class KeySparsityConfig(PanelConfig):
 def _table(points: Sequence[Point]) -> Table:
     own = [point for point in points if point.seed is not None]
     ks = sorted({point.x for point in own if point.quantity == "facts" and point.x is not None})
-    lines = [
-        [Cell(text=series), *(spread_cell(spread_at(own, "facts", series, k), count_text) for k in ks)]
-        for series in series_of(own, "facts")
-    ]
-    return Table(
-        caption=f"Facts stored, by nonzero entries of a key. {medians_text(points)}",
-        header=["", *(f"k = {k:g}" for k in ks)],
-        blocks=[("", lines)],
-    )
+
+    def cell(series: str, k: float) -> Cell:
+        return spread_cell(spread_at(own, "facts", series, k), count_text)
+
+    columns, caption = {f"k = {k:g}": k for k in ks}, "Facts stored, by nonzero entries of a key."
+    return grid(points, caption, "", by_name(series_of(own, "facts")), columns, cell)
 
 
 def _measured(points: Sequence[Point]) -> dict[str, dict[float, Spread]]:

@@ -9,13 +9,21 @@ from typing import ClassVar, Literal
 from models.any_ffn import sized
 from models.ffn_kinds import GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.point_spread import lines_of, spread_at
+from retromem.panels.point_spread import lines_of
 from retromem.panels.points import Point
-from retromem.panels.spread_text import NotMeasured, known, lines, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import (
+    NotMeasured,
+    grid_of_lines,
+    known,
+    lines,
+    of_each,
+    sentences,
+    tables,
+)
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text, num_seeds
-from retromem.report.table_text import Cell, Table
+from retromem.report.seed_spread import num_seeds
+from retromem.report.table_text import Table
 
 _LEAST_BITS = 1.1
 """a parameter, of k winners: the others hold more"""
@@ -211,18 +219,14 @@ def _wins(points: Sequence[Point], of: Point) -> list[bool]:
 
 
 def _table(points: Sequence[Point]) -> Table:
-    columns = [("facts", count_text), ("accuracy", percent_text)]
-    columns += [(f"top_{source}", percent_text) for source in _READ_FROM]
-    rows = [
-        [
-            Cell(text=of.name),
-            *(median_cell(spread_at(points, quantity, of.series, **of.labels), text) for quantity, text in columns),
-        ]
-        for of in lines_of(points, "rank_own")
-    ]
-    return Table(
-        caption="What was written, and the share of units whose row of w_out scores the value of their first trigger "
-        f"highest. {medians_text(points)}",
-        header=["", "facts", "accuracy", "first trigger's value on top", "rotated", "labels permuted"],
-        blocks=[("", rows)],
+    columns = {
+        "facts": ("facts", count_text),
+        "accuracy": ("accuracy", percent_text),
+        "first trigger's value on top": ("top_own", percent_text),
+        "rotated": ("top_rotated", percent_text),
+        "labels permuted": ("top_permuted", percent_text),
+    }
+    caption = (
+        "What was written, and the share of units whose row of w_out scores the value of their first trigger highest."
     )
+    return grid_of_lines(points, caption, "rank_own", columns)

@@ -9,10 +9,9 @@ from typing import ClassVar, Literal
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
 from retromem.panels.points import Point
-from retromem.panels.spread_text import known, known_curve, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import known, known_curve, median_cell, medians_table, of_each, sentences, tables
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 from retromem.theory.pattern_bounds import log2_all_patterns
 from retromem.theory.physical_capacity import dense_ffn_params, physical_bits
@@ -141,9 +140,6 @@ def _table(points: Sequence[Point]) -> Table:
             of_stored = percent_text(share.median) if share else ""
             line.append(replace(median_cell(bits, count_text), detail=of_stored))
         lines.append([*line, Cell(text=count_text(log2_all_patterns([round(4 * dim)])))])
-    return Table(
-        caption="Bits recalled at capacity, with the share of the bits stored; log2 of the patterns beside them. "
-        + medians_text(points),
-        header=["", "8 d^2 parameters", "x 32 bits", "x 8 bits", *every, "log2 2^(4d)"],
-        blocks=[("", lines)],
-    )
+    caption = "Bits recalled at capacity, with the share of the bits stored; log2 of the patterns beside them."
+    header = ["", "8 d^2 parameters", "x 32 bits", "x 8 bits", *every, "log2 2^(4d)"]
+    return medians_table(points, caption, header, lines)

@@ -12,18 +12,17 @@ from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     NotMeasured,
     against,
+    grid_of_lines,
     known,
     known_curve,
     lines,
-    median_cell,
     of_each,
     sentences,
     tables,
 )
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text
-from retromem.report.table_text import Cell, Table
+from retromem.report.table_text import Table
 
 RELU_UNITS = "ReLU units"
 WINNERS, ANNEALED = "k winners", "k winners, annealed"
@@ -246,36 +245,15 @@ def _of_reconstruction(points: Sequence[Point]) -> str:
 
 
 def _table(points: Sequence[Point]) -> Table:
-    columns = [
-        ("facts", count_text),
-        ("active", significant_text),
-        ("dead", count_text),
-        ("purity", significant_text),
-        ("purity_permuted", significant_text),
-        ("above_null", percent_text),
-        ("variance_explained", percent_text),
-        ("accuracy", percent_text),
-    ]
-    rows = [
-        [
-            Cell(text=of.name),
-            *(median_cell(spread_at(points, quantity, of.series, **of.labels), text) for quantity, text in columns),
-        ]
-        for of in lines_of(points, "purity")
-    ]
-    return Table(
-        caption="Units and latents. Answered: by the FFN as it is, or through the reconstruction. "
-        + medians_text(points),
-        header=[
-            "",
-            "facts",
-            "active for a fact",
-            "never active",
-            "purity",
-            "permuted",
-            "above chance",
-            "variance explained",
-            "answered",
-        ],
-        blocks=[("", rows)],
-    )
+    columns = {
+        "facts": ("facts", count_text),
+        "active for a fact": ("active", significant_text),
+        "never active": ("dead", count_text),
+        "purity": ("purity", significant_text),
+        "permuted": ("purity_permuted", significant_text),
+        "above chance": ("above_null", percent_text),
+        "variance explained": ("variance_explained", percent_text),
+        "answered": ("accuracy", percent_text),
+    }
+    caption = "Units and latents. Answered: by the FFN as it is, or through the reconstruction."
+    return grid_of_lines(points, caption, "purity", columns)
