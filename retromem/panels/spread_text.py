@@ -51,6 +51,11 @@ def ends_of(curves: Iterable[Iterable[float]]) -> list[float]:
     return sorted({min(places), max(places)})
 
 
+def least_and_most(numbers: Mapping[K, float]) -> list[K]:
+    """Whose number is the smallest, and whose the largest; one where they are the same."""
+    return list(dict.fromkeys(pick(numbers, key=lambda key: numbers[key]) for pick in (min, max)))
+
+
 def of_each(of: Callable[[K], V], keys: Iterable[K]) -> dict[K, V]:
     """What is made of each, without those that it cannot be made of; NotMeasured where that leaves none."""
     made: dict[K, V] = {}

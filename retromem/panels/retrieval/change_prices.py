@@ -10,7 +10,17 @@ from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import spec_of
-from retromem.panels.spread_text import by_name, grid, known, median_cell, of_each, ratio, sentences, tables
+from retromem.panels.spread_text import (
+    by_name,
+    grid,
+    known,
+    least_and_most,
+    median_cell,
+    of_each,
+    ratio,
+    sentences,
+    tables,
+)
 from retromem.report.numerals import bytes_text, percent_text, range_text, seconds_text
 from retromem.report.panel_page import PanelPage
 from retromem.report.table_text import Cell, Table
@@ -95,8 +105,7 @@ class ChangePricesConfig(PanelConfig):
 
     def _finding(self, points: Sequence[Point]) -> str:
         shares = self._shares(points)
-        ends = dict.fromkeys(pick(shares, key=lambda change_of: shares[change_of]) for pick in (min, max))
-        said = [f"{shares[change, name]:.3f} ({change}, {name})" for change, name in ends]
+        said = [f"{shares[change, name]:.3f} ({change}, {name})" for change, name in least_and_most(shares)]
         return (
             f"A change of {percent_text(self.share)} of {self.num_chunks:,} chunks takes {' to '.join(said)} of the "
             "time of building the store anew."

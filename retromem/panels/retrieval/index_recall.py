@@ -15,6 +15,7 @@ from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vect
 from retromem.panels.spread_text import (
     known,
     known_curve,
+    least_and_most,
     lines,
     median_cell,
     medians_table,
@@ -194,8 +195,7 @@ def _from_least_to_most(points: Sequence[Point]) -> str:
     most = _largest(points, "recall_at_1", asked="heldout")
     names = series_of(points, "recall_at_1", asked="heldout")
     found = of_each(lambda name: known(points, "recall_at_1", name, most, asked="heldout").median, names)
-    ends = dict.fromkeys(pick(found, key=lambda name: found[name]) for pick in (min, max))
-    said = " to ".join(f"{found[name]:.3f} ({name})" for name in ends)
+    said = " to ".join(f"{found[name]:.3f} ({name})" for name in least_and_most(found))
     return f"In words that were never written indexes find {said} of them first."
 
 

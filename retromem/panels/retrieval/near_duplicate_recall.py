@@ -16,6 +16,7 @@ from retromem.report.numerals import count_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.table_text import Cell, Table
 
+KINDS: tuple[SubjectKind, ...] = ("names", "numbers")
 ENOUGH = 0.95
 """recall@1 that must be kept"""
 
@@ -40,26 +41,20 @@ class NearDuplicatesPanelConfig(PanelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for kind in self.kinds:
-            for crowd in self.crowds:
-                self._set_config(kind, crowd, 0)  # a ValueError for what cannot be drawn
-
-    @property
-    def kinds(self) -> tuple[SubjectKind, ...]:
-        return ("names", "numbers")
+        for kind, crowd in self._series.values():
+            self._set_config(kind, crowd, 0)  # a ValueError for what cannot be drawn
 
     @property
     def _series(self) -> dict[str, tuple[SubjectKind, int]]:
         """What stands together, by its name."""
-        return {series_name(kind, crowd): (kind, crowd) for kind in self.kinds for crowd in self.crowds}
+        return {series_name(kind, crowd): (kind, crowd) for kind in KINDS for crowd in self.crowds}
 
     def sets(self, seed: int) -> dict[str, list[KnowledgeSet]]:
         """By what stands together: sets of rising size, nested."""
         found = {}
-        for kind in self.kinds:
-            for crowd in self.crowds:
-                whole = near_duplicates_set(self._set_config(kind, crowd, seed))
-                found[series_name(kind, crowd)] = [whole.prefix(num_facts) for num_facts in self.num_facts]
+        for series, (kind, crowd) in self._series.items():
+            whole = near_duplicates_set(self._set_config(kind, crowd, seed))
+            found[series] = [whole.prefix(num_facts) for num_facts in self.num_facts]
         return found
 
     def _set_config(self, kind: SubjectKind, crowd: int, seed: int) -> NearDuplicatesConfig:

@@ -51,7 +51,9 @@ def pair_curve_points(config: PairCurveConfig, encoded: Encoded, seed: int) -> l
         ):
             built = memory.build(seed=seed)
             built.write(part.facts(statements=memory.stores == "statements"))
-            points += _points(config, part, series, _result(built, _asked(part)), seed)
+            found = _result(built, _asked(part))
+            reached = found.accuracy >= config.accuracy
+            points += _points(part, series, seed, found.accuracy, found if reached else None)
     for series, neighbours, chunks in (
         (PAIR, "retrieved", 1),
         (ORACLE, "oracle", 1),
@@ -62,7 +64,8 @@ def pair_curve_points(config: PairCurveConfig, encoded: Encoded, seed: int) -> l
         for part in parts:
             read = cache(lambda width, reader=reader, part=part: _read(reader(width), part))
             if series in (NO_CHUNK, RANDOM):
-                points.append(_point(part, "accuracy", series, read(config.widths[-1]).accuracy, seed))
+                y, x = read(config.widths[-1]).accuracy, float(part.num_facts)
+                points.append(Point(quantity="accuracy", series=series, x=x, y=y, seed=seed))
             else:
                 points += _smallest(config, part, series, read, seed)
     return points
@@ -137,21 +140,17 @@ def _smallest(
     config: PairCurveConfig, part: KnowledgeSet, series: str, result: Callable[[int], _Result], seed: int
 ) -> list[Point]:
     width = smallest_reaching(lambda width: result(width).accuracy >= config.accuracy, config.widths)
-    at_largest = _point(part, "accuracy", series, result(config.widths[-1]).accuracy, seed)
-    if width is None:
-        names = ("min_params", "min_storage_bytes")
-        return [at_largest, *(_point(part, name, series, math.inf, seed) for name in names)]
-    return [at_largest, *_points(config, part, series, result(width), seed)[1:]]
+    at_largest = result(config.widths[-1]).accuracy
+    return _points(part, series, seed, at_largest, None if width is None else result(width))
 
 
-def _points(config: PairCurveConfig, part: KnowledgeSet, series: str, result: _Result, seed: int) -> list[Point]:
-    reached = result.accuracy >= config.accuracy
-    return [
-        _point(part, "accuracy", series, result.accuracy, seed),
-        _point(part, "min_params", series, float(result.num_params) if reached else math.inf, seed),
-        _point(part, "min_storage_bytes", series, float(result.storage_bytes) if reached else math.inf, seed),
-    ]
-
-
-def _point(part: KnowledgeSet, quantity: str, series: str, y: float, seed: int) -> Point:
-    return Point(quantity=quantity, series=series, x=float(part.num_facts), y=y, seed=seed)
+def _points(
+    part: KnowledgeSet, series: str, seed: int, accuracy_at_largest: float, smallest: _Result | None
+) -> list[Point]:
+    """The accuracy at the largest size, and what the smallest that reaches enough has: without end where none does."""
+    numbers = {
+        "accuracy": accuracy_at_largest,
+        "min_params": math.inf if smallest is None else float(smallest.num_params),
+        "min_storage_bytes": math.inf if smallest is None else float(smallest.storage_bytes),
+    }
+    return [Point(quantity=of, series=series, x=float(part.num_facts), y=y, seed=seed) for of, y in numbers.items()]

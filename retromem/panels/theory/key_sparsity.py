@@ -16,6 +16,7 @@ from retromem.panels.spread_text import (
     grid,
     known,
     known_curve,
+    least_and_most,
     of_each,
     ratio,
     sentences,
@@ -101,8 +102,8 @@ class KeySparsityConfig(PanelConfig):
     def _finding(self, points: Sequence[Point]) -> str:
         def said(series: str) -> str:
             medians = {k: spread.median for k, spread in measured[series].items()}
-            ends = dict.fromkeys(pick(medians, key=lambda k: medians[k]) for pick in (min, max))
-            return f"{series} {' to '.join(f'{count_text(medians[k])} (k = {k:g})' for k in ends)}"
+            ends = [f"{count_text(medians[k])} (k = {k:g})" for k in least_and_most(medians)]
+            return f"{series} {' to '.join(ends)}"
 
         measured = _measured(points)
         return (

@@ -15,6 +15,7 @@ from retromem.panels.spread_text import (
     NotMeasured,
     grid_of_lines,
     known,
+    least_and_most,
     lines,
     of_each,
     sentences,
@@ -174,8 +175,7 @@ def _widest_gap(points: Sequence[Point]) -> str:
 def _of_units(points: Sequence[Point]) -> str:
     units = lines_of(points, "deciding_own", keys=RANDOM)
     hangs = of_each(lambda of: known(points, "deciding_own", of.series, **of.labels).median, units)
-    ends = dict.fromkeys(pick(hangs, key=lambda of: hangs[of]) for pick in (min, max))
-    said = " to ".join(f"{significant_text(hangs[of])} ({_told(of)})" for of in ends)
+    said = " to ".join(f"{significant_text(hangs[of])} ({_told(of)})" for of in least_and_most(hangs))
     return f"An answer hangs on {said} units, where a unit for each fact would be 1."
 
 

@@ -45,15 +45,11 @@ def superposed_facts_points(config: SuperposedFactsConfig, seed: int) -> list[Po
     for load in config.loads:
         num_facts = round(load * guide)
         table = random_table(num_facts, config.dim, None, seed=seed)
-        measured = _measured(config, table, seed)
-        points += [
-            Point(quantity=quantity, series=series, x=float(num_facts), y=y, seed=seed)
-            for (quantity, series), y in measured.items()
-        ]
-        points += [
-            Point(quantity=quantity, series=series, x=float(num_facts), y=y)
-            for (quantity, series), y in _formulas(num_facts, config.hidden).items()
-        ]
+        for numbers, own_seed in ((_measured(config, table, seed), seed), (_formulas(num_facts, config.hidden), None)):
+            points += [
+                Point(quantity=quantity, series=series, x=float(num_facts), y=y, seed=own_seed)
+                for (quantity, series), y in numbers.items()
+            ]
     return points
 
 
