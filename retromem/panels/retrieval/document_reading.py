@@ -14,6 +14,7 @@ from retromem.knowledge.reading_sets import ReadingSet, reading_set
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
+from retromem.panels.retrieval.ranked_recall import READ
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
 from retromem.panels.spread_text import known, median_cell, medians_table, of_each, sentences, tables
 from retromem.reading.reader_training import ReaderTraining
@@ -21,8 +22,6 @@ from retromem.report.numerals import count_text, percent_text, range_text, signi
 from retromem.report.panel_page import PanelPage
 from retromem.report.table_text import Cell, Table
 
-READ = (1, 5)
-"""passages that the reader is given"""
 GIVEN = "the passage itself"
 
 

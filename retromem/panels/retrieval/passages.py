@@ -13,15 +13,13 @@ from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
+from retromem.panels.retrieval.ranked_recall import READ
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
 from retromem.panels.spread_text import NotMeasured, known, known_curve, median_cell, of_each, sentences, tables
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
-
-READ = (1, 5)
-"""passages that a reader is given"""
 
 
 @dataclass(frozen=True, kw_only=True)

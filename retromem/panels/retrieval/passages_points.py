@@ -14,11 +14,9 @@ from retrieval.candidate_matching import CandidateMatcher
 from retrieval.splitting import holds
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
-from retromem.panels.retrieval.passages import READ, PassagesConfig
-from retromem.panels.retrieval.ranked_recall import passage_found, recall_at, trained_rankers
+from retromem.panels.retrieval.passages import PassagesConfig
+from retromem.panels.retrieval.ranked_recall import READ, right_passages, trained_rankers
 from retromem.panels.retrieval.rankers import plain_queries
-
-_RANKED = 5
 
 
 def passages_points(config: PassagesConfig, encoded: Encoded, seed: int) -> list[Point]:
@@ -37,14 +35,10 @@ def passages_points(config: PassagesConfig, encoded: Encoded, seed: int) -> list
             texts = [passage.text for passage in passages]
             stored = plain_queries(texts, encoded, is_document=True)
             is_right_QP = holds(passages, [hidden.spans_N[fact] for fact in facts_Q])
-            for name, ranker in trained_rankers(config.rankers, stored, _RANKED):
+            for name, ranker in trained_rankers(config.rankers, stored, max(READ)):
                 ranked_QK = ranker.search(queries)
-                found_QK = passage_found(ranked_QK, is_right_QP)
-                found = {
-                    "bytes_a_fact": ranker.num_bytes / knowledge.num_facts,
-                    "right_at_1": recall_at(1, found_QK),
-                    "right_at_5": recall_at(5, found_QK),
-                }
+                found = {"bytes_a_fact": ranker.num_bytes / knowledge.num_facts}
+                found |= right_passages(ranked_QK, is_right_QP)
                 for number in READ:
                     found[f"answered_from_{number}"] = _answered(
                         matcher, questions, texts, ranked_QK[:, :number], asked.value_ids_Q

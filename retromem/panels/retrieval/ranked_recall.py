@@ -13,6 +13,9 @@ from retrieval.errors import Refused
 from retromem.panels.retrieval.rankers import Ranker, ranker_of
 from retromem.seam import Asked, Facts, Queries
 
+READ = (1, 5)
+"""passages that a reader is given"""
+
 
 def trained_rankers(names: Sequence[str], stored: Queries, top: int) -> Iterator[tuple[str, Ranker]]:
     """By name; those that cannot be trained on so few are left out, and have no point there."""
@@ -31,10 +34,10 @@ def own_fact_found(ranker: Ranker, facts: Facts, asked: Asked) -> Bool[ndarray, 
     return found_QK
 
 
-def passage_found(ranked_QK: Int64[ndarray, "Q K"], holds_QP: Bool[ndarray, "Q P"]) -> Bool[ndarray, "Q K"]:
-    """Whether each passage in the ranking holds what was asked for."""
-    found_QK: Bool[ndarray, "Q K"] = np.take_along_axis(holds_QP, np.maximum(ranked_QK, 0), axis=1) & (ranked_QK >= 0)
-    return found_QK
+def right_passages(ranked_QK: Int64[ndarray, "Q K"], holds_QP: Bool[ndarray, "Q P"]) -> dict[str, float]:
+    """Share of the questions for which a passage that holds what is asked for is among the first 1, and 5."""
+    found_QK = np.take_along_axis(holds_QP, np.maximum(ranked_QK, 0), axis=1) & (ranked_QK >= 0)
+    return {f"right_at_{number}": recall_at(number, found_QK) for number in READ}
 
 
 def recall_at(rank: int, found_QK: Bool[ndarray, "Q K"]) -> float:

@@ -13,8 +13,8 @@ from retrieval.splitting import holds
 from retromem.knowledge.reading_sets import Question, ReadingSet
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
-from retromem.panels.retrieval.document_reading import GIVEN, READ, Cut, ReadingConfig
-from retromem.panels.retrieval.ranked_recall import passage_found, recall_at, trained_rankers
+from retromem.panels.retrieval.document_reading import GIVEN, Cut, ReadingConfig
+from retromem.panels.retrieval.ranked_recall import READ, right_passages, trained_rankers
 from retromem.panels.retrieval.rankers import plain_queries
 from retromem.reading.answer_overlap import exact_match, f1
 from retromem.reading.extractive_reader import ExtractiveReader, Lesson, teach
@@ -56,14 +56,10 @@ def reading_points(config: ReadingConfig, encoded: Encoded, seed: int) -> list[P
         if whole:
             found[GIVEN] = _read(reader, [questions[row] for row in whole], given, [answers[row] for row in whole], "")
         stored = plain_queries(cut.texts, encoded, is_document=True)
-        for name, ranker in trained_rankers(config.rankers, stored, _RANKED):
+        for name, ranker in trained_rankers(config.rankers, stored, max(READ)):
             ranked_QK = ranker.search(queries)
-            found_QK = passage_found(ranked_QK, holds_QP)
-            found[name] = {
-                "bytes_a_passage": ranker.num_bytes / len(cut.texts),
-                "right_at_1": recall_at(1, found_QK),
-                "right_at_5": recall_at(5, found_QK),
-            }
+            found[name] = {"bytes_a_passage": ranker.num_bytes / len(cut.texts)}
+            found[name] |= right_passages(ranked_QK, holds_QP)
             for number in READ:
                 read = [
                     [cut.texts[place] for place in ranked if place >= 0] for ranked in ranked_QK[:, :number].tolist()
