@@ -22,7 +22,7 @@ from models.ffn import HiddenLayerFFN
 from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_around, facts_stored
 from retromem.panels.points import Point
 from retromem.panels.theory.neurons import GROUPED, RANDOM, NeuronsConfig, written_to
 
@@ -40,15 +40,8 @@ def neurons_points(config: NeuronsConfig, seed: int) -> list[Point]:
     budget, points = TrainingBudget(steps=config.steps), []
     for kind, (open_config, bits) in _KINDS.items():
         ffn_config = sized(open_config, config.num_params, config.dim, config.dim)
-        capacity = facts_stored(
-            ffn_config,
-            config.dim,
-            config.num_values,
-            budget,
-            expected_bits_per_param=bits,
-            seed=seed,
-            resolution=0.05,
-        )
+        around = facts_around(ffn_config, config.dim, config.num_values, bits, seed=seed)
+        capacity = facts_stored(ffn_config, around, budget, seed=seed, resolution=0.05)
         written = []
         for load in config.loads:
             table = random_table(max(2, round(load * capacity)), config.dim, config.num_values, seed=seed)

@@ -17,7 +17,7 @@ from models.ffn_kinds import TopKConfig
 from models.sparse_autoencoder import SparseAutoencoderConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_around, facts_stored
 from retromem.panels.points import Point
 from retromem.panels.theory.sparse_units import (
     ANNEALED,
@@ -53,16 +53,10 @@ def sparse_units_points(config: SparseUnitsConfig, seed: int) -> list[Point]:
     ]
     for series, ffn in trained:
         share = ffn.active_share
-        facts = facts_stored(
-            ffn,
-            config.dim,
-            config.num_values,
-            TrainingBudget(steps=config.steps),
-            # Fewer active units hold less; this is near enough for a search.
-            expected_bits_per_param=2 * share**0.3,
-            seed=seed,
-            resolution=4 * config.resolution if series in WIDE_SERIES else config.resolution,
-        )
+        # Fewer active units hold less; this is near enough for a search.
+        around = facts_around(ffn, config.dim, config.num_values, 2 * share**0.3, seed=seed)
+        resolution = 4 * config.resolution if series in WIDE_SERIES else config.resolution
+        facts = facts_stored(ffn, around, TrainingBudget(steps=config.steps), seed=seed, resolution=resolution)
         capacities[series, share] = facts
         bits = facts * math.log2(config.num_values) / ffn.num_params(config.dim, config.dim)
         points.append(Point(quantity="bits_per_param", series=series, x=100 * share, y=bits, seed=seed))

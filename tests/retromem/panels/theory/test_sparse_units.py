@@ -4,7 +4,7 @@ import pytest
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_around, facts_stored
 from retromem.panels.points import Point
 from retromem.panels.theory.sparse_units import (
     ANNEALED,
@@ -44,15 +44,9 @@ def points():
 
 @pytest.mark.slow
 def test_all_units_active_are_the_relu_ffn(points):
-    facts = facts_stored(
-        DenseConfig(kind="relu", width=8),
-        6,
-        4,
-        TrainingBudget(steps=60),
-        expected_bits_per_param=2.0,
-        seed=0,
-        resolution=0.1,
-    )
+    relu = DenseConfig(kind="relu", width=8)
+    around = facts_around(relu, 6, 4, 2.0, seed=0)
+    facts = facts_stored(relu, around, TrainingBudget(steps=60), seed=0, resolution=0.1)
     bits = {(p.series, p.x): p.y for p in points if p.quantity == "bits_per_param" and p.seed == 0}
     assert bits[WINNERS, 100.0] == pytest.approx(facts * 2 / (8 * 12))
     assert set(bits) == {(WINNERS, 100.0), (WINNERS, 25.0), (ANNEALED, 25.0)} | {(wide, 1.0) for wide in WIDE_SERIES}
