@@ -148,7 +148,7 @@ def components() -> dict[str, tuple[int, frozenset[str]]]:
             for node in code_of(file_of(panel)).body
             if isinstance(node, ast.ClassDef) and node.name == panel.__name__
             for part in node.body
-            if isinstance(part, ast.FunctionDef) and part.name == "measure"
+            if isinstance(part, ast.FunctionDef) and part.name in ("measure", "number")
         )
         own = reached_from({file_of(panel), *imports_of(file_of(panel), measure)}) - shared - encoder
         found[f"panel {file_of(panel)}"] = (panel.version, frozenset(own))

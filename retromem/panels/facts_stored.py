@@ -4,31 +4,31 @@ import math
 
 from models.any_ffn import AnyFFNConfig
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import accuracy, first_facts, most_facts_around, random_table, train
+from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
 
 ACCURACY = 0.99
+_SPARE = 3  # facts beyond twice those expected
+
+
+def facts_around(
+    config: AnyFFNConfig, dim: int, num_values: int, expected_bits_per_param: float, *, seed: int
+) -> KeyTable:
+    """Random facts, about twice as many as an FFN is expected to store: a search asks for the first of them."""
+    expected = expected_bits_per_param * config.num_params(dim, dim) / math.log2(num_values)
+    return random_table(2 * int(expected) + _SPARE, dim, num_values, seed=seed)
 
 
 def facts_stored(
-    config: AnyFFNConfig,
-    dim: int,
-    num_values: int,
-    budget: TrainingBudget,
-    *,
-    expected_bits_per_param: float,
-    seed: int,
-    resolution: float,
+    config: AnyFFNConfig, around: KeyTable, budget: TrainingBudget, *, seed: int, resolution: float
 ) -> int:
     """The largest N that is answered with accuracy .99, searched for from half of what is expected; 0 for none.
 
     The relative resolution is that of the search. RuntimeError where twice what is expected was stored.
     """
-    expected = expected_bits_per_param * config.num_params(dim, dim) / math.log2(num_values)
-
-    table = random_table(2 * int(expected) + 3, dim, num_values, seed=seed)
 
     def reaches(num_facts: int) -> bool:
-        facts = first_facts(table, num_facts)
+        facts = first_facts(around, num_facts)
         return accuracy(train(config, facts, budget, seed=seed), facts) >= ACCURACY
 
-    return most_facts_around(reaches, expected=int(expected), resolution=resolution)
+    expected = (len(around.value_ids_N) - _SPARE) // 2
+    return most_facts_around(reaches, expected=expected, resolution=resolution)

@@ -73,19 +73,26 @@ def _looks(panel: Panel) -> Mapping[str, tuple[str, str, tuple[float, ...]]]:
     return looks
 
 
-def _shown(chart: Chart, points: Sequence[Point]) -> list[str]:
-    """Series of a chart in its order."""
-    having = dict.fromkeys(point.series for point in points if point.quantity in chart.quantities)
-    return [series for series in chart.series if series in having] if chart.series else list(having)
+def _shown(chart: Chart, points: Sequence[Point]) -> dict[str, list[Point]]:
+    """The points of each line or row by what it is called, in the order of the chart's series."""
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        if point.quantity in chart.quantities and chart.labels.items() <= point.labels.items():
+            others = [said for label, said in point.labels.items() if label not in chart.labels]
+            found.setdefault(", ".join([point.series, *others]), []).append(point)
+    if not chart.series:
+        return found
+    return {name: own for series in chart.series for name, own in found.items() if own[0].series == series}
 
 
 def _draw_curves(
     axes: "Axes", chart: Chart, points: Sequence[Point], looks: Mapping[str, tuple[str, str, tuple[float, ...]]]
 ) -> None:
-    for series in _shown(chart, points):
-        colour, marker, dash = looks[series]
+    shown = _shown(chart, points)
+    for name, of_line in shown.items():
+        colour, marker, dash = looks[of_line[0].series]
         for number, quantity in enumerate(chart.quantities):
-            own = [point for point in points if (point.series, point.quantity) == (series, quantity)]
+            own = [point for point in of_line if point.quantity == quantity]
             places = sorted({point.x for point in own if point.x is not None})
             spreads = [spread_of(point.y for point in own if point.x == place) for place in places]
             known = [(x, spread) for x, spread in zip(places, spreads, strict=True) if spread is not None]
@@ -101,15 +108,14 @@ def _draw_curves(
                 markerfacecolor="white" if number else colour,
                 linewidth=1.3,
                 linestyle="--" if number else "-",
-                label=_label(chart, series, quantity),
+                label=_label(chart, name, quantity),
             )
             if dash:
                 line.set_dashes(dash)
             if marker:
                 low, high = [spread.low for _, spread in known], [spread.high for _, spread in known]
                 axes.fill_between(xs, low, high, color=colour, alpha=0.13, linewidth=0)
-    shown = {p.x for p in points if p.quantity in chart.quantities and p.x is not None}
-    _set_scales(axes, chart, sorted(shown))
+    _set_scales(axes, chart, sorted({p.x for own in shown.values() for p in own if p.x is not None}))
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
 
@@ -118,17 +124,17 @@ def _draw_rows(
     axes: "Axes", chart: Chart, points: Sequence[Point], looks: Mapping[str, tuple[str, str, tuple[float, ...]]]
 ) -> None:
     """One line a series, a mark for each quantity: filled, hollow, a stroke."""
-    shown = _shown(chart, points)[::-1]
-    for height, series in enumerate(shown):
+    shown = dict(reversed(_shown(chart, points).items()))
+    for height, own in enumerate(shown.values()):
         for number, quantity in enumerate(chart.quantities):
-            spread = spread_of(p.y for p in points if (p.series, p.quantity) == (series, quantity))
+            spread = spread_of(point.y for point in own if point.quantity == quantity)
             if spread is None:
                 continue
-            colour = looks[series][0] if len(chart.quantities) == 1 else _COLOURS[number % len(_COLOURS)]
+            colour = looks[own[0].series][0] if len(chart.quantities) == 1 else _COLOURS[number % len(_COLOURS)]
             axes.plot([spread.low, spread.high], [height, height], color=colour, linewidth=2, alpha=0.4)
             label = (chart.names or {}).get(quantity, quantity) if len(chart.quantities) > 1 else None
             axes.plot(spread.median, height, linestyle="None", marker=_MARKERS[number], color=colour, label=label)
-    axes.set_yticks(range(len(shown)), [fill(series, 32) for series in shown], fontsize=9.5)
+    axes.set_yticks(range(len(shown)), [fill(name, 32) for name in shown], fontsize=9.5)
     axes.set_ylim(-0.6, len(shown) - 0.4)
     if chart.y_scale == "log":
         axes.set_xscale("log")
@@ -140,10 +146,10 @@ def _draw_rows(
     axes.set_xlabel(chart.y_label)
 
 
-def _label(chart: Chart, series: str, quantity: str) -> str:
+def _label(chart: Chart, name: str, quantity: str) -> str:
     if len(chart.quantities) == 1:
-        return series
-    return f"{series}, {(chart.names or {}).get(quantity, quantity)}"
+        return name
+    return f"{name}, {(chart.names or {}).get(quantity, quantity)}"
 
 
 def _set_scales(axes: "Axes", chart: Chart, places: Sequence[float]) -> None:

@@ -1,7 +1,7 @@
 """What a panel says on the page, before it is drawn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from retromem.panels.points import Point
@@ -22,6 +22,8 @@ class Chart:
     y_scale: Literal["linear", "log"] = "linear"
     series: Sequence[str] = ()
     """those shown, in this order; all where empty"""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """that the points shown have; what other labels of theirs say stands behind the series"""
     names: Mapping[str, str] | None = None
     """what the legend calls a quantity, where there are several"""
     percent: bool = False
@@ -39,7 +41,7 @@ class PanelPage:
     """the measured numbers beside the formula's or the null's"""
     explained: Sequence[str]
     """what was measured, how, what the reference is, and what the numbers do not say"""
-    charts: Sequence[Chart]
+    charts: Sequence[Chart] = ()
     """one to three, side by side"""
     tables: Sequence[Table] = ()
 

@@ -10,9 +10,7 @@ import numpy as np
 import torch
 
 from models.binary_perceptron import fit_binary_perceptrons
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel
+from retromem.panels.published.published_panel import PublishedPanel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,7 @@ class BinaryPerceptronLoadConfig(PublishedPanel):
             "error"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         rng, signs = np.random.default_rng(seed), np.array([-1.0, 1.0], dtype=np.float32)
         best = 0.0
         for load in np.arange(0.60, 0.83, self.step):
@@ -50,4 +48,4 @@ class BinaryPerceptronLoadConfig(PublishedPanel):
             if int(fit_binary_perceptrons(patterns_NF, labels_ON, sweeps=self.sweeps).wrong_ON.sum()):
                 break
             best = float(load)
-        return [Point(quantity=OURS, series="binary perceptron", y=best, seed=seed)]
+        return best

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models.any_ffn import AnyFFNConfig
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.ffn_capacity import stored_facts
-from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+from retromem.panels.published.ffn_capacity import StoredFactsPanel
+from retromem.panels.published.published_panel import of_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +35,14 @@ class Condition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CapacityRatioConfig(PublishedPanel):
+class CapacityRatioConfig(StoredFactsPanel):
     """Facts stored at accuracy .99 under the first condition over those under the second."""
 
     panel: Literal["capacity_ratio"] = "capacity_ratio"
-    ffn: AnyFFNConfig
-    """what is trained"""
-    dim: int = 16
-    """of keys and values"""
-    num_values: int = 16
-    """drawn uniformly"""
     first: Condition
     """above the line"""
     second: Condition
     """below the line"""
-    resolution: float = 0.01
-    """of the search of each of the two, relative"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, values and weights"""
 
     unit = "ratio"
 
@@ -70,18 +57,9 @@ class CapacityRatioConfig(PublishedPanel):
             f"{self.second.label}, {of_seeds(len(self.seeds))}"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         first, second = (
-            stored_facts(
-                self.ffn,
-                self.dim,
-                self.num_values,
-                condition.expected,
-                seed=seed,
-                budgets=condition.budgets,
-                precision=condition.precision,
-                resolution=self.resolution,
-            )
-            for condition in (self.first, self.second)
+            self.stored(one.expected, one.budgets, seed=seed, precision=one.precision)
+            for one in (self.first, self.second)
         )
-        return [Point(quantity=OURS, series="ratio", y=first / second, seed=seed)]
+        return first / second

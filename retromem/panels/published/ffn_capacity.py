@@ -53,6 +53,29 @@ def stored_facts(
     return bisected(reaches, good=good, bad=size, resolution=resolution) if good else 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredFactsPanel(PublishedPanel):
+    """Of one kind of FFN on random facts: facts stored at accuracy .99 are searched for."""
+
+    ffn: AnyFFNConfig
+    """what is trained"""
+    dim: int = 16
+    """of keys and values"""
+    num_values: int = 16
+    """drawn uniformly"""
+    resolution: float = 0.01
+    """of each search for a capacity, relative"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of keys, values and weights"""
+
+    def stored(
+        self, expected: float, budgets: Sequence[TrainingBudget], *, seed: int, precision: Precision = "float32"
+    ) -> int:
+        """Facts, as `stored_facts` searches for them."""
+        own = (self.ffn, self.dim, self.num_values, expected)
+        return stored_facts(*own, seed=seed, budgets=budgets, precision=precision, resolution=self.resolution)
+
+
 def facts_of_bits(bits: float) -> int:
     """The N whose N log2 N is nearest below."""
     facts = 2

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.free_embeddings import FreeEmbeddingsConfig, critical_n
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel
+from retromem.panels.published.published_panel import PublishedPanel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +33,6 @@ class FreeEmbeddingDocumentsConfig(PublishedPanel):
             "seeds solve"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         seeds, config = tuple(range(self.trainings)), FreeEmbeddingsConfig()
-        found = critical_n(self.dim, top_k=2, seeds=seeds, config=config, low=self.low, high=self.high)
-        return [Point(quantity=OURS, series="free embeddings", y=float(found), seed=seed)]
+        return critical_n(self.dim, top_k=2, seeds=seeds, config=config, low=self.low, high=self.high)

@@ -14,9 +14,7 @@ import torch
 
 from models.closed_form.linear_memory import outer_product_memory
 from retromem.measure.trained_ffn import most_facts
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+from retromem.panels.published.published_panel import PublishedPanel, of_seeds
 
 
 def stable_share(patterns_PN: torch.Tensor) -> float:
@@ -48,7 +46,7 @@ class HopfieldLoadConfig(PublishedPanel):
             f"step, {of_seeds(len(self.seeds))}"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         bits = np.array([-1.0, 1.0], dtype=np.float32)
         patterns_PN = torch.from_numpy(np.random.default_rng(seed).choice(bits, (self.neurons // 2, self.neurons)))
         found = most_facts(
@@ -57,4 +55,4 @@ class HopfieldLoadConfig(PublishedPanel):
             high=self.neurons // 2,
             resolution=self.resolution,
         )
-        return [Point(quantity=OURS, series="Hebb's rule", y=found / self.neurons, seed=seed)]
+        return found / self.neurons

@@ -7,9 +7,7 @@ from typing import Literal
 
 from retrieval.lexical_index import LexicalIndex, LexicalSpec
 from retromem.knowledge.limit_small import FILES, limit_small
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel
+from retromem.panels.published.published_panel import PublishedPanel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +33,7 @@ class LimitSmallWordsConfig(PublishedPanel):
     def files_read(self) -> Mapping[str, Sequence[Path]]:
         return {"folder": [Path(self.folder) / name for name in FILES]}
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         data = limit_small(Path(self.folder))
         positions_QK, _ = LexicalIndex.build(data.texts, LexicalSpec()).search(data.questions, 2)
-        return [Point(quantity=OURS, series="BM25", y=data.recall(positions_QK), seed=seed)]
+        return data.recall(positions_QK)

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.diagnostics.linear_regions import regions_per_neuron
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel
+from retromem.panels.published.published_panel import PublishedPanel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +30,5 @@ class LineRegionsConfig(PublishedPanel):
             f"units, He-normal weights, biases of variance 1e-6, mean of {self.networks} networks"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
-        found = regions_per_neuron(self.width, self.depth, num_stacks=self.networks, seed=seed)
-        return [Point(quantity=OURS, series="ReLU network", y=found, seed=seed)]
+    def number(self, seed: int) -> float:
+        return regions_per_neuron(self.width, self.depth, num_stacks=self.networks, seed=seed)

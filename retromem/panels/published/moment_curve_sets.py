@@ -6,9 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel
+from retromem.panels.published.published_panel import PublishedPanel
 from retromem.theory.moment_curve import num_wrong_sets
 
 
@@ -36,8 +34,7 @@ class MomentCurveSetsConfig(PublishedPanel):
             f"{math.comb(self.documents, 2):,} pairs those that their query {ranks}"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         dtype = np.float64 if self.precision == "float64" else np.float32
         wrong, sets = num_wrong_sets(self.documents, 2, dtype=dtype)
-        counted = sets - wrong if self.counted == "right" else wrong
-        return [Point(quantity=OURS, series="moment curve", y=float(counted), seed=seed)]
+        return sets - wrong if self.counted == "right" else wrong

@@ -6,9 +6,7 @@ from typing import Literal
 from models.ffn_kinds import LinearConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import accuracy, first_facts, most_facts, train
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+from retromem.panels.published.published_panel import PublishedPanel, of_seeds
 from retromem.panels.theory.perceptron_limits_points import two_valued_table
 
 
@@ -38,7 +36,7 @@ class PerceptronLoadConfig(PublishedPanel):
             "cosine"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         budget = TrainingBudget(steps=self.steps, learning_rate=self.learning_rate)
         whole = two_valued_table(3 * self.weights, self.weights, seed=seed)
 
@@ -47,4 +45,4 @@ class PerceptronLoadConfig(PublishedPanel):
             return accuracy(train(LinearConfig(), table, budget, seed=seed), table) == 1
 
         found = most_facts(reaches, low=3 * self.weights // 2, high=3 * self.weights, resolution=self.resolution)
-        return [Point(quantity=OURS, series="perceptron", y=found / self.weights, seed=seed)]
+        return found / self.weights

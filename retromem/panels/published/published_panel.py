@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar, Literal
 
-from retromem.panels.panel_config import PanelConfig
+from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.points import Point
 from retromem.report.panel_page import PanelPage
 from retromem.rows import ReproducedRow
@@ -93,6 +93,13 @@ class PublishedPanel(PanelConfig):
     def setting(self) -> str:
         """What is trained or counted, with every number that matters."""
 
+    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+        return [Point(quantity=OURS, series=self.panel, y=float(self.number(seed)), seed=seed)]
+
+    def number(self, seed: int) -> float:
+        """What one seed comes to; a panel that measures several points of a seed has a `measure` of its own."""
+        raise NotImplementedError
+
     def ours(self, points: Sequence[Point]) -> float:
         """Our number, of the points of all seeds: their mean, where a panel says nothing else."""
         return fmean(point.y for point in points if point.quantity == OURS)
@@ -124,7 +131,6 @@ class PublishedPanel(PanelConfig):
             answer=f"{ours} {row.unit} against {row.published:g} published.",
             finding="It passes." if row.passes else "It does not pass.",
             explained=[],
-            charts=[],
         )
 
 

@@ -4,27 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from models.any_ffn import AnyFFNConfig
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import accuracy, random_table, rounded, train
-from retromem.panels.panel_config import Encoded
 from retromem.panels.points import Point
-from retromem.panels.published.ffn_capacity import stored_facts
-from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+from retromem.panels.published.ffn_capacity import StoredFactsPanel
+from retromem.panels.published.published_panel import of_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundingLossConfig(PublishedPanel):
+class RoundingLossConfig(StoredFactsPanel):
     """Accuracy lost by rounding after training, at a share of the capacity; the largest of the seeds."""
 
     panel: Literal["rounding_loss"] = "rounding_loss"
-    ffn: AnyFFNConfig
-    """what is trained"""
-    dim: int = 16
-    """of keys and values"""
-    num_values: int = 16
-    """drawn uniformly"""
     load: float = 0.95
     """of the capacity"""
     precision: Precision = "int8"
@@ -33,10 +25,6 @@ class RoundingLossConfig(PublishedPanel):
     """bits a parameter, around which the capacity is searched"""
     steps: int = 3000
     """of each training, full batch"""
-    resolution: float = 0.01
-    """of the search of the capacity, relative"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, values and weights"""
 
     unit = "accuracy"
 
@@ -47,22 +35,13 @@ class RoundingLossConfig(PublishedPanel):
             f"{self.steps:,} full-batch steps: accuracy lost, worst of {of_seeds(len(self.seeds))}"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         budget = TrainingBudget(steps=self.steps)
-        whole = stored_facts(
-            self.ffn,
-            self.dim,
-            self.num_values,
-            self.expected,
-            seed=seed,
-            budgets=[budget],
-            resolution=self.resolution,
-        )
+        whole = self.stored(self.expected, [budget], seed=seed)
         table = random_table(int(self.load * whole), self.dim, self.num_values, seed=seed)
         ffn = train(self.ffn, table, budget, seed=seed)
         before = accuracy(ffn, table)
-        lost = before - accuracy(rounded(ffn, self.precision), table)
-        return [Point(quantity=OURS, series=self.precision, y=lost, seed=seed)]
+        return before - accuracy(rounded(ffn, self.precision), table)
 
     def ours(self, points: Sequence[Point]) -> float:
         return max(point.y for point in points)

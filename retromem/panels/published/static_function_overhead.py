@@ -5,9 +5,7 @@ from typing import Literal
 
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.memories.static_function import StaticFunctionConfig
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel
+from retromem.panels.published.published_panel import PublishedPanel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +26,10 @@ class StaticFunctionOverheadConfig(PublishedPanel):
     def setting(self) -> str:
         return f"ribbon of 128 slots, {self.keys:,} keys, {self.values} values: bits over the entropy"
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         knowledge = keys_set(KeysConfig(dim=8, num_values=self.values, num_facts=self.keys))
         memory = StaticFunctionConfig().build(seed=seed)
         memory.write(knowledge.facts())
         storage_bytes = memory.footprint().storage_bytes
         assert storage_bytes is not None
-        overhead = 8 * storage_bytes / knowledge.demand_bits() - 1
-        return [Point(quantity=OURS, series="ribbon", y=overhead, seed=seed)]
+        return 8 * storage_bytes / knowledge.demand_bits() - 1

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.toy_superposition import ToySuperpositionConfig, plateau, train
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel
+from retromem.panels.published.published_panel import PublishedPanel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +25,5 @@ class ToyPlateauConfig(PublishedPanel):
             "feature probability"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
-        found = plateau(train(ToySuperpositionConfig(seed=seed))).dimensions_per_feature
-        return [Point(quantity=OURS, series="toy model", y=found, seed=seed)]
+    def number(self, seed: int) -> float:
+        return plateau(train(ToySuperpositionConfig(seed=seed))).dimensions_per_feature

@@ -10,9 +10,7 @@ import numpy as np
 from retromem.measure.capacity import search_capacity
 from retromem.measure.settings import CapacitySearch
 from retromem.measure.trained_ffn import accuracy
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+from retromem.panels.published.published_panel import PublishedPanel, of_seeds
 from retromem.panels.published.two_token_keys import constructed, pair_table, trained
 
 _BELOW, _ABOVE, _LOWEST = 0.9, 1.05, 0.95
@@ -50,15 +48,14 @@ class TwoTokenFactsConfig(PublishedPanel):
             f"{searched}"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         of_weights = trained if self.weights == "trained" else constructed
 
         def reaches(num_facts: int) -> bool:
             table, first_weights = pair_table(self.dim, num_facts), range(seed, seed + self.tries)
             return any(accuracy(of_weights(self.dim, num_facts, seed=own), table) == 1 for own in first_weights)
 
-        found = self._downwards(reaches) if self.downwards else self._around(reaches)
-        return [Point(quantity=OURS, series=self.weights, y=float(found), seed=seed)]
+        return self._downwards(reaches) if self.downwards else self._around(reaches)
 
     def _around(self, reaches: Callable[[int], bool]) -> int:
         low, high = int(_BELOW * self.expected), int(_ABOVE * self.expected)

@@ -8,9 +8,7 @@ import numpy as np
 
 from models.ffn import FFN
 from retromem.measure.trained_ffn import KeyTable, perturbed_accuracy
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel
+from retromem.panels.published.published_panel import PublishedPanel
 from retromem.panels.published.two_token_keys import constructed, pair_table, trained
 
 _LEVELS_A_DECADE = 20
@@ -55,7 +53,6 @@ class TwoTokenNoiseConfig(PublishedPanel):
         network = "trained network" if self.weights == "trained" else "two-sided construction"
         return f"sigma90 of the {network}, d = {self.dim}, {self.facts:,} facts"
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         of_weights = trained if self.weights == "trained" else constructed
-        found = sigma90(of_weights(self.dim, self.facts, seed=seed), pair_table(self.dim, self.facts))
-        return [Point(quantity=OURS, series=self.weights, y=found, seed=seed)]
+        return sigma90(of_weights(self.dim, self.facts, seed=seed), pair_table(self.dim, self.facts))

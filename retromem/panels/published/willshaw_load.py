@@ -14,9 +14,7 @@ from torch import Tensor
 
 from models.closed_form.willshaw_matrix import fired_units, willshaw_memory
 from retromem.measure.trained_ffn import most_facts
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
-from retromem.panels.published.published_panel import OURS, PublishedPanel, of_seeds
+from retromem.panels.published.published_panel import PublishedPanel, of_seeds
 from retromem.theory.willshaw_capacity import bits_a_synapse, most_patterns
 
 Counted = Literal["ones", "bits"]
@@ -70,7 +68,7 @@ class WillshawLoadConfig(PublishedPanel):
             f"{of_seeds(len(self.seeds))}: {counted}"
         )
 
-    def measure(self, seed: int, encoded: Encoded) -> list[Point]:
+    def number(self, seed: int) -> float:
         generator, pattern = torch.Generator().manual_seed(seed), (self.active, self.units)
         expected = most_patterns(1.0, pattern, pattern)
         most = 11 * expected // 10
@@ -84,4 +82,4 @@ class WillshawLoadConfig(PublishedPanel):
             a_synapse = found * self.active**2 / self.units**2
         else:  # one of the zeros of a target comes back as a one
             a_synapse = bits_a_synapse(found, 1 / (self.units - self.active), self.units, pattern)
-        return [Point(quantity=OURS, series=self.counted, y=a_synapse, seed=seed)]
+        return a_synapse

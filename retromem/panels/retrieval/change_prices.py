@@ -10,10 +10,19 @@ from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import spec_of
-from retromem.panels.spread_text import known, median_cell, of_each, ratio, sentences, tables
+from retromem.panels.spread_text import (
+    by_name,
+    grid,
+    known,
+    least_and_most,
+    median_cell,
+    of_each,
+    ratio,
+    sentences,
+    tables,
+)
 from retromem.report.numerals import bytes_text, percent_text, range_text, seconds_text
 from retromem.report.panel_page import PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 CHANGES = ("build", "add", "delete", "replace", "compact")
@@ -35,7 +44,7 @@ class ChangePricesConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
     """of the vectors"""
 
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     seconds_expected: ClassVar[float] = 60.0
     """of one seed"""
 
@@ -72,7 +81,6 @@ class ChangePricesConfig(PanelConfig):
                 "time of a search behind all three changes beside that of the same store compacted: more segments to "
                 "ask and dead chunks to skip.",
             ],
-            charts=[],
             tables=tables(points, self._table),
         )
 
@@ -81,9 +89,9 @@ class ChangePricesConfig(PanelConfig):
 
         def share(change_of: tuple[str, str]) -> float:
             change, name = change_of
-            return ratio(known(points, f"seconds, {change}", name), known(points, "seconds, build", name))
+            return ratio(*(known(points, "seconds", name, change=of) for of in (change, "build")))
 
-        return of_each(share, product(("add", "delete", "replace"), series_of(points, "seconds, build")))
+        return of_each(share, product(("add", "delete", "replace"), series_of(points, "seconds", change="build")))
 
     def _answer(self, points: Sequence[Point]) -> str:
         shares = range_text(self._shares(points).values(), percent_text)
@@ -97,35 +105,21 @@ class ChangePricesConfig(PanelConfig):
 
     def _finding(self, points: Sequence[Point]) -> str:
         shares = self._shares(points)
-        ends = dict.fromkeys(pick(shares, key=lambda change_of: shares[change_of]) for pick in (min, max))
-        said = [f"{shares[change, name]:.3f} ({change}, {name})" for change, name in ends]
+        said = [f"{shares[change, name]:.3f} ({change}, {name})" for change, name in least_and_most(shares)]
         return (
             f"A change of {percent_text(self.share)} of {self.num_chunks:,} chunks takes {' to '.join(said)} of the "
             "time of building the store anew."
         )
 
     def _table(self, points: Sequence[Point]) -> Table:
-        def cell(change: str, name: str) -> Cell:
-            seconds, written = (spread_at(points, f"{what}, {change}", name) for what in ("seconds", "bytes"))
+        def cell(name: str, change: str) -> Cell:
+            if change not in CHANGES:
+                return median_cell(spread_at(points, "search_ratio", name), "{:.2f}".format)
+            seconds, written = (spread_at(points, what, name, change=change) for what in ("seconds", "bytes"))
             of_bytes = f" {bytes_text(written.median)}" if written else ""
             return replace(median_cell(seconds, seconds_text), detail=of_bytes)
 
-        names = dict.fromkeys([*series_of(points, "seconds, build"), *series_of(points, "search_ratio")])
-        return Table(
-            caption="Seconds of each change, verification included; small beside it: bytes written. "
-            + medians_text(points),
-            header=["index", *CHANGES, "search: changed / compacted"],
-            blocks=[
-                (
-                    "",
-                    [
-                        [
-                            Cell(text=name),
-                            *(cell(change, name) for change in CHANGES),
-                            median_cell(spread_at(points, "search_ratio", name), "{:.2f}".format),
-                        ]
-                        for name in names
-                    ],
-                )
-            ],
-        )
+        names = [*series_of(points, "seconds", change="build"), *series_of(points, "search_ratio")]
+        columns = (*CHANGES, "search: changed / compacted")
+        caption = "Seconds of each change, verification included; small beside it: bytes written."
+        return grid(points, caption, "index", by_name(names), by_name(columns), cell)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy import ndarray
@@ -15,10 +14,8 @@ from retrieval.chunk_store import ChunkStore
 from retrieval.chunks import Chunks
 from retromem.benchmarks.in_turns import in_turns
 from retromem.panels.points import Point
+from retromem.panels.retrieval.change_prices import ChangePricesConfig
 from retromem.panels.retrieval.rankers import spec_of
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.change_prices import ChangePricesConfig
 
 
 def _chunks(ids_N: ndarray, dim: int, rng: np.random.Generator) -> Chunks:
@@ -32,7 +29,7 @@ def _chunks(ids_N: ndarray, dim: int, rng: np.random.Generator) -> Chunks:
     )
 
 
-def change_prices_points(config: "ChangePricesConfig", seed: int) -> list[Point]:
+def change_prices_points(config: ChangePricesConfig, seed: int) -> list[Point]:
     """Seconds, bytes written, and how much slower the changed store answers than the compacted one."""
     rng = np.random.default_rng(seed)
     num_changed = config.num_changed
@@ -73,10 +70,9 @@ def _priced(change: str, do: Callable[[], object], *, folder: Path, name: str, s
     do()
     seconds = time.perf_counter() - start
     written = sum(size for file, size in _files(folder).items() if file not in before)
-    return [
-        Point(quantity=f"seconds, {change}", series=name, y=seconds, seed=seed),
-        Point(quantity=f"bytes, {change}", series=name, y=float(written), seed=seed),
-    ]
+    numbers = {"seconds": seconds, "bytes": float(written)}
+    labels = {"change": change}
+    return [Point(quantity=of, series=name, labels=labels, y=y, seed=seed) for of, y in numbers.items()]
 
 
 def _files(folder: Path) -> dict[tuple[str, int], int]:

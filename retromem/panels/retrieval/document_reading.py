@@ -14,16 +14,14 @@ from retromem.knowledge.reading_sets import ReadingSet, reading_set
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
+from retromem.panels.retrieval.ranked_recall import READ
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among
-from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import known, median_cell, medians_table, of_each, sentences, tables
 from retromem.reading.reader_training import ReaderTraining
 from retromem.report.numerals import count_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
-READ = (1, 5)
-"""passages that the reader is given"""
 GIVEN = "the passage itself"
 
 
@@ -61,7 +59,7 @@ class ReadingConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the documents and the questions that are drawn, and of the reader"""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     seconds_expected: ClassVar[float] = 240.0
     """of one seed, with vectors of passages in the cache"""
 
@@ -118,7 +116,6 @@ class ReadingConfig(PanelConfig):
                 "over words are SQuAD's. Bytes are those of the vectors or of the lexical index; the text comes on "
                 f"top. `{GIVEN}`: the reader is given the right passage alone, which no index can better.",
             ],
-            charts=[],
             tables=tables(points, *(partial(self._table, cut=cut) for cut in _cuts(points))),
         )
 
@@ -127,7 +124,7 @@ class ReadingConfig(PanelConfig):
 
         def of(where: tuple[str, str]) -> float:
             name, cut = where
-            return known(points, f"{quantity}, {name}", cut).median
+            return known(points, quantity, cut, ranker=name).median
 
         found = of_each(of, product(names or self.rankers, _cuts(points)))
         name, cut = max(found, key=lambda where: found[where])
@@ -156,7 +153,7 @@ class ReadingConfig(PanelConfig):
 
     def _finding_of_reading(self, points: Sequence[Point]) -> str:
         one, five = (self._said_best(points, f"f1_from_{number}") for number in READ)
-        given = of_each(lambda cut: known(points, f"f1, {GIVEN}", cut).median, _cuts(points))
+        given = of_each(lambda cut: known(points, "f1", cut, ranker=GIVEN).median, _cuts(points))
         return (
             f"F1 of what is read from the first: {one}, from five: {five}; from the right passage alone "
             f"{range_text(given.values(), percent_text)}."
@@ -175,18 +172,15 @@ class ReadingConfig(PanelConfig):
             *((f"{how}_from_{number}", percent_text) for number in READ for how in ("exact", "f1")),
         ]
         for name in self.rankers:
-            cells = [median_cell(spread_at(points, f"{quantity}, {name}", cut), text) for quantity, text in columns]
+            cells = [median_cell(spread_at(points, quantity, cut, ranker=name), text) for quantity, text in columns]
             lines.append([Cell(text=name), *cells])
-        shares = [median_cell(spread_at(points, f"{how}, {GIVEN}", cut), percent_text) for how in ("exact", "f1")]
+        shares = [median_cell(spread_at(points, how, cut, ranker=GIVEN), percent_text) for how in ("exact", "f1")]
         lines.append([Cell(text=GIVEN), Cell(), Cell(), Cell(), *shares, Cell(), Cell()])
         number = spread_at(points, "passages", cut)
         count = f": {count_text(round(number.median))} of them" if number else ""
-        return Table(
-            caption=f"Passages of {cut}{count}. {medians_text(points)}",
-            header=["found by", "bytes a passage", "right first", "right in 5"]
-            + [f"{how} from {number}" for number in READ for how in ("exact", "F1")],
-            blocks=[("", lines)],
-        )
+        read = [f"{how} from {number}" for number in READ for how in ("exact", "F1")]
+        header = ["found by", "bytes a passage", "right first", "right in 5", *read]
+        return medians_table(points, f"Passages of {cut}{count}.", header, lines)
 
 
 def _cuts(points: Sequence[Point]) -> list[str]:

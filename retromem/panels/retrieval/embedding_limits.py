@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import comb
 from typing import ClassVar, Literal
 
@@ -47,6 +48,7 @@ class EmbeddingLimitsConfig(PanelConfig):
         return embedding_limits_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        of_curve = partial(Chart, x_label="documents", x_scale="log")
         return PanelPage(
             title="What dimensions of an embedding can rank",
             answer=sentences(points, _trained, _closed_form),
@@ -71,20 +73,11 @@ class EmbeddingLimitsConfig(PanelConfig):
                     y_label="documents",
                     y_scale="log",
                 ),
-                Chart(
-                    title="Curve, d = 4: pairs lost",
-                    quantities=["share_of_pairs_lost"],
-                    x_label="documents",
-                    y_label="share of pairs lost",
-                    x_scale="log",
+                of_curve(
+                    title="Curve, d = 4: pairs lost", quantities=["share_of_pairs_lost"], y_label="share of pairs lost"
                 ),
-                Chart(
-                    title="Curve, d = 4: gap",
-                    quantities=["margin"],
-                    x_label="documents",
-                    y_label="gap of inner products",
-                    x_scale="log",
-                    y_scale="log",
+                of_curve(
+                    title="Curve, d = 4: gap", quantities=["margin"], y_label="gap of inner products", y_scale="log"
                 ),
             ],
         )

@@ -1,22 +1,17 @@
 """The points of the panel on embedding dimensions."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from models.free_embeddings import FreeEmbeddingsConfig, critical_n
 from retromem.panels.points import Point
-from retromem.panels.retrieval.embedding_limits import CUBIC, FORMATS, TRAINED
+from retromem.panels.retrieval.embedding_limits import CUBIC, FORMATS, TRAINED, EmbeddingLimitsConfig
 from retromem.theory.limit_cubic import critical_documents
 from retromem.theory.moment_curve import num_wrong_sets, smallest_margin
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.embedding_limits import EmbeddingLimitsConfig
 
 _TOP_K = 2
 
 
-def embedding_limits_points(config: "EmbeddingLimitsConfig", seed: int) -> list[Point]:
+def embedding_limits_points(config: EmbeddingLimitsConfig, seed: int) -> list[Point]:
     """Trained and published numbers of documents by dimension; losses and gaps on the moment curve by documents."""
     points = []
     trainings = tuple((seed * config.trainings + number) % 2**63 for number in range(config.trainings))

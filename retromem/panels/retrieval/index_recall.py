@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from retrieval.vector_index import IndexSpec
@@ -11,10 +12,19 @@ from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
-from retromem.panels.spread_text import known, known_curve, lines, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import (
+    known,
+    known_curve,
+    least_and_most,
+    lines,
+    median_cell,
+    medians_table,
+    of_each,
+    sentences,
+    tables,
+)
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 RANKS = (1, 2, 5, 10)
@@ -61,7 +71,7 @@ class IndexRecallConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the shuffle of the set, and of the noise"""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     seconds_expected: ClassVar[float] = 90.0
     """of one seed, with keys in the cache"""
 
@@ -114,7 +124,8 @@ class IndexRecallConfig(PanelConfig):
                 ),
                 Chart(
                     title="Recall@1, held out, as the store grows",
-                    quantities=["recall_at_1, heldout"],
+                    quantities=["recall_at_1"],
+                    labels={"asked": "heldout"},
                     x_label="facts",
                     y_label="recall@1",
                     x_scale="log",
@@ -125,15 +136,16 @@ class IndexRecallConfig(PanelConfig):
         )
 
 
-def _largest(points: Sequence[Point], quantity: str = "bytes_a_fact") -> float:
+def _largest(points: Sequence[Point], quantity: str = "bytes_a_fact", **labels: str) -> float:
     """The most facts of which some index has this."""
-    return max(of_each(lambda name: max(known_curve(points, quantity, name)), series_of(points, quantity)).values())
+    names = series_of(points, quantity, **labels)
+    return max(of_each(lambda name: max(known_curve(points, quantity, name, **labels)), names).values())
 
 
 def _found(points: Sequence[Point], name: str, num_facts: float) -> str:
     """The share of its own facts that an index finds first, in each way to ask that the answer is about."""
     shares = of_each(
-        lambda phrasing: percent_text(known(points, f"recall_at_1, {phrasing}", name, num_facts).median), _SAID
+        lambda phrasing: percent_text(known(points, "recall_at_1", name, num_facts, asked=phrasing).median), _SAID
     )
     return list_text([f"{share} {_SAID[phrasing]}" for phrasing, share in shares.items()])
 
@@ -157,16 +169,14 @@ def _of_smallest(points: Sequence[Point]) -> str:
 
 def _in_new_words(points: Sequence[Point]) -> str:
     """As the store grows."""
-    quantity = "recall_at_1, heldout"
-    ends = {}
-    for name in vectors_and_words(series_of(points, quantity)):
-        recalls = known_curve(points, quantity, name)
+    recall, ends = partial(known, points, "recall_at_1", asked="heldout"), {}
+    for name in vectors_and_words(series_of(points, "recall_at_1", asked="heldout")):
+        recalls = known_curve(points, "recall_at_1", name, asked="heldout")
         if len(recalls) > 1:
             ends[name] = min(recalls), max(recalls)
     said = of_each(
         lambda name: " and ".join(
-            f"{percent_text(known(points, quantity, name, num_facts).median)} among {count_text(num_facts)}"
-            for num_facts in ends[name]
+            f"{percent_text(recall(name, num_facts).median)} among {count_text(num_facts)}" for num_facts in ends[name]
         ),
         ends,
     )
@@ -176,17 +186,16 @@ def _in_new_words(points: Sequence[Point]) -> str:
 
 def _of_exact(points: Sequence[Point]) -> str:
     most = _largest(points)
-    exact = of_each(lambda phrasing: known(points, f"recall_at_1, {phrasing}", EXACT, most), _asked(points))
+    exact = of_each(lambda phrasing: known(points, "recall_at_1", EXACT, most, asked=phrasing), _asked(points))
     said = ", ".join(f"{phrasing} {spread.median:.3f}" for phrasing, spread in exact.items())
     return f"Exact search among {count_text(most)} facts finds the very fact first: {said}."
 
 
 def _from_least_to_most(points: Sequence[Point]) -> str:
-    quantity = "recall_at_1, heldout"
-    most = _largest(points, quantity)
-    found = of_each(lambda name: known(points, quantity, name, most).median, series_of(points, quantity))
-    ends = dict.fromkeys(pick(found, key=lambda name: found[name]) for pick in (min, max))
-    said = " to ".join(f"{found[name]:.3f} ({name})" for name in ends)
+    most = _largest(points, "recall_at_1", asked="heldout")
+    names = series_of(points, "recall_at_1", asked="heldout")
+    found = of_each(lambda name: known(points, "recall_at_1", name, most, asked="heldout").median, names)
+    said = " to ".join(f"{found[name]:.3f} ({name})" for name in least_and_most(found))
     return f"In words that were never written indexes find {said} of them first."
 
 
@@ -196,19 +205,15 @@ def _table(points: Sequence[Point]) -> Table:
     def line(name: str) -> list[Cell]:
         cells = [Cell(text=name), Cell(text=significant_text(known(points, "bytes_a_fact", name, most).median))]
         for phrasing in asked:
-            first, *deeper = (spread_at(points, f"recall_at_{rank}, {phrasing}", name, most) for rank in RANKS)
+            first, *deeper = (spread_at(points, f"recall_at_{rank}", name, most, asked=phrasing) for rank in RANKS)
             beyond = "/".join(f"{spread.median:.3f}"[1:] for spread in deeper if spread and spread.median < 1)
             cells.append(replace(median_cell(first, "{:.3f}".format), detail=f" {beyond}" if beyond else ""))
         return cells
 
-    return Table(
-        caption=f"Recall@1 of the very fact among {count_text(most)}; small beside it: recall@2/5/10, where below 1. "
-        + medians_text(points),
-        header=["index", "bytes a fact", *asked],
-        blocks=[("", lines(line, series_of(points, "bytes_a_fact")))],
-    )
+    caption = f"Recall@1 of the very fact among {count_text(most)}; small beside it: recall@2/5/10, where below 1."
+    rows = lines(line, series_of(points, "bytes_a_fact"))
+    return medians_table(points, caption, ["index", "bytes a fact", *asked], rows)
 
 
 def _asked(points: Sequence[Point]) -> list[str]:
-    names = dict.fromkeys(point.quantity for point in points if point.quantity.startswith("recall_at_1, "))
-    return [name.removeprefix("recall_at_1, ") for name in names]
+    return list(dict.fromkeys(point.labels["asked"] for point in points if point.quantity == "recall_at_1"))

@@ -1,60 +1,44 @@
 """The points of the panel on the recall of indexes.
 
-Shape legend: N facts, D dimensions, Q queries, K ranked answers.
+Shape legend: Q queries, K ranked answers.
 """
 
-from typing import TYPE_CHECKING
+from functools import partial
 
-from retrieval.errors import Refused
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.robustness import with_key_noise
 from retromem.measure.settings import MeasureConfig
 from retromem.panels.points import Point
-from retromem.panels.retrieval.index_recall import NOISES, RANKS
-from retromem.panels.retrieval.rankers import ranker_of
+from retromem.panels.retrieval.index_recall import NOISES, RANKS, IndexRecallConfig
+from retromem.panels.retrieval.ranked_recall import own_fact_found, recall_at, trained_rankers
 from retromem.seam import Asked
 
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.index_recall import IndexRecallConfig
-
 _MOST_ASKED = MeasureConfig().max_reworded  # more are not encoded
-_NOISY = "noise "
 
 
-def index_recall_points(config: "IndexRecallConfig", knowledge: KnowledgeSet, seed: int) -> list[Point]:
-    """Of every index and size; an index that cannot be trained on so few facts has no point there."""
+def index_recall_points(config: IndexRecallConfig, knowledge: KnowledgeSet, seed: int) -> list[Point]:
+    """Of every index and size."""
     points = []
     for num_facts in config.num_facts:
         part = knowledge.prefix(num_facts)
-        facts, asked_by_phrasing = part.facts(), _questions(part, seed)
-        for name in config.indexes:
-            try:
-                ranker = ranker_of(name, facts.cues[0], max(RANKS))
-            except Refused:
-                continue
+        facts, worded = part.facts(), _questions(part)
+        noisy = {f"noise {noise:g}": with_key_noise(worded["identical"], noise, seed=seed) for noise in NOISES}
+        point = partial(Point, x=float(num_facts), seed=seed)
+        for name, ranker in trained_rankers(config.indexes, facts.cues[0], max(RANKS)):
             size = ranker.num_bytes / num_facts
-            points.append(Point(quantity="bytes_a_fact", series=name, x=float(num_facts), y=size, seed=seed))
-            for phrasing, asked in asked_by_phrasing.items():
-                if ranker.in_words and phrasing.startswith(_NOISY):
-                    continue
-                answers_QK = ranker.search(asked.queries)
-                is_own_QK = (facts.ids_N[answers_QK] == asked.fact_ids_Q[:, None]) & (answers_QK >= 0)
+            points.append(point(quantity="bytes_a_fact", series=name, y=size))
+            for phrasing, asked in (worded if ranker.in_words else worded | noisy).items():
+                found_QK, labels = own_fact_found(ranker, facts, asked), {"asked": phrasing}
                 for rank in RANKS:
-                    recall = float(is_own_QK[:, :rank].any(axis=1).mean())
-                    quantity = f"recall_at_{rank}, {phrasing}"
-                    points.append(Point(quantity=quantity, series=name, x=float(num_facts), y=recall, seed=seed))
-                    if rank == 1 and phrasing == "heldout" and num_facts == max(config.num_facts):
-                        points.append(Point(quantity="recall_by_bytes", series=name, x=size, y=recall, seed=seed))
+                    recall = recall_at(rank, found_QK)
+                    points.append(point(quantity=f"recall_at_{rank}", series=name, labels=labels, y=recall))
+                if phrasing == "heldout" and num_facts == max(config.num_facts):
+                    recall = recall_at(1, found_QK)
+                    points.append(Point(quantity="recall_by_bytes", series=name, x=size, y=recall, seed=seed))
     return points
 
 
-def _questions(part: KnowledgeSet, seed: int) -> dict[str, Asked]:
+def _questions(part: KnowledgeSet) -> dict[str, Asked]:
     """By how they are asked; those of which there are none are left out."""
-    identical = part.ask("identical", num=_MOST_ASKED)
-    asked: dict[str, Asked] = {"identical": identical}
-    for phrasing in part.phrasings():
-        if phrasing != "identical":
-            asked[phrasing] = part.ask(phrasing, num=_MOST_ASKED)
-    for noise in NOISES:
-        asked[f"{_NOISY}{noise:g}"] = with_key_noise(identical, noise, seed=seed)
-    return {name: questions for name, questions in asked.items() if len(questions)}
+    asked = {phrasing: part.ask(phrasing, num=_MOST_ASKED) for phrasing in ("identical", *part.phrasings())}
+    return {phrasing: questions for phrasing, questions in asked.items() if len(questions)}

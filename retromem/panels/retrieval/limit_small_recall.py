@@ -12,13 +12,13 @@ from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
-from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import by_name, grid, known, median_cell, of_each, sentences, tables
 from retromem.report.numerals import list_text, percent_text
 from retromem.report.panel_page import PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
 ALL, WRITTEN, OTHER = "all questions", "things with another name, as written", "the same things, by their other name"
+RANKS = (2, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class LimitSmallConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """nothing is drawn but what an index draws"""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     seconds_expected: ClassVar[float] = 5.0
 
     @cached_property
@@ -69,7 +69,6 @@ class LimitSmallConfig(PanelConfig):
                 "The other names are ours, for the things that have one without a word in common: what is lost by "
                 "words then is what a vocabulary mismatch costs. recall@2 of drawing two texts at random is 4.3 %.",
             ],
-            charts=[],
             tables=tables(points, self._table),
         )
 
@@ -77,7 +76,7 @@ class LimitSmallConfig(PanelConfig):
         """What one vector a text finds, and what words do, where both conditions were asked; by their names here."""
 
         def shares(name: str) -> list[str]:
-            return [percent_text(known(points, f"recall_at_2, {name}", condition).median) for condition in conditions]
+            return [percent_text(known(points, "recall_at_2", name, asked=asked).median) for asked in conditions]
 
         found = of_each(shares, self.rankers)
         called = {LEXICAL: f"words ({LEXICAL})", HYBRID: f"both ({HYBRID})"}
@@ -96,9 +95,7 @@ class LimitSmallConfig(PanelConfig):
     def _finding(self, points: Sequence[Point]) -> str:
         def said(name: str) -> str:
             shares = of_each(
-                lambda condition: (
-                    f"{percent_text(known(points, f'recall_at_2, {name}', condition).median)} {condition}"
-                ),
+                lambda asked: f"{percent_text(known(points, 'recall_at_2', name, asked=asked).median)} {asked}",
                 (ALL, WRITTEN, OTHER),
             )
             return f"{name} {', '.join(shares.values())}"
@@ -106,20 +103,10 @@ class LimitSmallConfig(PanelConfig):
         return f"Recall@2: {'; '.join(of_each(said, self.rankers).values())}."
 
     def _table(self, points: Sequence[Point]) -> Table:
+        def cell(name: str, column: tuple[int, str]) -> Cell:
+            rank, condition = column
+            return median_cell(spread_at(points, f"recall_at_{rank}", name, asked=condition), percent_text)
+
         asked = {ALL: "all", WRITTEN: "as written", OTHER: "other name"}
-        columns = [(number, condition) for number in (2, 10) for condition in asked]
-        lines = [
-            [
-                Cell(text=name),
-                *(
-                    median_cell(spread_at(points, f"recall_at_{number}, {name}", condition), percent_text)
-                    for number, condition in columns
-                ),
-            ]
-            for name in self.rankers
-        ]
-        return Table(
-            caption=f"{ALL}; {WRITTEN}; {OTHER}. {medians_text(points)}",
-            header=["ranked by", *(f"recall@{number}, {asked[condition]}" for number, condition in columns)],
-            blocks=[("", lines)],
-        )
+        columns = {f"recall@{rank}, {name}": (rank, condition) for rank in RANKS for condition, name in asked.items()}
+        return grid(points, f"{ALL}; {WRITTEN}; {OTHER}.", "ranked by", by_name(self.rankers), columns, cell)

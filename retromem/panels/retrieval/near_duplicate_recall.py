@@ -11,12 +11,12 @@ from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
-from retromem.panels.spread_text import known_curve, lines, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import by_name, grid, known_curve, lines, median_cell, of_each, sentences, tables
 from retromem.report.numerals import count_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 
+KINDS: tuple[SubjectKind, ...] = ("names", "numbers")
 ENOUGH = 0.95
 """recall@1 that must be kept"""
 
@@ -35,32 +35,26 @@ class NearDuplicatesPanelConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the subjects and of the dealing of their values"""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     seconds_expected: ClassVar[float] = 60.0
     """of one seed, with keys in the cache"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for kind in self.kinds:
-            for crowd in self.crowds:
-                self._set_config(kind, crowd, 0)  # a ValueError for what cannot be drawn
-
-    @property
-    def kinds(self) -> tuple[SubjectKind, ...]:
-        return ("names", "numbers")
+        for kind, crowd in self._series.values():
+            self._set_config(kind, crowd, 0)  # a ValueError for what cannot be drawn
 
     @property
     def _series(self) -> dict[str, tuple[SubjectKind, int]]:
         """What stands together, by its name."""
-        return {series_name(kind, crowd): (kind, crowd) for kind in self.kinds for crowd in self.crowds}
+        return {series_name(kind, crowd): (kind, crowd) for kind in KINDS for crowd in self.crowds}
 
     def sets(self, seed: int) -> dict[str, list[KnowledgeSet]]:
         """By what stands together: sets of rising size, nested."""
         found = {}
-        for kind in self.kinds:
-            for crowd in self.crowds:
-                whole = near_duplicates_set(self._set_config(kind, crowd, seed))
-                found[series_name(kind, crowd)] = [whole.prefix(num_facts) for num_facts in self.num_facts]
+        for series, (kind, crowd) in self._series.items():
+            whole = near_duplicates_set(self._set_config(kind, crowd, seed))
+            found[series] = [whole.prefix(num_facts) for num_facts in self.num_facts]
         return found
 
     def _set_config(self, kind: SubjectKind, crowd: int, seed: int) -> NearDuplicatesConfig:
@@ -94,7 +88,8 @@ class NearDuplicatesPanelConfig(PanelConfig):
             charts=[
                 Chart(
                     title="Recall@1 of exact search, held out",
-                    quantities=["recall_at_1, Flat"],
+                    quantities=["recall_at_1"],
+                    labels={"ranker": "Flat"},
                     x_label="facts",
                     y_label="recall@1",
                     x_scale="log",
@@ -129,35 +124,19 @@ class NearDuplicatesPanelConfig(PanelConfig):
         return f"Facts that {how} keeps at {ENOUGH:g} in new words, {said}."
 
     def _table(self, points: Sequence[Point]) -> Table:
-        def cell(ranker: str, name: str) -> Cell:
+        def cell(name: str, ranker: str) -> Cell:
             return next(iter(lines(lambda one: Cell(text=facts_held(points, ranker, one)), [name])), Cell(text="–"))
 
-        return Table(
-            caption=f"Facts whose very own chunk is found first for {ENOUGH:.0%} of the questions, in new words. "
-            + medians_text(points),
-            header=["subjects", *self.rankers],
-            blocks=[
-                ("", [[Cell(text=name), *(cell(ranker, name) for ranker in self.rankers)] for name in self._series])
-            ],
-        )
+        caption = f"Facts whose very own chunk is found first for {ENOUGH:.0%} of the questions, in new words."
+        return grid(points, caption, "subjects", by_name(self._series), by_name(self.rankers), cell)
 
     def _recalls(self, points: Sequence[Point]) -> Table:
+        def cell(name: str, ranker: str) -> Cell:
+            return median_cell(spread_at(points, "recall_at_1", name, most, ranker=ranker), "{:.3f}".format)
+
         most = max((point.x for point in points if point.x is not None), default=0.0)
-        rows = [
-            [
-                Cell(text=name),
-                *(
-                    median_cell(spread_at(points, f"recall_at_1, {ranker}", name, most), "{:.3f}".format)
-                    for ranker in self.rankers
-                ),
-            ]
-            for name in self._series
-        ]
-        return Table(
-            caption=f"Recall@1 in new words among {count_text(most)} facts. {medians_text(points)}",
-            header=["subjects", *self.rankers],
-            blocks=[("", rows)],
-        )
+        caption = f"Recall@1 in new words among {count_text(most)} facts."
+        return grid(points, caption, "subjects", by_name(self._series), by_name(self.rankers), cell)
 
 
 def series_name(kind: SubjectKind, crowd: int) -> str:
@@ -167,7 +146,7 @@ def series_name(kind: SubjectKind, crowd: int) -> str:
 
 def facts_held(points: Sequence[Point], ranker: str, series: str) -> str:
     """The most facts at which the recall is `ENOUGH`, from the medians at the sizes measured."""
-    recalls = known_curve(points, f"recall_at_1, {ranker}", series)
+    recalls = known_curve(points, "recall_at_1", series, ranker=ranker)
     medians = {size: spread.median for size, spread in recalls.items()}
     held = [size for size, recall in medians.items() if recall >= ENOUGH]
     if not held:

@@ -6,6 +6,7 @@ The pair is an FFN that was taught to read on other facts, over a store of the f
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from retrieval.vector_index import IndexSpec
@@ -14,10 +15,10 @@ from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
-from retromem.panels.spread_text import known, known_curve, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import by_name, grid, known, known_curve, median_cell, of_each, sentences, tables
 from retromem.report.numerals import bytes_text, count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread, medians_text
+from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
 
 WEIGHTS, PAIR, ORACLE, COPY, SMALL = "weights alone", "pair", "pair, told the chunk", "copy the nearest", "copy, LSH"
@@ -84,6 +85,7 @@ class PairCurveConfig(PanelConfig):
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         searched = [WEIGHTS, PAIR, ORACLE]
+        over_facts = partial(Chart, x_label="facts", x_scale="log", y_scale="log")
         return PanelPage(
             title="Weights alone, or weights that read an index",
             answer=sentences(points, self._answer, self._in_bytes),
@@ -101,22 +103,16 @@ class PairCurveConfig(PanelConfig):
                 "without a chunk, and with a random one.",
             ],
             charts=[
-                Chart(
+                over_facts(
                     title=f"Fewest parameters for {percent_text(self.accuracy)} in new words",
                     quantities=["min_params"],
-                    x_label="facts",
                     y_label="parameters",
-                    x_scale="log",
-                    y_scale="log",
                     series=searched,
                 ),
-                Chart(
+                over_facts(
                     title=f"Fewest bytes for {percent_text(self.accuracy)} in new words",
                     quantities=["min_storage_bytes"],
-                    x_label="facts",
                     y_label="storage bytes",
-                    x_scale="log",
-                    y_scale="log",
                     series=[*searched, COPY, SMALL],
                 ),
             ],
@@ -164,46 +160,25 @@ class PairCurveConfig(PanelConfig):
         )
 
     def _table(self, points: Sequence[Point]) -> Table:
-        lines = []
-        for name in (WEIGHTS, PAIR, ORACLE, COPY, SMALL):
-            cells = [Cell(text=name)]
-            for num_facts in self.num_facts:
-                params, size = (
-                    spread_at(points, quantity, name, float(num_facts))
-                    for quantity in ("min_params", "min_storage_bytes")
-                )
-                has_params = params is not None and 0 < params.median < math.inf
-                detail = count_text(params.median) if params is not None and has_params else ""
-                cells.append(Cell(text="–") if size is None else Cell(text=_size(size, bytes_text), detail=detail))
-            lines.append(cells)
-        return Table(
-            caption=f"Fewest bytes for {percent_text(self.accuracy)} in new words; small beside it: parameters. "
-            + medians_text(points),
-            header=["", *(f"{count_text(num_facts)} facts" for num_facts in self.num_facts)],
-            blocks=[("", lines)],
-        )
+        def cell(name: str, num_facts: float) -> Cell:
+            params, size = (spread_at(points, of, name, num_facts) for of in ("min_params", "min_storage_bytes"))
+            has_params = params is not None and 0 < params.median < math.inf
+            detail = count_text(params.median) if params is not None and has_params else ""
+            return Cell(text="–") if size is None else Cell(text=_size(size, bytes_text), detail=detail)
+
+        caption = f"Fewest bytes for {percent_text(self.accuracy)} in new words; small beside it: parameters."
+        return grid(points, caption, "", by_name((WEIGHTS, PAIR, ORACLE, COPY, SMALL)), self._sizes, cell)
 
     def _accuracies(self, points: Sequence[Point]) -> Table:
-        return Table(
-            caption=f"Accuracy in new words at the largest width that was tried, {max(self.widths)} units at most. "
-            + medians_text(points),
-            header=["", *(f"{count_text(num_facts)} facts" for num_facts in self.num_facts)],
-            blocks=[
-                (
-                    "",
-                    [
-                        [
-                            Cell(text=name),
-                            *(
-                                median_cell(spread_at(points, "accuracy", name, float(num_facts)), percent_text)
-                                for num_facts in self.num_facts
-                            ),
-                        ]
-                        for name in _ARMS
-                    ],
-                )
-            ],
-        )
+        def cell(name: str, num_facts: float) -> Cell:
+            return median_cell(spread_at(points, "accuracy", name, num_facts), percent_text)
+
+        caption = f"Accuracy in new words at the largest width that was tried, {max(self.widths)} units at most."
+        return grid(points, caption, "", by_name(_ARMS), self._sizes, cell)
+
+    @property
+    def _sizes(self) -> dict[str, float]:
+        return {f"{count_text(num_facts)} facts": float(num_facts) for num_facts in self.num_facts}
 
 
 def _size(spread: Spread, text: Callable[[float], str]) -> str:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
@@ -18,11 +18,8 @@ from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.paired_memory import PairedMemory, PairedMemoryConfig
 from retromem.panels.panel_config import Encoded
 from retromem.panels.points import Point
-from retromem.panels.retrieval.pair_curve import COPY, NO_CHUNK, ORACLE, PAIR, RANDOM, SMALL, WEIGHTS
+from retromem.panels.retrieval.pair_curve import COPY, NO_CHUNK, ORACLE, PAIR, RANDOM, SMALL, WEIGHTS, PairCurveConfig
 from retromem.seam import Asked, Memory
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.pair_curve import PairCurveConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class _Result:
     storage_bytes: int
 
 
-def pair_curve_points(config: "PairCurveConfig", encoded: Encoded, seed: int) -> list[Point]:
+def pair_curve_points(config: PairCurveConfig, encoded: Encoded, seed: int) -> list[Point]:
     """Of every size and arm."""
 
     def rotated(knowledge: KnowledgeSet) -> KnowledgeSet:
@@ -54,7 +51,9 @@ def pair_curve_points(config: "PairCurveConfig", encoded: Encoded, seed: int) ->
         ):
             built = memory.build(seed=seed)
             built.write(part.facts(statements=memory.stores == "statements"))
-            points += _points(config, part, series, _result(built, _asked(part)), seed)
+            found = _result(built, _asked(part))
+            reached = found.accuracy >= config.accuracy
+            points += _points(part, series, seed, found.accuracy, found if reached else None)
     for series, neighbours, chunks in (
         (PAIR, "retrieved", 1),
         (ORACLE, "oracle", 1),
@@ -65,13 +64,14 @@ def pair_curve_points(config: "PairCurveConfig", encoded: Encoded, seed: int) ->
         for part in parts:
             read = cache(lambda width, reader=reader, part=part: _read(reader(width), part))
             if series in (NO_CHUNK, RANDOM):
-                points.append(_point(part, "accuracy", series, read(config.widths[-1]).accuracy, seed))
+                y, x = read(config.widths[-1]).accuracy, float(part.num_facts)
+                points.append(Point(quantity="accuracy", series=series, x=x, y=y, seed=seed))
             else:
                 points += _smallest(config, part, series, read, seed)
     return points
 
 
-def _alone(config: "PairCurveConfig", part: KnowledgeSet, width: int, seed: int) -> _Result:
+def _alone(config: PairCurveConfig, part: KnowledgeSet, width: int, seed: int) -> _Result:
     memory = FFNMemoryConfig(
         ffn=DenseConfig(kind="gelu", width=width), code_dim=config.dim, precision="int8", training=_budget(config)
     ).build(seed=seed)
@@ -80,7 +80,7 @@ def _alone(config: "PairCurveConfig", part: KnowledgeSet, width: int, seed: int)
 
 
 def _taught(
-    config: "PairCurveConfig",
+    config: PairCurveConfig,
     taught: KnowledgeSet,
     width: int,
     neighbours: Literal["retrieved", "random", "oracle"],
@@ -109,7 +109,7 @@ def _read(taught: PairedMemory, part: KnowledgeSet) -> _Result:
     return _result(memory, asked)
 
 
-def _budget(config: "PairCurveConfig") -> TrainingBudget:
+def _budget(config: PairCurveConfig) -> TrainingBudget:
     return TrainingBudget(steps=config.steps)
 
 
@@ -137,24 +137,20 @@ def smallest_reaching(reaches: Callable[[int], bool], widths: Sequence[int]) -> 
 
 
 def _smallest(
-    config: "PairCurveConfig", part: KnowledgeSet, series: str, result: Callable[[int], _Result], seed: int
+    config: PairCurveConfig, part: KnowledgeSet, series: str, result: Callable[[int], _Result], seed: int
 ) -> list[Point]:
     width = smallest_reaching(lambda width: result(width).accuracy >= config.accuracy, config.widths)
-    at_largest = _point(part, "accuracy", series, result(config.widths[-1]).accuracy, seed)
-    if width is None:
-        names = ("min_params", "min_storage_bytes")
-        return [at_largest, *(_point(part, name, series, math.inf, seed) for name in names)]
-    return [at_largest, *_points(config, part, series, result(width), seed)[1:]]
+    at_largest = result(config.widths[-1]).accuracy
+    return _points(part, series, seed, at_largest, None if width is None else result(width))
 
 
-def _points(config: "PairCurveConfig", part: KnowledgeSet, series: str, result: _Result, seed: int) -> list[Point]:
-    reached = result.accuracy >= config.accuracy
-    return [
-        _point(part, "accuracy", series, result.accuracy, seed),
-        _point(part, "min_params", series, float(result.num_params) if reached else math.inf, seed),
-        _point(part, "min_storage_bytes", series, float(result.storage_bytes) if reached else math.inf, seed),
-    ]
-
-
-def _point(part: KnowledgeSet, quantity: str, series: str, y: float, seed: int) -> Point:
-    return Point(quantity=quantity, series=series, x=float(part.num_facts), y=y, seed=seed)
+def _points(
+    part: KnowledgeSet, series: str, seed: int, accuracy_at_largest: float, smallest: _Result | None
+) -> list[Point]:
+    """The accuracy at the largest size, and what the smallest that reaches enough has: without end where none does."""
+    numbers = {
+        "accuracy": accuracy_at_largest,
+        "min_params": math.inf if smallest is None else float(smallest.num_params),
+        "min_storage_bytes": math.inf if smallest is None else float(smallest.storage_bytes),
+    }
+    return [Point(quantity=of, series=series, x=float(part.num_facts), y=y, seed=seed) for of, y in numbers.items()]

@@ -13,15 +13,13 @@ from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
+from retromem.panels.retrieval.ranked_recall import READ
 from retromem.panels.retrieval.rankers import HYBRID, LEXICAL, specs_among, vectors_and_words
 from retromem.panels.spread_text import NotMeasured, known, known_curve, median_cell, of_each, sentences, tables
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
-
-READ = (1, 5)
-"""passages that a reader is given"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,7 @@ class PassagesConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the dealing of the countries and of the order of the sentences"""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     seconds_expected: ClassVar[float] = 60.0
     """of one seed, with keys in the cache"""
     may_be_zero: ClassVar[frozenset[str]] = PanelConfig.may_be_zero | {"distractors"}
@@ -56,6 +54,10 @@ class PassagesConfig(PanelConfig):
         """How documents are cut."""
         shared = [SplitConfig(size=3, overlap=1)] if self.overlap_of_three else []
         return [*(SplitConfig(size=size) for size in self.sizes), *shared]
+
+    @property
+    def _cuts(self) -> list[str]:
+        return [split.label for split in self.splits]
 
     def knowledge(self, seed: int) -> KnowledgeSet:
         """The facts."""
@@ -90,6 +92,13 @@ class PassagesConfig(PanelConfig):
         return passages_points(self, encoded, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        by_exact_search = partial(
+            Chart,
+            labels={"ranker": "Flat"},
+            x_label="other sentences for each fact",
+            y_label="share of questions",
+            series=self._cuts,
+        )
         return PanelPage(
             title="Facts inside documents",
             answer=sentences(points, self._answer, self._among_more),
@@ -104,20 +113,8 @@ class PassagesConfig(PanelConfig):
                 "Bytes are those of the vectors or of the lexical index, the text itself comes on top.",
             ],
             charts=[
-                Chart(
-                    title="The right passage first, exact search",
-                    quantities=["right_at_1, Flat"],
-                    x_label="other sentences for each fact",
-                    y_label="share of questions",
-                    series=[split.label for split in self.splits],
-                ),
-                Chart(
-                    title="Right answers from five passages, exact search",
-                    quantities=["answered_from_5, Flat"],
-                    x_label="other sentences for each fact",
-                    y_label="share of questions",
-                    series=[split.label for split in self.splits],
-                ),
+                by_exact_search(title="The right passage first, exact search", quantities=["right_at_1"]),
+                by_exact_search(title="Right answers from five passages, exact search", quantities=["answered_from_5"]),
             ],
             tables=tables(points, *(partial(self._table, distractors=distractors) for distractors in self.distractors)),
         )
@@ -125,7 +122,7 @@ class PassagesConfig(PanelConfig):
     def _found(self, points: Sequence[Point], name: str) -> dict[str, dict[float, Spread]]:
         """How often a ranker finds the right passage first, by cut and by other sentences a fact."""
         labels = [split.label for split in sorted(self.splits, key=lambda split: split.size) if not split.overlap]
-        return of_each(lambda label: known_curve(points, f"right_at_1, {name}", label), labels)
+        return of_each(lambda label: known_curve(points, "right_at_1", label, ranker=name), labels)
 
     def _answer(self, points: Sequence[Point]) -> str:
         """The longest passages beside the shortest, among the most other sentences."""
@@ -135,7 +132,7 @@ class PassagesConfig(PanelConfig):
             by_cut = found[name]
             most = max(max(by_distractors) for by_distractors in by_cut.values())
             shares = of_each(
-                lambda label: percent_text(known(points, f"right_at_1, {name}", label, most).median), by_cut
+                lambda label: percent_text(known(points, "right_at_1", label, most, ranker=name).median), by_cut
             )
             ends = list(shares)[:: max(1, len(shares) - 1)]
             return f"{' and '.join(f'{shares[label]} in passages of {label}' for label in ends)} by {_called(name)}"
@@ -167,12 +164,8 @@ class PassagesConfig(PanelConfig):
         )
 
         def said(name: str) -> str:
-            shares = of_each(
-                lambda split: (
-                    f"{percent_text(known(points, f'right_at_1, {name}', split.label, most).median)} ({split.label})"
-                ),
-                self.splits,
-            )
+            right = partial(known, points, "right_at_1", ranker=name)
+            shares = of_each(lambda label: f"{percent_text(right(label, most).median)} ({label})", self._cuts)
             return f"{name} {', '.join(shares.values())}"
 
         told = of_each(said, self.rankers).values()
@@ -187,16 +180,14 @@ class PassagesConfig(PanelConfig):
         ]
 
         def line(name: str, label: str) -> list[Cell]:
-            spreads = [spread_at(points, f"{quantity}, {name}", label, float(distractors)) for quantity, _ in columns]
-            return [
-                Cell(text=label),
-                *(median_cell(spread, text) for spread, (_, text) in zip(spreads, columns, strict=True)),
-            ]
+            at = partial(spread_at, points, ranker=name)
+            cells = [median_cell(at(quantity, label, float(distractors)), text) for quantity, text in columns]
+            return [Cell(text=label), *cells]
 
         return Table(
             caption=f"{distractors} other sentences for each fact. {medians_text(points)}",
             header=["passages of", "bytes a fact", "right first", "right in 5", *(f"answered from {n}" for n in READ)],
-            blocks=[(name, [line(name, split.label) for split in self.splits]) for name in self.rankers],
+            blocks=[(name, [line(name, label) for label in self._cuts]) for name in self.rankers],
         )
 
 

@@ -4,29 +4,23 @@ Shape legend: P passages, Q questions, K ranked passages, D dimensions.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from jaxtyping import Int64
 from numpy import ndarray
 
 from retrieval.candidate_matching import CandidateMatcher
-from retrieval.errors import Refused
 from retrieval.splitting import holds
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
-from retromem.panels.retrieval.rankers import plain_queries, ranker_of
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.passages import PassagesConfig
-
-_RANKED = 5
+from retromem.panels.retrieval.passages import PassagesConfig
+from retromem.panels.retrieval.ranked_recall import READ, right_passages, trained_rankers
+from retromem.panels.retrieval.rankers import plain_queries
 
 
-def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> list[Point]:
-    """Of every number of distractors, cut and ranker; an index that cannot be trained on so few has no point there."""
-    from retromem.panels.retrieval.passages import READ
-
+def passages_points(config: PassagesConfig, encoded: Encoded, seed: int) -> list[Point]:
+    """Of every number of distractors, cut and ranker."""
     assert isinstance(encoded, Vectors), "passages have no wording to be centred by"
     knowledge = config.knowledge(seed)
     asked = knowledge.ask("heldout", num=config.num_asked)
@@ -41,26 +35,16 @@ def passages_points(config: "PassagesConfig", encoded: Encoded, seed: int) -> li
             texts = [passage.text for passage in passages]
             stored = plain_queries(texts, encoded, is_document=True)
             is_right_QP = holds(passages, [hidden.spans_N[fact] for fact in facts_Q])
-            for name in config.rankers:
-                try:
-                    ranker = ranker_of(name, stored, _RANKED)
-                except Refused:
-                    continue
+            for name, ranker in trained_rankers(config.rankers, stored, max(READ)):
                 ranked_QK = ranker.search(queries)
-                right_QK = np.take_along_axis(is_right_QP, np.maximum(ranked_QK, 0), axis=1) & (ranked_QK >= 0)
-                found = {
-                    "bytes_a_fact": ranker.num_bytes / knowledge.num_facts,
-                    "right_at_1": float(right_QK[:, 0].mean()),
-                    "right_at_5": float(right_QK.any(axis=1).mean()),
-                }
+                found = {"bytes_a_fact": ranker.num_bytes / knowledge.num_facts}
+                found |= right_passages(ranked_QK, is_right_QP)
                 for number in READ:
                     found[f"answered_from_{number}"] = _answered(
                         matcher, questions, texts, ranked_QK[:, :number], asked.value_ids_Q
                     )
-                points += [
-                    Point(quantity=f"{quantity}, {name}", series=label, x=float(distractors), y=y, seed=seed)
-                    for quantity, y in found.items()
-                ]
+                point = partial(Point, series=label, labels={"ranker": name}, x=float(distractors), seed=seed)
+                points += [point(quantity=quantity, y=y) for quantity, y in found.items()]
     return points
 
 

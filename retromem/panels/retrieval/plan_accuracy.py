@@ -11,12 +11,12 @@ from retromem.knowledge.biographies import ATTRIBUTES, BiographiesConfig
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig, PlainTexts
-from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.point_spread import lines_of, series_of, spread_at
 from retromem.panels.points import Point
-from retromem.panels.spread_text import known, lines, of_each, ratio, sentences, tables
+from retromem.panels.spread_text import known, lines, medians_table, of_each, ratio, sentences, tables
 from retromem.report.numerals import count_text, percent_text, seconds_text
 from retromem.report.panel_page import PanelPage
-from retromem.report.seed_spread import Spread, medians_text
+from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
 
 EXPECTED_BYTES, BYTES = "bytes, expected", "bytes, measured"
@@ -24,8 +24,6 @@ EXPECTED_RECALL, RECALL = "recall, expected", "recall, measured"
 SECONDS = "seconds of planning"
 QUANTITIES = (EXPECTED_BYTES, BYTES, EXPECTED_RECALL, RECALL, SECONDS)
 REFUSED = "refused"
-ARROW = " -> "
-"""between what is asked for and the index that was chosen, in the name of a series"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,7 @@ class PlanAccuracyConfig(PanelConfig):
     seeds: tuple[int, ...] = (0,)
     """of the set"""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     seconds_expected: ClassVar[float] = 1500.0
     """of one seed, with vectors in the cache"""
 
@@ -100,7 +98,6 @@ class PlanAccuracyConfig(PanelConfig):
                 "Recall is that of the index against exact search, not of the facts: what the encoder cannot tell "
                 "apart is no index's fault.",
             ],
-            charts=[],
             tables=tables(points, *(partial(self._table, sampled=sampled) for sampled in sorted(self.sampled))),
         )
 
@@ -111,14 +108,14 @@ class PlanAccuracyConfig(PanelConfig):
     def _finding(self, points: Sequence[Point], sampled: int) -> str:
         return f"From a pilot of {count_text(sampled)} facts, {self._worst(points, sampled)}."
 
-    def _read(self, points: Sequence[Point], series: str, sampled: int) -> dict[str, Spread]:
+    def _read(self, points: Sequence[Point], plan: Point, sampled: int) -> dict[str, Spread]:
         """What is expected and what was measured; NotMeasured where this pilot chose another index."""
-        return {name: known(points, name, series, float(sampled)) for name in QUANTITIES}
+        return {name: known(points, name, plan.series, float(sampled), **plan.labels) for name in QUANTITIES}
 
     def _worst(self, points: Sequence[Point], sampled: int) -> str:
         """How far plans are off, at most."""
         refused = [one for one in series_of(points, REFUSED) if spread_at(points, REFUSED, one, float(sampled))]
-        made = lines(lambda series: self._read(points, series, sampled), series_of(points, QUANTITIES[0]))
+        made = lines(lambda plan: self._read(points, plan, sampled), lines_of(points, QUANTITIES[0]))
         if refused and not made:
             return "every request was refused"
         off_bytes = of_each(lambda at: abs(ratio(made[at][EXPECTED_BYTES], made[at][BYTES]) - 1), range(len(made)))
@@ -129,11 +126,11 @@ class PlanAccuracyConfig(PanelConfig):
         )
 
     def _table(self, points: Sequence[Point], sampled: int) -> Table:
-        def line(series: str) -> list[Cell]:
-            request, _, chosen = series.partition(ARROW)
-            if spread_at(points, REFUSED, series, float(sampled)):
-                return [Cell(text=request), Cell(text=REFUSED), *(Cell() for _ in range(6))]
-            medians = {name: spread.median for name, spread in self._read(points, series, sampled).items()}
+        def line(plan: Point) -> list[Cell]:
+            if plan.quantity == REFUSED:
+                known(points, REFUSED, plan.series, float(sampled))
+                return [Cell(text=plan.series), Cell(text=REFUSED), *(Cell() for _ in range(6))]
+            medians = {name: spread.median for name, spread in self._read(points, plan, sampled).items()}
             numbers = [
                 count_text(medians[EXPECTED_BYTES]),
                 count_text(medians[BYTES]),
@@ -142,22 +139,11 @@ class PlanAccuracyConfig(PanelConfig):
                 f"{100 * (medians[EXPECTED_RECALL] - medians[RECALL]):+.2f}",
                 seconds_text(medians[SECONDS]),
             ]
-            return [Cell(text=request), Cell(text=chosen), *(Cell(text=number) for number in numbers)]
+            return [Cell(text=text) for text in (plan.series, plan.labels["index"], *numbers)]
 
-        named = dict.fromkeys([*series_of(points, QUANTITIES[0]), *series_of(points, REFUSED)])
-        in_order = sorted(named, key=lambda series: self.requests.index(series.partition(ARROW)[0]))
-        return Table(
-            caption=f"From a pilot of {count_text(sampled)} facts, or all where there are fewer. "
-            + medians_text(points),
-            header=[
-                "asked for",
-                "chosen",
-                "bytes expected",
-                "bytes written",
-                "recall@1 expected",
-                "recall@1 measured",
-                "points too high",
-                "time of planning",
-            ],
-            blocks=[("", lines(line, in_order))],
-        )
+        plans = [*lines_of(points, QUANTITIES[0]), *lines_of(points, REFUSED)]
+        in_order = sorted(plans, key=lambda plan: self.requests.index(plan.series))
+        header = ["asked for", "chosen", "bytes expected", "bytes written", "recall@1 expected", "recall@1 measured"]
+        header += ["points too high", "time of planning"]
+        caption = f"From a pilot of {count_text(sampled)} facts, or all where there are fewer."
+        return medians_table(points, caption, header, lines(line, in_order))

@@ -2,24 +2,20 @@
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 from retrieval.errors import Refused
 from retromem.memories.store_memory import build_store
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
+from retromem.panels.retrieval.plan_accuracy import QUANTITIES, REFUSED, PlanAccuracyConfig
 from retromem.panels.retrieval.rankers import plain_queries
 from retromem.seam import Facts
 from retromem.stores.planning import plan_for, recall_in
 
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.plan_accuracy import PlanAccuracyConfig
 
-
-def plan_accuracy_points(config: "PlanAccuracyConfig", encoded: Encoded, seed: int) -> list[Point]:
+def plan_accuracy_points(config: PlanAccuracyConfig, encoded: Encoded, seed: int) -> list[Point]:
     """What each plan expects, and what the store that it leads to weighs and finds."""
-    from retromem.panels.retrieval.plan_accuracy import ARROW, QUANTITIES, REFUSED
-
     assert isinstance(encoded, Vectors), "a store of facts keeps the embeddings as they are"
     facts = _with_vectors(config.knowledge(seed).facts(statements=True), encoded)
     assert facts.statements is not None
@@ -42,10 +38,8 @@ def plan_accuracy_points(config: "PlanAccuracyConfig", encoded: Encoded, seed: i
                 found / asked,
                 seconds,
             )
-            points += [
-                Point(quantity=quantity, series=request + ARROW + chosen.name, x=float(sampled), y=float(y), seed=seed)
-                for quantity, y in zip(QUANTITIES, numbers, strict=True)
-            ]
+            point = partial(Point, series=request, labels={"index": chosen.name}, x=float(sampled), seed=seed)
+            points += [point(quantity=of, y=float(y)) for of, y in zip(QUANTITIES, numbers, strict=True)]
     return points
 
 

@@ -4,7 +4,6 @@ Shape legend: P passages, Q questions, K ranked passages.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,21 +13,18 @@ from retrieval.splitting import holds
 from retromem.knowledge.reading_sets import Question, ReadingSet
 from retromem.panels.panel_config import Encoded, Vectors
 from retromem.panels.points import Point
-from retromem.panels.retrieval.rankers import plain_queries, ranker_of
+from retromem.panels.retrieval.document_reading import GIVEN, Cut, ReadingConfig
+from retromem.panels.retrieval.ranked_recall import READ, right_passages, trained_rankers
+from retromem.panels.retrieval.rankers import plain_queries
 from retromem.reading.answer_overlap import exact_match, f1
 from retromem.reading.extractive_reader import ExtractiveReader, Lesson, teach
-
-if TYPE_CHECKING:
-    from retromem.panels.retrieval.document_reading import Cut, ReadingConfig
 
 _RANKED = 5
 _OTHERS = 2  # passages without the answer, beside the right one while the reader is taught
 
 
-def reading_points(config: "ReadingConfig", encoded: Encoded, seed: int) -> list[Point]:
-    """Of every cut and ranker, of the reader too; an index that cannot be trained on so few has no point there."""
-    from retromem.panels.retrieval.document_reading import GIVEN, READ
-
+def reading_points(config: ReadingConfig, encoded: Encoded, seed: int) -> list[Point]:
+    """Of every cut and ranker, of the reader too."""
     assert isinstance(encoded, Vectors), "passages have no wording to be centred by"
     documents, cuts = config.documents(seed), config.cuts(seed)
     rng = np.random.default_rng([seed, 0x5EAD])
@@ -53,28 +49,27 @@ def reading_points(config: "ReadingConfig", encoded: Encoded, seed: int) -> list
     queries = plain_queries(questions, encoded, is_document=False)
     for label, cut in cuts.items():
         holds_QP = held[label]
-        found = {"passages": float(len(cut.texts))}
+        points.append(Point(quantity="passages", series=label, y=float(len(cut.texts)), seed=seed))
+        found = {}
         whole = np.flatnonzero(holds_QP.any(axis=1)).tolist()
         given = [[cut.texts[int(holds_QP[row].argmax())]] for row in whole]
         if whole:
-            found |= _read(reader, [questions[row] for row in whole], given, [answers[row] for row in whole], "", GIVEN)
+            found[GIVEN] = _read(reader, [questions[row] for row in whole], given, [answers[row] for row in whole], "")
         stored = plain_queries(cut.texts, encoded, is_document=True)
-        for name in config.rankers:
-            try:
-                ranker = ranker_of(name, stored, _RANKED)
-            except Refused:
-                continue
+        for name, ranker in trained_rankers(config.rankers, stored, max(READ)):
             ranked_QK = ranker.search(queries)
-            right_QK = np.take_along_axis(holds_QP, np.maximum(ranked_QK, 0), axis=1) & (ranked_QK >= 0)
-            found[f"bytes_a_passage, {name}"] = ranker.num_bytes / len(cut.texts)
-            found[f"right_at_1, {name}"] = float(right_QK[:, 0].mean())
-            found[f"right_at_5, {name}"] = float(right_QK.any(axis=1).mean())
+            found[name] = {"bytes_a_passage": ranker.num_bytes / len(cut.texts)}
+            found[name] |= right_passages(ranked_QK, holds_QP)
             for number in READ:
                 read = [
                     [cut.texts[place] for place in ranked if place >= 0] for ranked in ranked_QK[:, :number].tolist()
                 ]
-                found |= _read(reader, questions, read, answers, f"_from_{number}", name)
-        points += [Point(quantity=quantity, series=label, y=y, seed=seed) for quantity, y in found.items()]
+                found[name] |= _read(reader, questions, read, answers, f"_from_{number}")
+        points += [
+            Point(quantity=quantity, series=label, labels={"ranker": name}, y=y, seed=seed)
+            for name, its in found.items()
+            for quantity, y in its.items()
+        ]
     return points
 
 
@@ -84,18 +79,17 @@ def _read(
     passages: Sequence[Sequence[str]],
     answers: Sequence[str],
     suffix: str,
-    name: str,
 ) -> dict[str, float]:
     """Exact match and F1, means over the questions; nothing is read where no passage was found."""
     rows = [row for row, own in enumerate(passages) if own]
     found = reader.read([questions[row] for row in rows], [passages[row] for row in rows])
     exact = sum(exact_match(read.text, answers[row]) for row, read in zip(rows, found, strict=True))
     overlap = sum(f1(read.text, answers[row]) for row, read in zip(rows, found, strict=True))
-    return {f"exact{suffix}, {name}": exact / len(questions), f"f1{suffix}, {name}": overlap / len(questions)}
+    return {f"exact{suffix}": exact / len(questions), f"f1{suffix}": overlap / len(questions)}
 
 
 def lessons_of(
-    documents: ReadingSet, taught: Sequence[Question], cuts: Sequence["Cut"], rng: np.random.Generator
+    documents: ReadingSet, taught: Sequence[Question], cuts: Sequence[Cut], rng: np.random.Generator
 ) -> list[Lesson]:
     """Every question once, in one of the cuts; a question whose answer is cut in two there teaches nothing.
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import ClassVar, Literal, get_args
 
@@ -143,6 +143,7 @@ class CapacitySlopeConfig(PanelConfig):
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         drawn = [kind for kind in self.kinds if kind in _DRAWN]
+        over_units = partial(Chart, x_label="hidden units (d_ff)", x_scale="log")
         return PanelPage(
             title="Capacity against hidden units",
             answer=sentences(points, self._answer),
@@ -168,21 +169,17 @@ class CapacitySlopeConfig(PanelConfig):
                 "however many units it has, it must level off.",
             ],
             charts=[
-                Chart(
+                over_units(
                     title="Facts stored",
                     quantities=["facts"],
-                    x_label="hidden units (d_ff)",
                     y_label="facts at accuracy .99",
-                    x_scale="log",
                     y_scale="log",
                     series=[*drawn, *(series for series in series_of(points, "facts") if series not in self.kinds)],
                 ),
-                Chart(
+                over_units(
                     title="Bits a parameter: flat where the slope is 1",
                     quantities=["bits_per_param"],
-                    x_label="hidden units (d_ff)",
                     y_label="bits a parameter",
-                    x_scale="log",
                     series=drawn,
                 ),
             ],

@@ -1,16 +1,12 @@
 """Points of capacity over hidden units, beside lines of slope 1."""
 
 import math
-from typing import TYPE_CHECKING
 
 from models.training_budget import TrainingBudget
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_around, facts_stored
 from retromem.panels.points import Point
-from retromem.panels.theory.capacity_slope import ffn_of, units_of
+from retromem.panels.theory.capacity_slope import CapacitySlopeConfig, ffn_of, units_of
 from retromem.theory.memory_formulas import relu_memory_of_32_classes
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.capacity_slope import CapacitySlopeConfig
 
 _EXPECTED_BITS = {
     "ReLU": 2.03,
@@ -28,24 +24,17 @@ _EXPECTED_BITS = {
 """a parameter, around which the capacity is searched for"""
 
 
-def capacity_slope_points(config: "CapacitySlopeConfig", seed: int) -> list[Point]:
+def capacity_slope_points(config: CapacitySlopeConfig, seed: int) -> list[Point]:
     """Facts and bits a parameter of every kind at every width; the lines at all widths of the dense kinds."""
-    points, bits_per_fact = [], math.log2(config.num_values)
+    points, bits_per_fact, budget = [], math.log2(config.num_values), TrainingBudget(steps=config.steps)
     for kind in config.kinds:
         for width in config.widths:
             ffn = ffn_of(kind, width, config.dim)
             if ffn is None:
                 continue
             units = units_of(ffn, config.dim)
-            facts = facts_stored(
-                ffn,
-                config.dim,
-                config.num_values,
-                TrainingBudget(steps=config.steps),
-                expected_bits_per_param=_EXPECTED_BITS[kind],
-                seed=seed,
-                resolution=config.resolution,
-            )
+            around = facts_around(ffn, config.dim, config.num_values, _EXPECTED_BITS[kind], seed=seed)
+            facts = facts_stored(ffn, around, budget, seed=seed, resolution=config.resolution)
             bits = facts * bits_per_fact / ffn.num_params(config.dim, config.dim)
             points.append(Point(quantity="facts", series=kind, x=float(units), y=float(facts), seed=seed))
             points.append(Point(quantity="bits_per_param", series=kind, x=float(units), y=bits, seed=seed))

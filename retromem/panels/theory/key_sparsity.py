@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log2
 from typing import ClassVar, Literal
 
@@ -11,8 +12,11 @@ from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     NotMeasured,
     against,
+    by_name,
+    grid,
     known,
     known_curve,
+    least_and_most,
     of_each,
     ratio,
     sentences,
@@ -21,7 +25,7 @@ from retromem.panels.spread_text import (
 )
 from retromem.report.numerals import count_text, list_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread, medians_text
+from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
 
 ORTHOGONAL, EVERY_KEY, EVERY_SIGN = "d orthogonal keys", "keys there are", "2^d"
@@ -63,6 +67,7 @@ class KeySparsityConfig(PanelConfig):
         return key_sparsity_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_nonzeros = partial(Chart, x_label="nonzero entries of a key (k)", x_scale="log")
         return PanelPage(
             title="Capacity against the sparsity of keys",
             answer=sentences(points, _answer),
@@ -82,22 +87,14 @@ class KeySparsityConfig(PanelConfig):
                 "The keys are exact: nothing here says how much noise sparse keys bear.",
             ],
             charts=[
-                Chart(
+                over_nonzeros(
                     title="Facts stored, beside d",
                     quantities=["facts"],
-                    x_label="nonzero entries of a key (k)",
                     y_label="facts at accuracy .99",
-                    x_scale="log",
                     y_scale="log",
                     series=[*series_of([point for point in points if point.seed is not None], "facts"), ORTHOGONAL],
                 ),
-                Chart(
-                    title="The same beside 2^d, in log2",
-                    quantities=["log2_facts"],
-                    x_label="nonzero entries of a key (k)",
-                    y_label="log2 facts",
-                    x_scale="log",
-                ),
+                over_nonzeros(title="The same beside 2^d, in log2", quantities=["log2_facts"], y_label="log2 facts"),
             ],
             tables=tables(points, _table),
         )
@@ -105,8 +102,8 @@ class KeySparsityConfig(PanelConfig):
     def _finding(self, points: Sequence[Point]) -> str:
         def said(series: str) -> str:
             medians = {k: spread.median for k, spread in measured[series].items()}
-            ends = dict.fromkeys(pick(medians, key=lambda k: medians[k]) for pick in (min, max))
-            return f"{series} {' to '.join(f'{count_text(medians[k])} (k = {k:g})' for k in ends)}"
+            ends = [f"{count_text(medians[k])} (k = {k:g})" for k in least_and_most(medians)]
+            return f"{series} {' to '.join(ends)}"
 
         measured = _measured(points)
         return (
@@ -131,15 +128,12 @@ class KeySparsityConfig(PanelConfig):
 def _table(points: Sequence[Point]) -> Table:
     own = [point for point in points if point.seed is not None]
     ks = sorted({point.x for point in own if point.quantity == "facts" and point.x is not None})
-    lines = [
-        [Cell(text=series), *(spread_cell(spread_at(own, "facts", series, k), count_text) for k in ks)]
-        for series in series_of(own, "facts")
-    ]
-    return Table(
-        caption=f"Facts stored, by nonzero entries of a key. {medians_text(points)}",
-        header=["", *(f"k = {k:g}" for k in ks)],
-        blocks=[("", lines)],
-    )
+
+    def cell(series: str, k: float) -> Cell:
+        return spread_cell(spread_at(own, "facts", series, k), count_text)
+
+    columns, caption = {f"k = {k:g}": k for k in ks}, "Facts stored, by nonzero entries of a key."
+    return grid(points, caption, "", by_name(series_of(own, "facts")), columns, cell)
 
 
 def _measured(points: Sequence[Point]) -> dict[str, dict[float, Spread]]:

@@ -5,7 +5,6 @@ Shape legend: N facts, D key dimension, V values, E code dimension.
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,13 +18,10 @@ from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts_around, random_table, train
 from retromem.panels.facts_stored import ACCURACY
 from retromem.panels.points import Point
-from retromem.panels.theory.key_sparsity import EVERY_KEY, EVERY_SIGN, ORTHOGONAL
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.key_sparsity import KeySparsityConfig
+from retromem.panels.theory.key_sparsity import EVERY_KEY, EVERY_SIGN, ORTHOGONAL, KeySparsityConfig
 
 
-def key_sparsity_points(config: "KeySparsityConfig", seed: int) -> list[Point]:
+def key_sparsity_points(config: KeySparsityConfig, seed: int) -> list[Point]:
     """Facts of every memory at every number of nonzero entries, the linear memories first."""
     points = []
     relu = DenseConfig(kind="relu", width=config.dim)
@@ -83,7 +79,7 @@ def _stored(weights: dict[str, Tensor]) -> FFN:
 
 
 def _most_facts(
-    config: "KeySparsityConfig", write: Callable[[KeyTable], FFN], nonzero: int, seed: int, low: int, num_keys: int
+    config: KeySparsityConfig, write: Callable[[KeyTable], FFN], nonzero: int, seed: int, low: int, num_keys: int
 ) -> int:
     """At most all the keys there are; RuntimeError where the search ends before them."""
 

@@ -9,29 +9,33 @@ from typing import ClassVar, Literal
 from models.any_ffn import sized
 from models.ffn_kinds import GatedConfig
 from retromem.panels.panel_config import Encoded, PanelConfig
-from retromem.panels.point_spread import series_of, spread_at
+from retromem.panels.point_spread import lines_of
 from retromem.panels.points import Point
-from retromem.panels.spread_text import NotMeasured, known, lines, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import (
+    NotMeasured,
+    grid_of_lines,
+    known,
+    least_and_most,
+    lines,
+    of_each,
+    sentences,
+    tables,
+)
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text, num_seeds
-from retromem.report.table_text import Cell, Table
+from retromem.report.seed_spread import num_seeds
+from retromem.report.table_text import Table
 
 _LEAST_BITS = 1.1
 """a parameter, of k winners: the others hold more"""
-_IN_GROUPS = ", keys in groups"
+RANDOM, GROUPED = "random keys", "keys in groups"
 _READ_FROM = {"own": "units", "rotated": "rotated units", "permuted": "permuted labels"}
 _BESIDE = {"rotated": "rotated", "permuted": "labels permuted"}
 
 
-def series_name(kind: str, load: float) -> str:
-    """A kind at a share of its capacity."""
-    return f"{kind}, {percent_text(load)} load"
-
-
-def grouped_name(kind: str) -> str:
-    """A kind that was written with keys in groups."""
-    return kind + _IN_GROUPS
+def written_to(load: float) -> str:
+    """How a share of the capacity is called."""
+    return f"{percent_text(load)} load"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +63,7 @@ class NeuronsConfig(PanelConfig):
     """of keys, labels, weights, rotations and permutations"""
 
     seconds_expected: ClassVar[float] = 31.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     """of one seed"""
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
 
@@ -80,20 +84,10 @@ class NeuronsConfig(PanelConfig):
         return neurons_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        every = series_of(points, "rank_own")
-        grouped = [name for name in every if name.endswith(_IN_GROUPS)]
-        series = [name for name in every if name not in grouped]
         return PanelPage(
             title="Hidden units as key-value memories",
-            answer=sentences(points, partial(self._answer, series=series)),
-            finding=sentences(
-                points,
-                partial(self._of_basis, series=series),
-                partial(_widest_gap, series=series),
-                partial(_of_values, series=self._at_first_load(series)),
-                partial(_of_groups, series=grouped),
-                partial(_of_units, series=series),
-            ),
+            answer=sentences(points, self._answer),
+            finding=sentences(points, self._of_basis, _widest_gap, self._of_values, _of_groups, _of_units),
             explained=[
                 f"FFNs of {count_text(self.num_params)} parameters, d = {self.dim}, were trained on random unit keys "
                 f"with one of {self.num_values} values each ({count_text(self.steps)} full-batch steps of Adam), at "
@@ -118,86 +112,86 @@ class NeuronsConfig(PanelConfig):
                     title="Agreement with w_out",
                     quantities=["rank_own", "rank_rotated", "rank_permuted"],
                     y_label="mean 1 / rank",
-                    series=series,
+                    labels={"keys": RANDOM},
                     names=_names("rank"),
                 ),
                 Chart(
                     title="Triggers alike: value, or group",
                     quantities=["purity_own", "purity_rotated", "purity_permuted"],
                     y_label="share of the commonest",
-                    series=[*self._at_first_load(series), *grouped],
+                    labels={"written": written_to(self.loads[0])},
                     names=_names("purity"),
                 ),
                 Chart(
                     title="Units per answer",
                     quantities=["deciding_own", "deciding_rotated"],
                     y_label="units a fact",
-                    series=series,
+                    labels={"keys": RANDOM},
                     names=_names("deciding"),
                 ),
             ],
-            tables=tables(points, partial(_table, series=[*series, *grouped])),
+            tables=tables(points, _table),
         )
 
-    def _at_first_load(self, series: Sequence[str]) -> list[str]:
-        return [name for name in series if name.endswith(series_name("", self.loads[0]))]
-
-    def _winners(self, points: Sequence[Point], series: Sequence[str]) -> str:
+    def _winners(self, points: Sequence[Point]) -> str:
         """Kinds whose units are read better than every rotation: how often, and which."""
-        wins: dict[str, list[list[bool]]] = {}
-        for name, won in of_each(partial(_wins, points), series).items():
-            wins.setdefault(name.rpartition(", ")[0], []).append(won)
+        wins: dict[str, list[bool]] = {}
+        for of, won in of_each(partial(_wins, points), lines_of(points, "rank_own", keys=RANDOM)).items():
+            wins.setdefault(of.series, []).extend(won)
         seeds = " and seeds" if num_seeds(points) > 1 else ""
         found: dict[str, list[str]] = {f"at all loads{seeds}": [], "at some": [], "at none": []}
         always, some, none = found
-        for kind, loads in wins.items():
-            every = [won for of_load in loads for won in of_load]
+        for kind, every in wins.items():
             found[always if all(every) else some if any(every) else none].append(kind)
         return ", ".join(f"{how} for {list_text(kinds)}" for how, kinds in found.items() if kinds)
 
-    def _answer(self, points: Sequence[Point], series: Sequence[str]) -> str:
+    def _answer(self, points: Sequence[Point]) -> str:
         return (
             "Units say more of what is stored than the directions of every random rotation of their layer: "
-            f"{self._winners(points, series)}."
+            f"{self._winners(points)}."
         )
 
-    def _of_basis(self, points: Sequence[Point], series: Sequence[str]) -> str:
+    def _of_basis(self, points: Sequence[Point]) -> str:
         return (
             "Is there a privileged basis? Units say what their triggers answer better than every one of "
-            f"{self.rotations} random rotations of the layer {self._winners(points, series)}."
+            f"{self.rotations} random rotations of the layer {self._winners(points)}."
         )
 
-
-def _widest_gap(points: Sequence[Point], series: Sequence[str]) -> str:
-    gaps = of_each(lambda name: _gap(points, "rank", name, "rotated"), series)
-    widest = max(gaps, key=lambda name: gaps[name])
-    return f"The widest gap is a mean 1 / rank of {_three(points, 'rank', widest)}, {widest}."
+    def _of_values(self, points: Sequence[Point]) -> str:
+        at_first = {"keys": RANDOM, "written": written_to(self.loads[0])}
+        return f"Triggers share a value in a share of at most {_purest(points, **at_first)}."
 
 
-def _of_values(points: Sequence[Point], series: Sequence[str]) -> str:
-    return f"Triggers share a value in a share of at most {_purest(points, series)}."
+def _of_groups(points: Sequence[Point]) -> str:
+    return f"Triggers share a group of keys in a share of at most {_purest(points, keys=GROUPED)}."
 
 
-def _of_groups(points: Sequence[Point], series: Sequence[str]) -> str:
-    return f"Triggers share a group of keys in a share of at most {_purest(points, series)}."
+def _widest_gap(points: Sequence[Point]) -> str:
+    gaps = of_each(lambda of: _gap(points, "rank", of, "rotated"), lines_of(points, "rank_own", keys=RANDOM))
+    widest = max(gaps, key=lambda of: gaps[of])
+    return f"The widest gap is a mean 1 / rank of {_three(points, 'rank', widest)}, {_told(widest)}."
 
 
-def _of_units(points: Sequence[Point], series: Sequence[str]) -> str:
-    hangs = of_each(lambda name: known(points, "deciding_own", name).median, series)
-    ends = dict.fromkeys(pick(hangs, key=lambda name: hangs[name]) for pick in (min, max))
-    said = " to ".join(f"{significant_text(hangs[name])} ({name})" for name in ends)
+def _of_units(points: Sequence[Point]) -> str:
+    units = lines_of(points, "deciding_own", keys=RANDOM)
+    hangs = of_each(lambda of: known(points, "deciding_own", of.series, **of.labels).median, units)
+    said = " to ".join(f"{significant_text(hangs[of])} ({_told(of)})" for of in least_and_most(hangs))
     return f"An answer hangs on {said} units, where a unit for each fact would be 1."
 
 
-def _purest(points: Sequence[Point], series: Sequence[str]) -> str:
-    gaps = of_each(lambda name: _gap(points, "purity", name, "permuted"), series)
-    best = max(gaps, key=lambda name: gaps[name])
-    return f"{_three(points, 'purity', best)}, {best}"
+def _purest(points: Sequence[Point], **labels: str) -> str:
+    gaps = of_each(lambda of: _gap(points, "purity", of, "permuted"), lines_of(points, "purity_own", **labels))
+    best = max(gaps, key=lambda of: gaps[of])
+    return f"{_three(points, 'purity', best)}, {_told(best)}"
 
 
-def _gap(points: Sequence[Point], read_out: str, series: str, reference: str) -> float:
+def _told(of: Point) -> str:
+    return f"{of.series}, {of.labels['written']}"
+
+
+def _gap(points: Sequence[Point], read_out: str, of: Point, reference: str) -> float:
     """Between the units and a reference, of the medians."""
-    own, other = (known(points, f"{read_out}_{source}", series).median for source in ("own", reference))
+    own, other = (known(points, f"{read_out}_{source}", of.series, **of.labels).median for source in ("own", reference))
     return own - other
 
 
@@ -205,37 +199,34 @@ def _names(read_out: str) -> dict[str, str]:
     return {f"{read_out}_{source}": name for source, name in _READ_FROM.items()}
 
 
-def _three(points: Sequence[Point], read_out: str, series: str) -> str:
-    own = significant_text(known(points, f"{read_out}_own", series).median)
-    beside = lines(
-        lambda source: f"{_BESIDE[source]} {significant_text(known(points, f'{read_out}_{source}', series).median)}",
-        _BESIDE,
-    )
-    return f"{own} ({', '.join(beside)})"
+def _three(points: Sequence[Point], read_out: str, of: Point) -> str:
+    def said(source: str) -> str:
+        return significant_text(known(points, f"{read_out}_{source}", of.series, **of.labels).median)
+
+    return f"{said('own')} ({', '.join(lines(lambda source: f'{_BESIDE[source]} {said(source)}', _BESIDE))})"
 
 
-def _wins(points: Sequence[Point], series: str) -> list[bool]:
+def _wins(points: Sequence[Point], of: Point) -> list[bool]:
     """Of every seed, whether the units are read better than every rotation."""
     own, highest = (
-        {point.seed: point.y for point in points if (point.quantity, point.series) == (f"rank_{source}", series)}
+        {point.seed: point.y for point in points if point.quantity == f"rank_{source}" and point.name == of.name}
         for source in ("own", "rotated_highest")
     )
     # A seed that failed has no points.
     if not own.keys() & highest.keys():
-        raise NotMeasured(f"units and rotated units of {series}")
+        raise NotMeasured(f"units and rotated units of {of.name}")
     return [own[seed] > highest[seed] for seed in own.keys() & highest.keys()]
 
 
-def _table(points: Sequence[Point], series: Sequence[str]) -> Table:
-    columns = [("facts", count_text), ("accuracy", percent_text)]
-    columns += [(f"top_{source}", percent_text) for source in _READ_FROM]
-    rows = [
-        [Cell(text=name), *(median_cell(spread_at(points, quantity, name), text) for quantity, text in columns)]
-        for name in series
-    ]
-    return Table(
-        caption="What was written, and the share of units whose row of w_out scores the value of their first trigger "
-        f"highest. {medians_text(points)}",
-        header=["", "facts", "accuracy", "first trigger's value on top", "rotated", "labels permuted"],
-        blocks=[("", rows)],
+def _table(points: Sequence[Point]) -> Table:
+    columns = {
+        "facts": ("facts", count_text),
+        "accuracy": ("accuracy", percent_text),
+        "first trigger's value on top": ("top_own", percent_text),
+        "rotated": ("top_rotated", percent_text),
+        "labels permuted": ("top_permuted", percent_text),
+    }
+    caption = (
+        "What was written, and the share of units whose row of w_out scores the value of their first trigger highest."
     )
+    return grid_of_lines(points, caption, "rank_own", columns)

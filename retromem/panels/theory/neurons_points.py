@@ -4,7 +4,6 @@ Shape legend: N facts, D key dimension, F hidden units, E code dimension.
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int64
@@ -23,12 +22,9 @@ from models.ffn import HiddenLayerFFN
 from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_around, facts_stored
 from retromem.panels.points import Point
-from retromem.panels.theory.neurons import grouped_name, series_name
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.neurons import NeuronsConfig
+from retromem.panels.theory.neurons import GROUPED, RANDOM, NeuronsConfig, written_to
 
 _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
     "ReLU": (DenseConfig(kind="relu"), 2.03),
@@ -39,35 +35,28 @@ _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
 """and the bits a parameter around which its capacity is searched for"""
 
 
-def neurons_points(config: "NeuronsConfig", seed: int) -> list[Point]:
+def neurons_points(config: NeuronsConfig, seed: int) -> list[Point]:
     """Every kind at every load on random keys, and at the first load on keys in groups."""
     budget, points = TrainingBudget(steps=config.steps), []
     for kind, (open_config, bits) in _KINDS.items():
         ffn_config = sized(open_config, config.num_params, config.dim, config.dim)
-        capacity = facts_stored(
-            ffn_config,
-            config.dim,
-            config.num_values,
-            budget,
-            expected_bits_per_param=bits,
-            seed=seed,
-            resolution=0.05,
-        )
+        around = facts_around(ffn_config, config.dim, config.num_values, bits, seed=seed)
+        capacity = facts_stored(ffn_config, around, budget, seed=seed, resolution=0.05)
         written = []
         for load in config.loads:
             table = random_table(max(2, round(load * capacity)), config.dim, config.num_values, seed=seed)
-            written.append((series_name(kind, load), table, table.value_ids_N))
+            written.append(({"written": written_to(load), "keys": RANDOM}, table, table.value_ids_N))
         in_groups, groups_N = grouped_table(
             max(2, round(config.loads[0] * capacity)), config.dim, config.num_values, seed=seed
         )
-        written.append((grouped_name(kind), in_groups, groups_N))
-        for series, table, labels_N in written:
+        written.append(({"written": written_to(config.loads[0]), "keys": GROUPED}, in_groups, groups_N))
+        for labels, table, labels_N in written:
             ffn = train(ffn_config, table, budget, seed=seed)
             assert isinstance(ffn, HiddenLayerFFN)
             with torch.no_grad():
                 read = _readings(config, ffn, table, labels_N, kind == "SwiGLU", seed)
             read |= {"facts": float(len(labels_N)), "accuracy": accuracy(ffn, table)}
-            points += [Point(quantity=quantity, series=series, y=y, seed=seed) for quantity, y in read.items()]
+            points += [Point(quantity=of, series=kind, labels=labels, y=y, seed=seed) for of, y in read.items()]
     return points
 
 
@@ -86,7 +75,7 @@ def grouped_table(num_facts: int, dim: int, num_values: int, *, seed: int) -> tu
 
 
 def _readings(
-    config: "NeuronsConfig", ffn: HiddenLayerFFN, table: KeyTable, labels_N: Tensor, both_signs: bool, seed: int
+    config: NeuronsConfig, ffn: HiddenLayerFFN, table: KeyTable, labels_N: Tensor, both_signs: bool, seed: int
 ) -> dict[str, float]:
     generator = torch.Generator().manual_seed(30_000 + seed)
     h_NF, w_out_FE = ffn.hidden(table.keys_ND), ffn.w_out_FE

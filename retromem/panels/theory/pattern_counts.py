@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
 from retromem.panels.points import Point
-from retromem.panels.spread_text import known, median_cell, of_each, sentences, spread_cell, tables
+from retromem.panels.spread_text import known, median_cell, medians_table, of_each, sentences, spread_cell, tables
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text
@@ -249,18 +249,15 @@ class ActivationPatternsConfig(PanelConfig):
                 if any(cell.text != "–" for cell in numbers):
                     units = median_cell(spread_at(points, "units", kind, widest), count_text)
                     lines.append([Cell(text=series), units, *numbers])
-        return Table(
-            caption=f"ReGLU beside ReLU at equal parameters, d = {max(self.dims)}, d_ff = {max(self.widths)}. "
-            + medians_text(points),
-            header=[
-                "",
-                "units that switch",
-                "regions on a segment per 1,000 parameters",
-                "regions in a plane per 1,000 parameters",
-                *(f"crossings per unit {where}" for where in KEYS.values()),
-            ],
-            blocks=[("", lines)],
-        )
+        header = [
+            "",
+            "units that switch",
+            "regions on a segment per 1,000 parameters",
+            "regions in a plane per 1,000 parameters",
+            *(f"crossings per unit {where}" for where in KEYS.values()),
+        ]
+        caption = f"ReGLU beside ReLU at equal parameters, d = {max(self.dims)}, d_ff = {max(self.widths)}."
+        return medians_table(points, caption, header, lines)
 
 
 def _count(number: float) -> str:

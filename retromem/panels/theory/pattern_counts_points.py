@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train, unit_rows
 from retromem.panels.points import Point
-from retromem.panels.theory.pattern_counts import BIAS_DEVIATION, STATES, TWO_LAYERS
+from retromem.panels.theory.pattern_counts import BIAS_DEVIATION, STATES, TWO_LAYERS, ActivationPatternsConfig
 from retromem.theory.pattern_bounds import (
     affine_regions,
     central_regions,
@@ -30,9 +29,6 @@ from retromem.theory.pattern_bounds import (
     log2_layerwise_upper,
     log2_montufar_lower,
 )
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.pattern_counts import ActivationPatternsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +45,7 @@ class Counts:
     Those with one value are left out where no two facts share one."""
 
 
-def activation_patterns_points(config: "ActivationPatternsConfig", seed: int) -> list[Point]:
+def activation_patterns_points(config: ActivationPatternsConfig, seed: int) -> list[Point]:
     """Bounds and counts over the width, for each dimension; ReGLU and ReLU side by side at the largest."""
     points = [
         Point(
@@ -94,7 +90,7 @@ def _bounds(dim: int, width: int) -> list[Point]:
 
 
 def _kind_points(
-    config: "ActivationPatternsConfig", kind: str, ffn_config: AnyFFNConfig, table: KeyTable, width: int, seed: int
+    config: ActivationPatternsConfig, kind: str, ffn_config: AnyFFNConfig, table: KeyTable, width: int, seed: int
 ) -> list[Point]:
     dim = table.keys_ND.shape[1]
     points: list[Point] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retrieval.errors import UserError
@@ -14,6 +15,9 @@ from retromem.report.numerals import count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
+
+UNTRAINED = {"ffn": "untrained"}
+"""labels of what the same FFN had given before its training"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class PatternUseConfig(PanelConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 20.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds", "noises"})
 
     def __post_init__(self) -> None:
@@ -72,6 +76,7 @@ class PatternUseConfig(PanelConfig):
         return pattern_use_points(self, encoded(cities), seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_load = partial(Chart, x_label="load, share of capacity", y_label="right answers", percent=True)
         return PanelPage(
             title="Activation patterns: what their use is",
             answer=sentences(points, self._alone, self._unseen),
@@ -96,20 +101,8 @@ class PatternUseConfig(PanelConfig):
                 "a cause.",
             ],
             charts=[
-                Chart(
-                    title="Binarised activations",
-                    quantities=["accuracy"],
-                    x_label="load, share of capacity",
-                    y_label="right answers",
-                    percent=True,
-                ),
-                Chart(
-                    title="Noisy questions",
-                    quantities=["noisy_accuracy"],
-                    x_label="load, share of capacity",
-                    y_label="right answers",
-                    percent=True,
-                ),
+                over_load(title="Binarised activations", quantities=["accuracy"]),
+                over_load(title="Noisy questions", quantities=["noisy_accuracy"]),
                 Chart(
                     title="Held-out wordings",
                     quantities=["heldout"],
@@ -160,7 +153,7 @@ class PatternUseConfig(PanelConfig):
 
         def said(noise: float) -> str:
             unseen = known(points, "unseen_share", noise_name(noise), load)
-            expected = spread_at(points, "unseen_share", f"{noise_name(noise)}, untrained", load)
+            expected = spread_at(points, "unseen_share", noise_name(noise), load, **UNTRAINED)
             untrained = f" (untrained: {percent_text(expected.median)})" if expected else ""
             return (
                 f"{percent_text(unseen.median)} of the questions with noise {noise:g}{untrained}, "
@@ -201,12 +194,10 @@ class PatternUseConfig(PanelConfig):
     def _gap_table(self, points: Sequence[Point]) -> Table:
         blocks = []
         for series in series_of(points, "unseen_share"):
-            if series.endswith("untrained"):
-                continue
             lines = []
             text = series == "held-out wording"
             for x, unseen in curve(points, "unseen_share", series).items():
-                expected = spread_at(points, "unseen_share", f"{series}, untrained", x)
+                expected = spread_at(points, "unseen_share", series, x, **UNTRAINED)
                 gap, low, high, *shares = (
                     spread_at(points, quantity, series, x)
                     for quantity in ("gap", "null_low", "null_high", "in_seen", "in_unseen")

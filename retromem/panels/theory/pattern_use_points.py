@@ -3,9 +3,7 @@
 Shape legend: N facts, Q questions, D key dimension, F hidden units, E code dimension, V values, T permutations.
 """
 
-import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,16 +27,12 @@ from retromem.measure.trained_ffn import (
     KeyTable,
     accuracy,
     first_facts,
-    most_facts_around,
-    random_table,
     train,
     unit_rows,
 )
+from retromem.panels.facts_stored import facts_around, facts_stored
 from retromem.panels.points import Point
-from retromem.panels.theory.pattern_use import noise_name
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.pattern_use import PatternUseConfig
+from retromem.panels.theory.pattern_use import UNTRAINED, PatternUseConfig, noise_name
 
 LEAST_QUESTIONS = 20
 """Of fewer questions on one side a share says next to nothing."""
@@ -56,29 +50,18 @@ class Gap:
     null_high: float
 
 
-def pattern_use_points(config: "PatternUseConfig", cities: KnowledgeSet, seed: int) -> list[Point]:
+def pattern_use_points(config: PatternUseConfig, cities: KnowledgeSet, seed: int) -> list[Point]:
     """Random facts at every load, then cities at every width."""
     return [*_random_facts(config, seed), *_held_out_wordings(config, cities, seed)]
 
 
-def _random_facts(config: "PatternUseConfig", seed: int) -> list[Point]:
+def _random_facts(config: PatternUseConfig, seed: int) -> list[Point]:
     ffn_config, budget = DenseConfig(kind="relu", width=config.width), TrainingBudget(steps=config.steps)
-    num_params, bits_a_fact = ffn_config.num_params(config.dim, config.dim), math.log2(config.num_values)
-
-    expected = int(_EXPECTED_BITS * num_params / bits_a_fact)
-    whole = random_table(2 * expected + 3, config.dim, config.num_values, seed=seed)
-
-    def table_of(num_facts: int) -> KeyTable:
-        return first_facts(whole, num_facts)
-
-    capacity = most_facts_around(
-        lambda n: accuracy(train(ffn_config, table_of(n), budget, seed=seed), table_of(n)) >= 0.99,
-        expected=expected,
-        resolution=_RESOLUTION,
-    )
+    around = facts_around(ffn_config, config.dim, config.num_values, _EXPECTED_BITS, seed=seed)
+    capacity = facts_stored(ffn_config, around, budget, seed=seed, resolution=_RESOLUTION)
     points = [Point(quantity="capacity_facts", series="ReLU", y=float(capacity), seed=seed)]
     for load in config.loads:
-        table = table_of(max(2, round(load * capacity)))
+        table = first_facts(around, max(2, round(load * capacity)))
         ffn = train(ffn_config, table, budget, seed=seed)
         assert isinstance(ffn, DenseFFN)
         for series, y in binarised_accuracies(ffn, table, budget, seed=seed).items():
@@ -92,16 +75,16 @@ def _random_facts(config: "PatternUseConfig", seed: int) -> list[Point]:
             seen_Q = written.seen(_patterns(ffn, questions_QD))
             right_Q = _right(ffn, questions_QD, table.codes_VE, table.value_ids_N[rows_Q])
             series = noise_name(noise)
-            for name, share in (
-                (series, 1 - seen_Q.mean()),
-                (f"{series}, untrained", _unseen(untrained, table.keys_ND, questions_QD)),
+            for labels, share in (
+                ({}, 1 - seen_Q.mean()),
+                (UNTRAINED, _unseen(untrained, table.keys_ND, questions_QD)),
             ):
-                points.append(Point(quantity="unseen_share", series=name, x=load, y=share, seed=seed))
+                points.append(Point(quantity="unseen_share", series=series, labels=labels, x=load, y=share, seed=seed))
             points += _gap_points(series, load, seen_Q, right_Q, rows_Q.numpy(), seed, f"{series}: ", "noisy_accuracy")
     return points
 
 
-def _held_out_wordings(config: "PatternUseConfig", cities: KnowledgeSet, seed: int) -> list[Point]:
+def _held_out_wordings(config: PatternUseConfig, cities: KnowledgeSet, seed: int) -> list[Point]:
     facts, asked = cities.facts(), cities.ask("heldout")
     keys_ND = torch.from_numpy(facts.cues[0].key_vectors())
     codes_VE = unit_rows(facts.values.num_values, config.text_code_dim, torch.Generator().manual_seed(seed))
@@ -122,13 +105,14 @@ def _held_out_wordings(config: "PatternUseConfig", cities: KnowledgeSet, seed: i
         right_Q, x = _right(ffn, questions_QD, codes_VE, values_Q), float(width)
         untrained = train(ffn_config, table, TrainingBudget(steps=0), seed=seed)
         assert isinstance(untrained, DenseFFN)
-        for quantity, series, y in (
-            ("heldout", "right, written wording", accuracy(ffn, table)),
-            ("heldout", "in a pattern never seen", 1 - float(seen_Q.mean())),
-            ("unseen_share", "held-out wording", 1 - float(seen_Q.mean())),
-            ("unseen_share", "held-out wording, untrained", _unseen(untrained, keys_ND, questions_QD)),
+        unseen = 1 - float(seen_Q.mean())
+        for quantity, series, labels, y in (
+            ("heldout", "right, written wording", {}, accuracy(ffn, table)),
+            ("heldout", "in a pattern never seen", {}, unseen),
+            ("unseen_share", "held-out wording", {}, unseen),
+            ("unseen_share", "held-out wording", UNTRAINED, _unseen(untrained, keys_ND, questions_QD)),
         ):
-            points.append(Point(quantity=quantity, series=series, x=x, y=y, seed=seed))
+            points.append(Point(quantity=quantity, series=series, labels=labels, x=x, y=y, seed=seed))
         points += _gap_points("held-out wording", x, seen_Q, right_Q, alike_Q, seed, "right, held-out, ", "heldout")
     return points
 

@@ -6,7 +6,6 @@ Shape legend: N points, D dimension.
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from retromem.panels.theory.perceptron_limits import (
     VC_LOWER,
     VC_UPPER,
     WEIGHT_BITS,
+    ClassicalBoundsConfig,
 )
 from retromem.theory.classical_bounds import (
     GARDNER_PATTERNS_PER_WEIGHT,
@@ -38,15 +38,12 @@ from retromem.theory.classical_bounds import (
     vc_upper,
 )
 
-if TYPE_CHECKING:
-    from retromem.panels.theory.perceptron_limits import ClassicalBoundsConfig
-
 # The search gallops from the first number of labels a parameter; nothing trained has come near the second.
 _EXPECTED_LABELS = 2
 """a parameter; the search goes up to twice as many"""
 
 
-def classical_bounds_points(config: "ClassicalBoundsConfig", seed: int) -> list[Point]:
+def classical_bounds_points(config: ClassicalBoundsConfig, seed: int) -> list[Point]:
     """Perceptrons over the load, then FFNs and bounds at their number of parameters."""
     points = [
         Point(quantity=LABELS, series=COVER, y=GARDNER_PATTERNS_PER_WEIGHT),
@@ -67,7 +64,7 @@ def _points_of(series: str, numbers: Mapping[str, float], seed: int | None = Non
     return [Point(quantity=quantity, series=series, y=y, seed=seed) for quantity, y in numbers.items()]
 
 
-def _perceptron_points(config: "ClassicalBoundsConfig", n: int, seed: int, rng: np.random.Generator) -> list[Point]:
+def _perceptron_points(config: ClassicalBoundsConfig, n: int, seed: int, rng: np.random.Generator) -> list[Point]:
     points, shares = [], []
     for load in config.loads:
         num_points = round(load * n)
@@ -114,7 +111,7 @@ def two_valued_table(num_facts: int, dim: int, *, seed: int) -> KeyTable:
     return KeyTable(keys_ND=keys_ND, value_ids_N=value_ids_N, codes_VE=torch.tensor([[1.0], [-1.0]]))
 
 
-def _ffn_points(config: "ClassicalBoundsConfig", dim: int, seed: int) -> list[Point]:
+def _ffn_points(config: ClassicalBoundsConfig, dim: int, seed: int) -> list[Point]:
     ffn_config, budget = DenseConfig(kind="relu", width=config.width), TrainingBudget(steps=config.steps)
     num_params = ffn_config.num_params(dim, 1)
 

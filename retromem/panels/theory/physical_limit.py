@@ -3,15 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
 from retromem.panels.point_spread import curve, spread_at
 from retromem.panels.points import Point
-from retromem.panels.spread_text import known, known_curve, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import known, known_curve, median_cell, medians_table, of_each, sentences, tables
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
 from retromem.theory.pattern_bounds import log2_all_patterns
 from retromem.theory.physical_capacity import dense_ffn_params, physical_bits
@@ -52,6 +52,7 @@ class PhysicalCapacityConfig(PanelConfig):
         return physical_capacity_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_dims = partial(Chart, x_label="d (key dimension)", x_scale="log", y_scale="log")
         return PanelPage(
             title="Physical capacity: parameters times bits",
             answer=sentences(points, _answer),
@@ -71,22 +72,8 @@ class PhysicalCapacityConfig(PanelConfig):
                 "of how much of the gap another training could close.",
             ],
             charts=[
-                Chart(
-                    title="Bits recalled, and bits stored",
-                    quantities=["bits"],
-                    x_label="d (key dimension)",
-                    y_label="bits",
-                    x_scale="log",
-                    y_scale="log",
-                ),
-                Chart(
-                    title="Per parameter",
-                    quantities=["bits_per_param"],
-                    x_label="d (key dimension)",
-                    y_label="bits a parameter",
-                    x_scale="log",
-                    y_scale="log",
-                ),
+                over_dims(title="Bits recalled, and bits stored", quantities=["bits"], y_label="bits"),
+                over_dims(title="Per parameter", quantities=["bits_per_param"], y_label="bits a parameter"),
             ],
             tables=tables(points, _table),
         )
@@ -153,9 +140,6 @@ def _table(points: Sequence[Point]) -> Table:
             of_stored = percent_text(share.median) if share else ""
             line.append(replace(median_cell(bits, count_text), detail=of_stored))
         lines.append([*line, Cell(text=count_text(log2_all_patterns([round(4 * dim)])))])
-    return Table(
-        caption="Bits recalled at capacity, with the share of the bits stored; log2 of the patterns beside them. "
-        + medians_text(points),
-        header=["", "8 d^2 parameters", "x 32 bits", "x 8 bits", *every, "log2 2^(4d)"],
-        blocks=[("", lines)],
-    )
+    caption = "Bits recalled at capacity, with the share of the bits stored; log2 of the patterns beside them."
+    header = ["", "8 d^2 parameters", "x 32 bits", "x 8 bits", *every, "log2 2^(4d)"]
+    return medians_table(points, caption, header, lines)

@@ -2,7 +2,6 @@
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,18 +11,15 @@ from models.training_budget import TrainingBudget
 from models.weight_packing import packed
 from retromem.measure.trained_ffn import accuracy, first_facts, most_facts_around, random_table, rounded, train
 from retromem.panels.points import Point
-from retromem.panels.theory.physical_limit import BITS_A_PARAM, KINDS, PRECISIONS
+from retromem.panels.theory.physical_limit import BITS_A_PARAM, KINDS, PRECISIONS, PhysicalCapacityConfig
 from retromem.theory.pattern_bounds import log2_all_patterns
 from retromem.theory.physical_capacity import dense_ffn_params, physical_bits
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.physical_limit import PhysicalCapacityConfig
 
 _EXPECTED_BITS = 3.0
 """a parameter; the search goes up to twice as many, which nothing trained has come near"""
 
 
-def physical_capacity_points(config: "PhysicalCapacityConfig", seed: int) -> list[Point]:
+def physical_capacity_points(config: PhysicalCapacityConfig, seed: int) -> list[Point]:
     """Of each dimension and kind: bits at capacity in each precision, and the limits they stay under."""
     points = []
     kinds: dict[str, AnyFFNConfig] = dict(zip(KINDS, (DenseConfig(kind="relu"), GatedConfig()), strict=True))
@@ -43,7 +39,7 @@ def physical_capacity_points(config: "PhysicalCapacityConfig", seed: int) -> lis
 
 
 def _kind_points(
-    config: "PhysicalCapacityConfig", name: str, ffn_config: AnyFFNConfig, dim: int, seed: int
+    config: PhysicalCapacityConfig, name: str, ffn_config: AnyFFNConfig, dim: int, seed: int
 ) -> list[Point]:
     budget = TrainingBudget(steps=config.steps)
 

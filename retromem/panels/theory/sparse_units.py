@@ -7,23 +7,22 @@ from typing import ClassVar, Literal
 
 from models.ffn_kinds import TopKConfig
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
-from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.point_spread import curve, lines_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     NotMeasured,
     against,
+    grid_of_lines,
     known,
     known_curve,
     lines,
-    median_cell,
     of_each,
     sentences,
     tables,
 )
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import medians_text
-from retromem.report.table_text import Cell, Table
+from retromem.report.table_text import Table
 
 RELU_UNITS = "ReLU units"
 WINNERS, ANNEALED = "k winners", "k winners, annealed"
@@ -32,17 +31,14 @@ WIDE_THROUGH = "k winners, more units, straight-through"
 WIDE_SERIES = (WIDE, WIDE_ANNEALED, WIDE_THROUGH)
 SMALLEST_SHARE = 0.01
 """of active units that a config allows"""
+LATENTS = "autoencoder"
+"""latents of a sparse autoencoder over the ReLU units, labelled with its kind"""
 BY_CHANCE = "by chance, at most"
 
 
-def winner_units(share: float) -> str:
-    """Units of a k-winner FFN with this share of them active."""
-    return f"{WINNERS}, {percent_text(share)} active"
-
-
-def latents(kind: str) -> str:
-    """Latents of a sparse autoencoder over the ReLU units."""
-    return f"autoencoder, {kind}"
+def active(share: float) -> dict[str, str]:
+    """Labels of units of a k-winner FFN with this share of them active."""
+    return {"units": f"{percent_text(share)} active"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +79,7 @@ class SparseUnitsConfig(PanelConfig):
     """of keys, labels, weights, autoencoders and permutations"""
 
     seconds_expected: ClassVar[float] = 69.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     """of one seed"""
     may_be_empty: ClassVar[frozenset[str]] = frozenset({"annealed_shares"})
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
@@ -209,22 +205,27 @@ def _of_wide(points: Sequence[Point]) -> dict[str, float]:
 
 
 def _of_purity(points: Sequence[Point]) -> str:
-    def gain(series: str) -> float:
-        own, permuted = (known(points, quantity, series).median for quantity in ("purity", "purity_permuted"))
+    def both(of: Point) -> tuple[float, float]:
+        own, permuted = (known(points, name, of.series, **of.labels) for name in ("purity", "purity_permuted"))
+        return own.median, permuted.median
+
+    def gain(of: Point) -> float:
+        own, permuted = both(of)
         return own - permuted
 
-    def said(series: str) -> str:
-        own, permuted = (known(points, quantity, series).median for quantity in ("purity", "purity_permuted"))
-        above = spread_at(points, "above_null", series)
+    def said(of: Point) -> str:
+        own, permuted = both(of)
+        above = spread_at(points, "above_null", of.series, **of.labels)
         beside = f"; {percent_text(above.median)} of them above chance" if above else ""
-        return f"{series} {significant_text(own)} (permuted {significant_text(permuted)}{beside})"
+        return f"{of.name} {significant_text(own)} (permuted {significant_text(permuted)}{beside})"
 
-    def purest(start: str) -> str:
-        gains = of_each(gain, [name for name in series_of(points, "purity") if name.startswith(start)])
-        return said(max(gains, key=lambda name: gains[name]))
+    def purest(series: str) -> str:
+        gains = of_each(gain, [of for of in measured if of.series == series])
+        return said(max(gains, key=lambda of: gains[of]))
 
-    of_relu = lines(said, [RELU_UNITS])
-    others = lines(purest, (WINNERS, latents("")))
+    measured = lines_of(points, "purity")
+    of_relu = lines(said, [of for of in measured if of.series == RELU_UNITS])
+    others = lines(purest, (WINNERS, LATENTS))
     if not of_relu and not others:
         raise NotMeasured("purity")
     told = [*of_relu, *([f"furthest above its null of the others: {'; '.join(others)}"] if others else [])]
@@ -232,44 +233,27 @@ def _of_purity(points: Sequence[Point]) -> str:
 
 
 def _of_reconstruction(points: Sequence[Point]) -> str:
-    kept = of_each(lambda name: known(points, "accuracy", name).median, series_of(points, "variance_explained"))
-    best = max(kept, key=lambda name: kept[name])
+    read = lines_of(points, "variance_explained")
+    kept = of_each(lambda of: known(points, "accuracy", of.series, **of.labels).median, read)
+    best = max(kept, key=lambda of: kept[of])
     own = spread_at(points, "accuracy", RELU_UNITS)
     beside = f"; with its own activations {percent_text(own.median)}" if own else ""
     return (
         f"Through the reconstruction of the best autoencoder the FFN answers {percent_text(kept[best])} "
-        f"({best.removeprefix(latents(''))}{beside})."
+        f"({best.labels['kind']}{beside})."
     )
 
 
 def _table(points: Sequence[Point]) -> Table:
-    columns = [
-        ("facts", count_text),
-        ("active", significant_text),
-        ("dead", count_text),
-        ("purity", significant_text),
-        ("purity_permuted", significant_text),
-        ("above_null", percent_text),
-        ("variance_explained", percent_text),
-        ("accuracy", percent_text),
-    ]
-    rows = [
-        [Cell(text=series), *(median_cell(spread_at(points, quantity, series), text) for quantity, text in columns)]
-        for series in series_of(points, "purity")
-    ]
-    return Table(
-        caption="Units and latents. Answered: by the FFN as it is, or through the reconstruction. "
-        + medians_text(points),
-        header=[
-            "",
-            "facts",
-            "active for a fact",
-            "never active",
-            "purity",
-            "permuted",
-            "above chance",
-            "variance explained",
-            "answered",
-        ],
-        blocks=[("", rows)],
-    )
+    columns = {
+        "facts": ("facts", count_text),
+        "active for a fact": ("active", significant_text),
+        "never active": ("dead", count_text),
+        "purity": ("purity", significant_text),
+        "permuted": ("purity_permuted", significant_text),
+        "above chance": ("above_null", percent_text),
+        "variance explained": ("variance_explained", percent_text),
+        "answered": ("accuracy", percent_text),
+    }
+    caption = "Units and latents. Answered: by the FFN as it is, or through the reconstruction."
+    return grid_of_lines(points, caption, "purity", columns)

@@ -5,7 +5,7 @@ Shape legend: N facts, F hidden units, L units or latents.
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,11 +17,12 @@ from models.ffn_kinds import TopKConfig
 from models.sparse_autoencoder import SparseAutoencoderConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_around, facts_stored
 from retromem.panels.points import Point
 from retromem.panels.theory.sparse_units import (
     ANNEALED,
     BY_CHANCE,
+    LATENTS,
     RELU_UNITS,
     SMALLEST_SHARE,
     WIDE,
@@ -29,16 +30,13 @@ from retromem.panels.theory.sparse_units import (
     WIDE_SERIES,
     WIDE_THROUGH,
     WINNERS,
-    latents,
-    winner_units,
+    SparseUnitsConfig,
+    active,
 )
 from retromem.theory.memory_formulas import relu_memory_of_32_classes
 
-if TYPE_CHECKING:
-    from retromem.panels.theory.sparse_units import SparseUnitsConfig
 
-
-def sparse_units_points(config: "SparseUnitsConfig", seed: int) -> list[Point]:
+def sparse_units_points(config: SparseUnitsConfig, seed: int) -> list[Point]:
     """Capacity at every share, at some with annealing too; then the units of the shares that are read."""
     points, capacities = [], {}
     published = relu_memory_of_32_classes(config.dim, config.width).bits_per_param
@@ -55,16 +53,10 @@ def sparse_units_points(config: "SparseUnitsConfig", seed: int) -> list[Point]:
     ]
     for series, ffn in trained:
         share = ffn.active_share
-        facts = facts_stored(
-            ffn,
-            config.dim,
-            config.num_values,
-            TrainingBudget(steps=config.steps),
-            # Fewer active units hold less; this is near enough for a search.
-            expected_bits_per_param=2 * share**0.3,
-            seed=seed,
-            resolution=4 * config.resolution if series in WIDE_SERIES else config.resolution,
-        )
+        # Fewer active units hold less; this is near enough for a search.
+        around = facts_around(ffn, config.dim, config.num_values, 2 * share**0.3, seed=seed)
+        resolution = 4 * config.resolution if series in WIDE_SERIES else config.resolution
+        facts = facts_stored(ffn, around, TrainingBudget(steps=config.steps), seed=seed, resolution=resolution)
         capacities[series, share] = facts
         bits = facts * math.log2(config.num_values) / ffn.num_params(config.dim, config.dim)
         points.append(Point(quantity="bits_per_param", series=series, x=100 * share, y=bits, seed=seed))
@@ -75,7 +67,7 @@ def sparse_units_points(config: "SparseUnitsConfig", seed: int) -> list[Point]:
     return [*points, Point(quantity="above_null", series=BY_CHANCE, y=0.05)]
 
 
-def _of_units(config: "SparseUnitsConfig", share: float, num_facts: int, seed: int) -> list[Point]:
+def _of_units(config: SparseUnitsConfig, share: float, num_facts: int, seed: int) -> list[Point]:
     """Units of an FFN; where all of them may be active, its sparse autoencoders too."""
     kind = TopKConfig(width=config.width, active_share=share)
     table = random_table(num_facts, config.dim, config.num_values, seed=seed)
@@ -83,8 +75,9 @@ def _of_units(config: "SparseUnitsConfig", share: float, num_facts: int, seed: i
     assert isinstance(ffn, HiddenLayerFFN)
     with torch.no_grad():
         h_NF = ffn.hidden(table.keys_ND)
-    series = RELU_UNITS if share == 1 else winner_units(share)
-    found = {series: {**_purity(config, h_NF, table, seed), "accuracy": accuracy(ffn, table)}}
+    point = partial(Point, series=RELU_UNITS) if share == 1 else partial(Point, series=WINNERS, labels=active(share))
+    read = {**_purity(config, h_NF, table, seed), "accuracy": accuracy(ffn, table)}
+    points = [point(quantity=quantity, y=y, seed=seed) for quantity, y in read.items()]
     if share == 1:
         for of_kind in ("relu_l1", "topk", "jumprelu"):
             autoencoder = sparse_autoencoder.train(
@@ -101,19 +94,17 @@ def _of_units(config: "SparseUnitsConfig", share: float, num_facts: int, seed: i
                 f_NL = autoencoder.encode(h_NF)
                 scores_NV = autoencoder.decode(f_NL) @ ffn.w_out_FE @ table.codes_VE.T
             right_N = scores_NV.argmax(1) == table.value_ids_N
-            found[latents(of_kind)] = {
+            read = {
                 **_purity(config, f_NL, table, seed),
                 "accuracy": float(right_N.double().mean()),
                 "variance_explained": sparse_autoencoder.read(autoencoder, h_NF).variance_explained,
             }
-    return [
-        Point(quantity=quantity, series=name, y=y, seed=seed)
-        for name, readings in found.items()
-        for quantity, y in readings.items()
-    ]
+            point = partial(Point, series=LATENTS, labels={"kind": of_kind})
+            points += [point(quantity=quantity, y=y, seed=seed) for quantity, y in read.items()]
+    return points
 
 
-def _purity(config: "SparseUnitsConfig", activations_NL: Tensor, table: KeyTable, seed: int) -> dict[str, float]:
+def _purity(config: SparseUnitsConfig, activations_NL: Tensor, table: KeyTable, seed: int) -> dict[str, float]:
     purity = active_purity(
         activations_NL,
         table.value_ids_N,

@@ -1,16 +1,17 @@
 """Panel: are facts in the hidden layer of an FFN nearly orthogonal to each other?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
-from retromem.panels.spread_text import NotMeasured, known, known_curve, median_cell, of_each, sentences, tables
+from retromem.panels.spread_text import NotMeasured, grid, known, known_curve, median_cell, of_each, sentences, tables
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread, medians_text
+from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
 
 TRAINED, UNTRAINED, OUTPUTS = "hidden, trained", "hidden, before training", "outputs, trained"
@@ -57,6 +58,7 @@ class SuperposedFactsConfig(PanelConfig):
         return superposed_facts_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_facts = partial(Chart, x_label="facts")
         return PanelPage(
             title="Superposition: facts in a trained FFN",
             answer=sentences(points, self._answer),
@@ -81,25 +83,17 @@ class SuperposedFactsConfig(PanelConfig):
                 "Pairwise cosines do not say what an argmax over the codes can still tell apart; accuracy does.",
             ],
             charts=[
-                Chart(
-                    title="Largest overlap of two facts",
-                    quantities=["largest_cosine"],
-                    x_label="facts",
-                    y_label="largest |cosine|",
+                over_facts(
+                    title="Largest overlap of two facts", quantities=["largest_cosine"], y_label="largest |cosine|"
                 ),
-                Chart(
+                over_facts(
                     title="Share of a dimension for itself",
                     quantities=["fact_dimensionality"],
-                    x_label="facts",
                     y_label="dimensionality of the median fact",
                     y_scale="log",
                 ),
-                Chart(
-                    title="Facts read from the layer",
-                    quantities=["accuracy"],
-                    x_label="facts",
-                    y_label="facts answered",
-                    percent=True,
+                over_facts(
+                    title="Facts read from the layer", quantities=["accuracy"], y_label="facts answered", percent=True
                 ),
             ],
             tables=tables(points, _table),
@@ -182,33 +176,17 @@ def _table(points: Sequence[Point]) -> Table:
     def power(log2: float) -> str:
         return f"2^{log2:.1f}"
 
-    columns = [
-        ("dimensions_per_fact", "hidden dimensions / facts", significant_text),
-        *(("mean_cosine", series, significant_text) for series in (TRAINED, UNTRAINED, RANDOM, OUTPUTS)),
-        ("enough_dimensions", TRAINED, count_text),
-        ("log2_directions_surely", TRAINED, power),
-        ("log2_directions_at_most", TRAINED, power),
-    ]
-    lines = [
-        [
-            Cell(text=count_text(num_facts)),
-            *(median_cell(spread_at(points, quantity, series, num_facts), text) for quantity, series, text in columns),
-        ]
-        for num_facts in sorted({point.x for point in points if point.x is not None})
-    ]
-    return Table(
-        caption="Mean |cosine| of two facts, and how many directions fit at the largest |cosine| of the trained ones. "
-        + medians_text(points),
-        header=[
-            "facts",
-            "dimensions a fact",
-            TRAINED,
-            UNTRAINED,
-            RANDOM,
-            OUTPUTS,
-            "dimensions enough for that largest overlap",
-            "directions, surely",
-            "directions, at most",
-        ],
-        blocks=[("", lines)],
-    )
+    def cell(num_facts: float, column: tuple[str, str, Callable[[float], str]]) -> Cell:
+        quantity, series, text = column
+        return median_cell(spread_at(points, quantity, series, num_facts), text)
+
+    columns = {
+        "dimensions a fact": ("dimensions_per_fact", "hidden dimensions / facts", significant_text),
+        **{series: ("mean_cosine", series, significant_text) for series in (TRAINED, UNTRAINED, RANDOM, OUTPUTS)},
+        "dimensions enough for that largest overlap": ("enough_dimensions", TRAINED, count_text),
+        "directions, surely": ("log2_directions_surely", TRAINED, power),
+        "directions, at most": ("log2_directions_at_most", TRAINED, power),
+    }
+    rows = {count_text(x): x for x in sorted({point.x for point in points if point.x is not None})}
+    caption = "Mean |cosine| of two facts, and how many directions fit at the largest |cosine| of the trained ones."
+    return grid(points, caption, "facts", rows, columns, cell)

@@ -5,7 +5,6 @@ Shape legend: N facts, D key dimension, F hidden units, E code dimension, M dime
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -28,6 +27,7 @@ from retromem.panels.theory.superposed_facts import (
     RANDOM_READ,
     TRAINED,
     UNTRAINED,
+    SuperposedFactsConfig,
 )
 from retromem.theory.memory_formulas import relu_memory
 from retromem.theory.superposition_bounds import (
@@ -38,29 +38,22 @@ from retromem.theory.superposition_bounds import (
     welch_bound,
 )
 
-if TYPE_CHECKING:
-    from retromem.panels.theory.superposed_facts import SuperposedFactsConfig
 
-
-def superposed_facts_points(config: "SuperposedFactsConfig", seed: int) -> list[Point]:
+def superposed_facts_points(config: SuperposedFactsConfig, seed: int) -> list[Point]:
     """One FFN a load, each with keys, codes and initial weights of this seed."""
     guide, points = relu_memory(config.dim, config.hidden).num_facts, []
     for load in config.loads:
         num_facts = round(load * guide)
         table = random_table(num_facts, config.dim, None, seed=seed)
-        measured = _measured(config, table, seed)
-        points += [
-            Point(quantity=quantity, series=series, x=float(num_facts), y=y, seed=seed)
-            for (quantity, series), y in measured.items()
-        ]
-        points += [
-            Point(quantity=quantity, series=series, x=float(num_facts), y=y)
-            for (quantity, series), y in _formulas(num_facts, config.hidden).items()
-        ]
+        for numbers, own_seed in ((_measured(config, table, seed), seed), (_formulas(num_facts, config.hidden), None)):
+            points += [
+                Point(quantity=quantity, series=series, x=float(num_facts), y=y, seed=own_seed)
+                for (quantity, series), y in numbers.items()
+            ]
     return points
 
 
-def _measured(config: "SuperposedFactsConfig", table: KeyTable, seed: int) -> dict[tuple[str, str], float]:
+def _measured(config: SuperposedFactsConfig, table: KeyTable, seed: int) -> dict[tuple[str, str], float]:
     kind = DenseConfig(kind="relu", width=config.hidden)
     untrained = train(kind, table, TrainingBudget(steps=0), seed=seed)
     ffn = train(kind, table, TrainingBudget(steps=config.steps), seed=seed)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.panels.panel_config import Encoded, PanelConfig
@@ -41,6 +42,7 @@ class ToyFeaturesConfig(PanelConfig):
         return toy_features_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        over_probability = partial(Chart, x_label="feature probability", x_scale="log")
         return PanelPage(
             title="Superposition: the toy model",
             answer=sentences(points, _shared, _settled),
@@ -56,19 +58,15 @@ class ToyFeaturesConfig(PanelConfig):
                 "question.",
             ],
             charts=[
-                Chart(
+                over_probability(
                     title="Dimensions per feature",
                     quantities=["dimensions_per_feature"],
-                    x_label="feature probability",
                     y_label="dimensions per feature",
-                    x_scale="log",
                 ),
-                Chart(
+                over_probability(
                     title="Dimensionality of single features",
                     quantities=["feature_dimensionality"],
-                    x_label="feature probability",
                     y_label="share of a direction of its own",
-                    x_scale="log",
                 ),
             ],
         )

@@ -1,7 +1,5 @@
 """Points of the toy model: dimensions per feature at every feature probability, beside the published plateaus."""
 
-from typing import TYPE_CHECKING
-
 from models.toy_superposition import (
     ToySuperpositionConfig,
     dimensions_per_feature,
@@ -11,12 +9,10 @@ from models.toy_superposition import (
     train,
 )
 from retromem.panels.points import Point
-
-if TYPE_CHECKING:
-    from retromem.panels.theory.toy_features import ToyFeaturesConfig
+from retromem.panels.theory.toy_features import ToyFeaturesConfig
 
 
-def toy_features_points(config: "ToyFeaturesConfig", seed: int) -> list[Point]:
+def toy_features_points(config: ToyFeaturesConfig, seed: int) -> list[Point]:
     """One instance for each probability; quartiles of the dimensionality of the features that are represented."""
     models = train(
         ToySuperpositionConfig(num_features=config.num_features, dim=config.dim, steps=config.steps, seed=seed)

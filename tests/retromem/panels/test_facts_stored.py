@@ -5,13 +5,14 @@ import pytest
 from models.ffn_kinds import DenseConfig, LinearConfig, TopKConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import accuracy, first_facts, most_facts_around, random_table, train
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_around, facts_stored
 
 BUDGET = TrainingBudget(steps=300, learning_rate=3e-2)
 
 
 def stored(config, expected, seed=0):
-    return facts_stored(config, 6, 4, BUDGET, expected_bits_per_param=expected, seed=seed, resolution=0.01)
+    around = facts_around(config, 6, 4, expected, seed=seed)
+    return facts_stored(config, around, BUDGET, seed=seed, resolution=0.01)
 
 
 def reaches(config, num_facts, expected_bits, seed=0):

@@ -16,7 +16,7 @@ import yaml
 
 from retromem.configuration import build
 from retromem.panels.any_panel import PANELS as KINDS
-from retromem.panels.points import Point
+from retromem.panels.points import Point, labels_text
 from retromem.report.panel_page import PanelPage
 from retromem.run.experiment import ExperimentConfig
 
@@ -38,6 +38,7 @@ def recorded() -> dict[str, list[Point]]:
             point = Point(
                 quantity=row["quantity"],
                 series=row["series"],
+                labels=dict(label.split("=", 1) for label in row["labels"].split("; ") if label),
                 x=float(row["x"]) if row["x"] else None,
                 y=float(row["y"]),
                 seed=int(row["seed"]) if row["seed"] else None,
@@ -58,11 +59,12 @@ def page_of(name: str, points: Sequence[Point]) -> PanelPage:
 
 
 def turned_round(points: Sequence[Point]) -> list[Point]:
-    """The largest of a quantity is the smallest now."""
+    """The largest of a quantity is the smallest now, among those of its labels."""
     of_quantity = defaultdict(list)
     for point in points:
-        of_quantity[point.quantity].append(point.y)
-    return [replace(p, y=max(of_quantity[p.quantity]) + min(of_quantity[p.quantity]) - p.y) for p in points]
+        of_quantity[point.quantity, labels_text(point)].append(point.y)
+    ends = {key: min(ys) + max(ys) for key, ys in of_quantity.items()}
+    return [replace(point, y=ends[point.quantity, labels_text(point)] - point.y) for point in points]
 
 
 def nothing(points: Sequence[Point]) -> list[Point]:
@@ -145,16 +147,15 @@ def test_other_points_say_something_else(name: str) -> None:
 )
 def test_words_that_find_nothing_are_not_said_to_find_everything(name: str, said: str) -> None:
     points = [
-        replace(point, y=0.0) if "bm25" in (point.series, point.quantity.rpartition(", ")[2]) else point
-        for point in POINTS[name]
+        replace(point, y=0.0) if "bm25" in (point.series, *point.labels.values()) else point for point in POINTS[name]
     ]
     assert said in page_of(name, points).answer
 
 
 def names_in(points: Sequence[Point]) -> list[str]:
-    """Series, and the rankers that stand behind the comma of a quantity."""
-    after_comma = [point.quantity.rpartition(", ")[2] for point in points if ", " in point.quantity]
-    return [name for name in dict.fromkeys([*(point.series for point in points), *after_comma]) if name]
+    """Series, and what labels say."""
+    named = [name for point in points for name in (point.series, *point.labels.values())]
+    return [name for name in dict.fromkeys(named) if name]
 
 
 ALSO_A_WORD = {
@@ -165,14 +166,15 @@ ALSO_A_WORD = {
     "optimisation": {"ReLU", "SwiGLU"},  # optimisers have them too
     "ranks_in_training": {"relu", "swiglu"},  # and Gaussian numbers of their shape
     "reworded_capacity": {"FFN", "index"},
+    "sparse_units": {"25 % active"},
 }
-"""series whose names sentences use for something else too"""
+"""series and labels whose names sentences use for something else too"""
 
 
 def test_what_was_not_measured_is_left_out(name: str) -> None:
     points = [point for point in POINTS[name] if point.seed != 2]
     for missing in names_in(points):
-        page = page_of(name, [p for p in points if p.series != missing and not p.quantity.endswith(f", {missing}")])
+        page = page_of(name, [p for p in points if missing not in (p.series, *p.labels.values())])
         check(page)
         for table in page.tables:
             assert all(line[0].text != missing for _, block in table.blocks for line in block), (missing, table.caption)
@@ -195,13 +197,13 @@ def test_a_quantity_that_was_not_measured_breaks_no_sentence(name: str) -> None:
 
 def test_any_part_may_be_missing(name: str) -> None:
     rng = random.Random(0)
-    places = list(dict.fromkeys((point.quantity, point.series, point.x) for point in POINTS[name]))
+    places = list(dict.fromkeys((point.quantity, point.name, point.x) for point in POINTS[name]))
     check(page_of(name, []))
     for _ in range(8):
         share = rng.choice([0.05, 0.3, 0.7])
         kept = {place for place in places if rng.random() > share}
         kept_seeds = {None, *rng.sample([0, 1, 2], rng.randint(1, 3))}
-        points = [p for p in POINTS[name] if (p.quantity, p.series, p.x) in kept and p.seed in kept_seeds]
+        points = [p for p in POINTS[name] if (p.quantity, p.name, p.x) in kept and p.seed in kept_seeds]
         check(page_of(name, rng.choice(CHANGES)(points) if points else points))
 
 
@@ -209,8 +211,8 @@ def test_one_place_is_no_range(name: str) -> None:
     """Of every curve the last point alone."""
     last: dict[tuple[str, str], float | None] = {}
     for point in POINTS[name]:
-        last[point.quantity, point.series] = point.x
-    check(page_of(name, [point for point in POINTS[name] if point.x == last[point.quantity, point.series]]))
+        last[point.quantity, point.name] = point.x
+    check(page_of(name, [point for point in POINTS[name] if point.x == last[point.quantity, point.name]]))
 
 
 def test_a_seed_may_be_missing_and_one_seed_is_no_range(name: str) -> None:
@@ -236,7 +238,9 @@ def text_of(page: PanelPage) -> Iterator[str]:
     yield from (page.answer, page.finding, *page.explained)
     for chart in page.charts:
         yield f"chart: {chart.title} | {chart.x_label} {chart.x_scale} | {chart.y_label} {chart.y_scale}"
-        yield f"  of {', '.join(chart.quantities)}: {', '.join(chart.series)} {dict(chart.names or {})} {chart.percent}"
+        labels = "".join(f", {label}={value}" for label, value in chart.labels.items())
+        shown = f"{', '.join(chart.series)} {dict(chart.names or {})} {chart.percent}"
+        yield f"  of {', '.join(chart.quantities)}{labels}: {shown}"
     for table in page.tables:
         yield f"table: {table.caption} {table.long_names}"
         yield "  " + " | ".join(table.header)

@@ -1,13 +1,15 @@
 """A panel from its config to its page: cells a seed, points kept once, results reused."""
 
 import csv
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from retrieval.errors import UserError
 from retromem.configuration import build
-from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.point_spread import curve, lines_of, series_of, spread_at
 from retromem.panels.points import Point, point_from_json, points_to_csv
 from retromem.panels.theory.toy_features import ToyFeaturesConfig
 from retromem.report.panel_figures import draw_panel
@@ -85,6 +87,8 @@ POINTS = [
     Point(quantity="accuracy", series="relu", x=1.0, y=1.0, seed=0),
     Point(quantity="accuracy", series="chance", x=1.0, y=0.1),
     Point(quantity="purity", series="relu", y=0.4, seed=0),
+    Point(quantity="recall", series="bm25", labels={"asked": "heldout", "form": "short"}, x=1.0, y=0.3, seed=0),
+    Point(quantity="recall", series="bm25", labels={"asked": "alias", "form": "short"}, x=1.0, y=0.2, seed=0),
 ]
 
 
@@ -95,10 +99,25 @@ def test_points_are_read_back_by_quantity_series_and_place() -> None:
     assert spread_at(POINTS, "accuracy", "gelu", 2.0) is None
     assert series_of(POINTS, "accuracy") == ["relu", "chance"]
     assert points_to_csv({"p": POINTS}).splitlines()[:2] == [
-        "panel,quantity,series,x,y,seed",
-        "p,accuracy,relu,2,0.9,0",
+        "panel,quantity,series,labels,x,y,seed",
+        "p,accuracy,relu,,2,0.9,0",
     ]
-    assert [point_from_json(vars(point)) for point in POINTS] == POINTS
+    assert points_to_csv({"p": POINTS}).splitlines()[-1] == "p,recall,bm25,asked=alias; form=short,1,0.2,0"
+    assert [point_from_json(json.loads(json.dumps(asdict(point)))) for point in POINTS] == POINTS
+
+
+def test_a_number_is_read_by_all_its_labels_and_a_list_by_some() -> None:
+    spread = spread_at(POINTS, "recall", "bm25", 1.0, asked="heldout", form="short")
+    assert spread is not None and (spread.median, spread.num_seeds) == (0.3, 1)
+    assert list(curve(POINTS, "recall", "bm25", asked="alias", form="short")) == [1.0]
+    assert spread_at(POINTS, "recall", "bm25", 1.0, asked="heldout") is None
+    assert spread_at(POINTS, "recall", "bm25", 1.0) is None and curve(POINTS, "recall", "bm25") == {}
+    assert [line.name for line in lines_of(POINTS, "recall", form="short")] == [
+        "bm25, heldout, short",
+        "bm25, alias, short",
+    ]
+    assert [line.name for line in lines_of(POINTS, "recall", asked="alias")] == ["bm25, alias, short"]
+    assert (series_of(POINTS, "recall"), series_of(POINTS, "recall", form="long")) == (["bm25"], [])
 
 
 def test_charts_of_curves_and_of_rows_are_drawn_with_their_names() -> None:
@@ -112,10 +131,13 @@ def test_charts_of_curves_and_of_rows_are_drawn_with_their_names() -> None:
                 title="Curves", quantities=["accuracy"], x_label="facts", y_label="right", x_scale="log", percent=True
             ),
             Chart(title="Rows", quantities=["purity"], y_label="purity"),
+            Chart(title="Labelled", quantities=["recall"], labels={"form": "short"}, y_label="recall"),
+            Chart(title="None", quantities=["recall"], labels={"form": "long"}, y_label="recall"),
         ],
     )
     picture = draw_panel(Panel(name="p", page=page, points=POINTS))
     assert picture.svg == draw_panel(Panel(name="p", page=page, points=POINTS)).svg
-    for text in ("Curves", "Rows", "chance", "relu", "facts", "100 %"):
+    for text in ("Curves", "Rows", "chance", "relu", "facts", "100 %", "bm25, heldout", "bm25, alias"):
         assert f">{text}<" in picture.svg
+    assert "None" not in picture.svg
     assert picture.caption == "Medians over 2 seeds, range shaded. Grey and dashed: formulas."

@@ -40,3 +40,5 @@ def test_what_was_not_measured_is_named() -> None:
     assert known(points, "accuracy", "relu", 1.0).median == 0.5
     with pytest.raises(NotMeasured, match="loss of relu at 1"):
         known(points, "loss", "relu", 1.0)
+    with pytest.raises(NotMeasured, match="accuracy of relu, alias at 1"):
+        known(points, "accuracy", "relu", 1.0, asked="alias")

@@ -183,13 +183,14 @@ def test_points_as_lines() -> None:
     points = {
         "one": [
             Point(quantity="accuracy", series="relu", x=2.0, y=0.25, seed=1),
-            Point(quantity="a, b", series="s", y=3.0),
+            Point(quantity="a, b", series="s", labels={"asked": "alias"}, y=3.0),
         ],
         "none": [],
         "two": [Point(quantity="bits", series="r", x=0.0, y=1e7, seed=0)],
     }
     assert points_to_csv(points) == (
-        'panel,quantity,series,x,y,seed\none,accuracy,relu,2,0.25,1\none,"a, b",s,,3,\ntwo,bits,r,0,1e+07,0\n'
+        "panel,quantity,series,labels,x,y,seed\n"
+        'one,accuracy,relu,,2,0.25,1\none,"a, b",s,asked=alias,,3,\ntwo,bits,r,,0,1e+07,0\n'
     )
 
 

@@ -6,11 +6,11 @@ from retromem.panels.retrieval.change_prices import CHANGES, ChangePricesConfig
 def test_every_change_of_a_small_store_has_a_price() -> None:
     config = ChangePricesConfig(indexes=("Flat", "HNSW8"), num_chunks=400, share=0.05, dim=16, seeds=(0,))
     points = config.measure(0, lambda knowledge: knowledge)
-    by_name = {(point.quantity, point.series): point.y for point in points}
+    by_name = {(point.quantity, point.name): point.y for point in points}
     for name in config.indexes:
         for change in CHANGES:
-            assert by_name[f"seconds, {change}", name] > 0
-        written = {change: by_name[f"bytes, {change}", name] for change in CHANGES}
+            assert by_name["seconds", f"{name}, {change}"] > 0
+        written = {change: by_name["bytes", f"{name}, {change}"] for change in CHANGES}
         vectors = 400 * 16 * 4
         assert written["build"] > 2 * vectors  # raw, and in the index
         assert written["add"] < written["build"] / 4

@@ -26,7 +26,7 @@ CONFIG = NearDuplicatesPanelConfig(crowds=(1, 64), num_facts=(64, 256), rankers=
 
 def test_recall_is_that_of_a_full_ranking() -> None:
     points = CONFIG.measure(0, lambda knowledge: knowledge.with_keys(HashedKeys()))
-    recall = {(point.quantity, point.series, point.x): point.y for point in points}
+    recall = {(point.labels["ranker"], point.series, point.x): point.y for point in points}
     for series, parts in CONFIG.sets(0).items():
         part = parts[1].with_keys(HashedKeys())
         asked = part.ask("heldout", num=1000)
@@ -35,7 +35,7 @@ def test_recall_is_that_of_a_full_ranking() -> None:
         own_similarity_Q = similarities_QN[np.arange(len(own_Q)), own_Q]
         beaten_Q = (similarities_QN > own_similarity_Q[:, None] + 1e-6).any(axis=1)
         shared_Q = (similarities_QN > own_similarity_Q[:, None] - 1e-6).sum(axis=1) > 1  # counts of letters tie often
-        found = recall["recall_at_1, Flat", series, 256.0]
+        found = recall["Flat", series, 256.0]
         assert 1 - (beaten_Q | shared_Q).mean() <= found <= 1 - beaten_Q.mean()
 
 
@@ -57,15 +57,15 @@ def test_the_value_of_another_fact_is_no_recall() -> None:
 
 def test_neighbours_are_harder_to_tell_apart_in_vectors_but_not_in_words(as_in_a_run) -> None:
     points = as_in_a_run(CONFIG)
-    recall = {(point.quantity, point.series, point.x): point.y for point in points}
+    recall = {(point.labels["ranker"], point.series, point.x): point.y for point in points}
     assert len(recall) == 2 * 4 * 2
     together, alone = (
-        recall["recall_at_1, Flat", "numbers, 64 together", 256.0],
-        recall["recall_at_1, Flat", "numbers, alone", 256.0],
+        recall["Flat", "numbers, 64 together", 256.0],
+        recall["Flat", "numbers, alone", 256.0],
     )
     assert together < alone
     for x in (64.0, 256.0):
-        assert recall["recall_at_1, bm25", "numbers, 64 together", x] == 1.0  # a number is a word that nobody shares
+        assert recall["bm25", "numbers, 64 together", x] == 1.0  # a number is a word that nobody shares
     page = CONFIG.page(points)
     series = ["names, alone", "names, 64 together", "numbers, alone", "numbers, 64 together"]
     assert [line[0].text for line in page.tables[0].blocks[0][1]] == series
@@ -75,7 +75,7 @@ def test_neighbours_are_harder_to_tell_apart_in_vectors_but_not_in_words(as_in_a
 def test_facts_held_are_read_off_the_curve() -> None:
     def points(*recalls: float) -> list[Point]:
         return [
-            Point(quantity="recall_at_1, Flat", series="it", x=100.0 * 2**place, y=recall, seed=0)
+            Point(quantity="recall_at_1", series="it", labels={"ranker": "Flat"}, x=100.0 * 2**place, y=recall, seed=0)
             for place, recall in enumerate(recalls)
         ]
 

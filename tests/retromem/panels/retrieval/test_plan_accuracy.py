@@ -8,7 +8,6 @@ from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
 from retrieval.vector_index import VectorIndex
 from retromem.panels.retrieval.plan_accuracy import (
-    ARROW,
     BYTES,
     EXPECTED_BYTES,
     EXPECTED_RECALL,
@@ -27,16 +26,17 @@ CONFIG = PlanAccuracyConfig(
 @pytest.mark.slow
 def test_what_a_plan_says_stands_beside_what_is_measured(as_in_a_run) -> None:
     points = as_in_a_run(CONFIG)
-    found = {(point.quantity, point.series, point.x): point.y for point in points}
+    found = {(point.quantity, point.name, point.x): point.y for point in points}
     facts = CONFIG.knowledge(0).facts(statements=True)
     encoder = Encoder(EncoderConfig(model="hashed-trigrams"))
     order = np.argsort(facts.cues[0].relation_ids_Q, kind="stable")  # of the store
     stored, asked = (encoder.encode(own.texts)[order] for own in (facts.statements, facts.cues[0]))
     best = (asked @ stored.T).max(axis=1)
-    chosen = {(series, x) for quantity, series, x in found if quantity == QUANTITIES[0]}
-    assert len(chosen) == 4
-    for series, sampled in chosen:
-        index = VectorIndex(spec_of(series.split(ARROW)[1]), 384)
+    plans = [point for point in points if point.quantity == QUANTITIES[0]]
+    assert len(plans) == 4
+    for plan in plans:
+        series, sampled = plan.name, plan.x
+        index = VectorIndex(spec_of(plan.labels["index"]), 384)
         index.add(stored, facts.cues[0].relation_ids_Q[order])
         order_N = index.sort_codes()  # as in a store; a tie goes to another then
         laid = stored if order_N is None else stored[order_N]
@@ -50,7 +50,7 @@ def test_what_a_plan_says_stands_beside_what_is_measured(as_in_a_run) -> None:
             assert found[EXPECTED_RECALL, series, sampled] == pytest.approx(found[RECALL, series, sampled], abs=about)
     assert {x for quantity, series, x in found if (quantity, series) == (REFUSED, CONFIG.requests[2])} == {300, 1000}
     page = CONFIG.page(points)
-    off = max(abs(found[BYTES, at, x] / found[EXPECTED_BYTES, at, x] - 1) for at, x in chosen)
+    off = max(abs(found[BYTES, plan.name, plan.x] / plan.y - 1) for plan in plans)
     assert 0 < off < 0.02 and "off by 0 %" not in page.answer
     assert [len(table.blocks[0][1]) for table in page.tables] == [3, 3]
 

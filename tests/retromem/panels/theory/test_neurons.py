@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from retromem.panels.points import Point
-from retromem.panels.theory.neurons import NeuronsConfig, grouped_name, series_name
+from retromem.panels.theory.neurons import GROUPED, RANDOM, NeuronsConfig
 from retromem.panels.theory.neurons_points import grouped_table
 
 TINY = NeuronsConfig(
@@ -28,10 +28,10 @@ def test_keys_of_a_group_have_a_cosine_of_a_half_and_others_of_none():
 @pytest.mark.slow
 def test_every_kind_is_read_on_random_keys_and_on_groups():
     points = TINY.measure(0, lambda texts: texts)
-    series = {point.series for point in points}
+    series = {point.name for point in points}
     kinds = ("ReLU", "GELU", "SwiGLU", "k winners")
-    assert series == {series_name(kind, 0.5) for kind in kinds} | {grouped_name(kind) for kind in kinds}
-    read = {(point.series, point.quantity): point.y for point in points}
+    assert series == {f"{kind}, 50 % load, {keys}" for kind in kinds for keys in (RANDOM, GROUPED)}
+    read = {(point.name, point.quantity): point.y for point in points}
     for name in series:
         for read_out in ("rank", "top", "purity", "deciding"):
             assert read[name, f"{read_out}_rotated"] <= read[name, f"{read_out}_rotated_highest"]
@@ -45,7 +45,7 @@ def synthetic(gap):
     points = []
     for seed in TINY.seeds:
         for kind, above in (("ReLU", -gap), ("SwiGLU", gap)):
-            for name in (series_name(kind, 0.5), grouped_name(kind)):
+            for labels in ({"written": "50 % load", "keys": keys} for keys in (RANDOM, GROUPED)):
                 read = {"deciding_own": 3.0 + above, "deciding_rotated": 4.0, "facts": 100.0, "accuracy": 1.0}
                 for read_out in ("rank", "top", "purity"):
                     read |= {
@@ -54,7 +54,7 @@ def synthetic(gap):
                         f"{read_out}_rotated_highest": 0.4,
                         f"{read_out}_permuted": 0.2,
                     }
-                points += [Point(quantity=quantity, series=name, y=y, seed=seed) for quantity, y in read.items()]
+                points += [Point(quantity=of, series=kind, labels=labels, y=y, seed=seed) for of, y in read.items()]
     return points
 
 

@@ -17,7 +17,7 @@ from retromem.knowledge.text_keys import Template
 from retromem.measure.trained_ffn import KeyTable
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
-from retromem.panels.theory.pattern_use import PatternUseConfig
+from retromem.panels.theory.pattern_use import UNTRAINED, PatternUseConfig
 from retromem.panels.theory.pattern_use_points import binarised_accuracies, gap_beside_null, noisy
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
@@ -137,7 +137,7 @@ def test_random_facts_and_cities_are_measured_and_drawn() -> None:
     points = TINY.measure(0, lambda knowledge: knowledge.with_keys(NameKeys()))
     capacity = spread_at(points, "capacity_facts", "ReLU")
     assert capacity is not None and capacity.median > 4
-    untrained = spread_at(points, "unseen_share", "noise 0.3, untrained", 0.5)
+    untrained = spread_at(points, "unseen_share", "noise 0.3", 0.5, **UNTRAINED)
     assert untrained is not None and 0 < untrained.median < 1
     for quantity, series, x in (("accuracy", "as they are", 0.5), ("heldout", "right, written wording", 4.0)):
         found = spread_at(points, quantity, series, x)
@@ -176,10 +176,11 @@ def test_the_finding_weighs_the_gap_against_its_null(gap: float, low: float, hig
         for quantity, y in {**numbers, "null_high": high}.items():
             points.append(Point(quantity=quantity, series=series, x=x, y=y, seed=0))
     points += [
-        Point(quantity="unseen_share", series="noise 0.3, untrained", x=0.5, y=0.4),
+        Point(quantity="unseen_share", series="noise 0.3", labels=UNTRAINED, x=0.5, y=0.4),
         Point(quantity="heldout", series="in a pattern never seen", x=4.0, y=0.5, seed=0),
     ]
-    points.append(Point(quantity="unseen_share", series="held-out wording, untrained", x=4.0, y=0.4, seed=0))
+    untrained = Point(quantity="unseen_share", series="held-out wording", labels=UNTRAINED, x=4.0, y=0.4, seed=0)
+    points.append(untrained)
     assert "patterns alone give 25 % of the answers (75 % with a read-out made for them)" in TINY.page(points).answer
     finding = TINY.page(points).finding
     assert finding.count(said) == 2  # noise, and held-out wordings

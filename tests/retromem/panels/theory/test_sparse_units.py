@@ -4,18 +4,18 @@ import pytest
 
 from models.ffn_kinds import DenseConfig
 from models.training_budget import TrainingBudget
-from retromem.panels.facts_stored import facts_stored
+from retromem.panels.facts_stored import facts_around, facts_stored
 from retromem.panels.points import Point
 from retromem.panels.theory.sparse_units import (
     ANNEALED,
     BY_CHANCE,
+    LATENTS,
     RELU_UNITS,
     WIDE,
     WIDE_SERIES,
     WINNERS,
     SparseUnitsConfig,
-    latents,
-    winner_units,
+    active,
 )
 from retromem.panels.theory.sparse_units_points import sparse_units_points
 
@@ -44,28 +44,23 @@ def points():
 
 @pytest.mark.slow
 def test_all_units_active_are_the_relu_ffn(points):
-    facts = facts_stored(
-        DenseConfig(kind="relu", width=8),
-        6,
-        4,
-        TrainingBudget(steps=60),
-        expected_bits_per_param=2.0,
-        seed=0,
-        resolution=0.1,
-    )
+    relu = DenseConfig(kind="relu", width=8)
+    around = facts_around(relu, 6, 4, 2.0, seed=0)
+    facts = facts_stored(relu, around, TrainingBudget(steps=60), seed=0, resolution=0.1)
     bits = {(p.series, p.x): p.y for p in points if p.quantity == "bits_per_param" and p.seed == 0}
     assert bits[WINNERS, 100.0] == pytest.approx(facts * 2 / (8 * 12))
     assert set(bits) == {(WINNERS, 100.0), (WINNERS, 25.0), (ANNEALED, 25.0)} | {(wide, 1.0) for wide in WIDE_SERIES}
 
 
 def test_units_and_latents_are_read_with_their_null(points):
-    read = {(p.series, p.quantity): p.y for p in points}
-    for series in (RELU_UNITS, winner_units(0.25), *map(latents, KINDS)):
+    read = {(p.name, p.quantity): p.y for p in points}
+    winners = "k winners, 25 % active"
+    for series in (RELU_UNITS, winners, *(f"autoencoder, {kind}" for kind in KINDS)):
         assert 0 < read[series, "purity_permuted"] <= 1
         assert 0 <= read[series, "above_null"] <= 1 and 0 <= read[series, "accuracy"] <= 1
-    assert read[winner_units(0.25), "active"] <= 2
-    assert read[latents("topk"), "active"] <= 3
-    assert all((latents(kind), "variance_explained") in read for kind in KINDS)
+    assert read[winners, "active"] <= 2
+    assert read["autoencoder, topk", "active"] <= 3
+    assert all((f"autoencoder, {kind}", "variance_explained") in read for kind in KINDS)
     assert read[BY_CHANCE, "above_null"] == 0.05
     assert TINY.page(points).tables[0].blocks[0][1]
 
@@ -78,7 +73,11 @@ def synthetic(sparse_bits, winner_purity):
             for other in WIDE_SERIES[1:] if percent == 1 else ():
                 points.append(Point(quantity="bits_per_param", series=other, x=percent, y=0.2, seed=seed))
             points.append(Point(quantity="bits_per_param", series=series, x=percent, y=bits + 0.01 * seed, seed=seed))
-        for series, purity in ((RELU_UNITS, 0.2), (winner_units(0.25), winner_purity), (latents("topk"), 0.3)):
+        for series, labels, purity in (
+            (RELU_UNITS, {}, 0.2),
+            (WINNERS, active(0.25), winner_purity),
+            (LATENTS, {"kind": "topk"}, 0.3),
+        ):
             read = {
                 "purity": purity,
                 "purity_permuted": 0.2,
@@ -87,10 +86,10 @@ def synthetic(sparse_bits, winner_purity):
                 "active": 2.0,
                 "dead": 0.0,
             }
-            read |= {"accuracy": 0.8 if series == latents("topk") else 1.0}
-            if series == latents("topk"):
+            read |= {"accuracy": 0.8 if series == LATENTS else 1.0}
+            if series == LATENTS:
                 read["variance_explained"] = 0.9
-            points += [Point(quantity=quantity, series=series, y=y, seed=seed) for quantity, y in read.items()]
+            points += [Point(quantity=of, series=series, labels=labels, y=y, seed=seed) for of, y in read.items()]
     return points
 
 
