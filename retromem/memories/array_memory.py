@@ -1,0 +1,42 @@
+"""The shortest way to a memory of one's own: `write` leaves arrays, `recall` reads them, and the rest is here."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy import ndarray
+
+from retrieval.chunks import npy_bytes
+from retromem.memories.saved import FiledMemory, SavedFiles
+from retromem.seam import Part, ValueTable
+
+
+class ArrayMemory(FiledMemory):
+    """A memory that answers from the arrays in `self.arrays` and the values in `self.values`, both set by `write`.
+
+    Each array is a file of its own, as it is, and all its numbers count as parameters.
+    """
+
+    config_type: ClassVar[type]
+    """of its config, a dataclass; given back when the memory is loaded"""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.arrays: dict[str, ndarray] = {}
+        self.values = ValueTable(strings=None, relations=(), starts=(0,))
+
+    def _saved_files(self) -> SavedFiles:
+        files = SavedFiles(self.kind, asdict(self.config), self.values, self.calibration)
+        for name, array in self.arrays.items():
+            files.add(f"{name}.npy", Part.STORAGE, npy_bytes(array), num_params=array.size)
+        return files
+
+    @classmethod
+    def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
+        settings = {name: value for name, value in meta.items() if name not in ("relations", "starts")}
+        memory = cls(cls.config_type(**settings))
+        memory.values = values
+        memory.arrays = {file.stem: np.load(file, allow_pickle=False) for file in sorted(folder.glob("*.npy"))}
+        return memory
