@@ -25,7 +25,6 @@ from retrieval.phases import OnPhase, unwatched
 from retrieval.sealed_folder import (
     MANIFEST,
     UPDATE_FOLDER,
-    file_entry,
     left_overs,
     manifest_bytes,
     read_manifest,
@@ -95,7 +94,7 @@ def commit(
     kept = {name: entry for name, entry in manifest["files"].items() if name not in removed}
     assert not added.keys() & manifest["files"].keys(), "a file of a sealed folder never changes"
     new_manifest = manifest_bytes(
-        {**kept, **{name: file_entry(content) for name, content in added.items()}},
+        {**kept, **added},
         kind=manifest["kind"],
         meta=meta,
         generation=generation,
