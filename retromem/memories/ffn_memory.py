@@ -199,9 +199,8 @@ class FFNMemory(WeightMemory):
         from models.weight_packing import add_noise, flip_bits
 
         disturbed = type(self)(self.config, seed=self.seed)
-        WeightMemory._know(
-            disturbed, self._values, self._dim, self._encoder_hash, {}
-        )  # the codes are those of the copy
+        # The codes are those of the copy.
+        WeightMemory._know(disturbed, self._values, self._dim, self._encoder_hash, {})
         disturbed._stored = copy(self._ffn)
         disturbed._stored.use(flip_bits(self._ffn.packed, flip_rate, seed=seed))
         add_noise(disturbed._stored.ffn, relative_noise, torch.Generator().manual_seed(seed))
