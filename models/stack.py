@@ -8,6 +8,7 @@ Komatsuzaki 2021 (GPT-J) and Chowdhery et al. 2022 (2204.02311).
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -33,7 +34,7 @@ class StackFFN(FFN):
         self.blocks = nn.ModuleList(config.block.build(dim_in, dim_in, generator=generator) for _ in range(depth))
         branches = depth if config.parallel else 0
         self.branches = nn.ModuleList(LinearMap(dim_in, dim_in, generator=generator) for _ in range(branches))
-        norm = nn.RMSNorm if config.normaliser == "rms" else _layer_norm
+        norm = nn.RMSNorm if config.normaliser == "rms" else partial(nn.LayerNorm, bias=False)
         norms = {"none": 0, "pre": depth + 1, "post": depth}[config.norm]
         self.norms = nn.ModuleList(norm(dim_in) for _ in range(norms))
         if config.residual == "layerscale":
@@ -56,7 +57,7 @@ class StackFFN(FFN):
             if config.norm == "pre" or (config.norm == "post" and layer > 0):
                 for weight in block.drawn_for_unit_inputs():
                     weight.div_(math.sqrt(dim_in))
-        branches = [*self._ffns(), *self._linear_branches()]
+        branches = [*self._ffns(), *(branch for branch in self.branches if isinstance(branch, FFN))]
         if config.residual == "deepnorm":
             beta = (8 * depth) ** -0.25
             for branch in branches:
@@ -113,9 +114,6 @@ class StackFFN(FFN):
     def _ffns(self) -> list[FFN]:
         return [block for block in self.blocks if isinstance(block, FFN)]
 
-    def _linear_branches(self) -> list[FFN]:
-        return [branch for branch in self.branches if isinstance(branch, FFN)]
-
     def learning_rate_factors(self) -> Mapping[str, float]:
         return {
             f"blocks.{layer}.{name}": factor
@@ -152,7 +150,3 @@ class StackFFN(FFN):
         ]
         known = [count for count in counts if count is not None]
         return torch.cat(known) if known else None
-
-
-def _layer_norm(dim: int) -> nn.Module:
-    return nn.LayerNorm(dim, bias=False)

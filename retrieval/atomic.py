@@ -86,16 +86,21 @@ def restore_folder(path: Path) -> None:
             fsync(path.parent)
 
 
+def write_flushed(path: Path, content: bytes) -> None:
+    """A new file, on the disk when this returns."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, whole or not at all; an OSError names `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     temporary = _sibling(path, _NEW)
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_flushed(temporary, content)
         temporary.replace(path)
     except OSError as error:
         error.filename = str(path)  # a full disk tells none, and the temporary one says nothing to a user

@@ -31,7 +31,7 @@ from retrieval.engines import Engine
 from retrieval.errors import UserError
 from retrieval.generations import name_of, while_written
 from retrieval.phases import OnPhase, unwatched
-from retrieval.sealed_folder import MANIFEST, sealed_bytes, verify_sealed, write_sealed
+from retrieval.sealed_folder import MANIFEST, manifest_bytes, verify_sealed, write_sealed
 from retrieval.segment import Segment, reading
 from retrieval.segmented_chunks import SegmentedChunks
 from retrieval.vector_index import INDEX, IndexSpec, VectorIndex
@@ -177,7 +177,7 @@ class ChunkStore(SegmentedChunks):
 
     def manifest_bytes(self, *, extra_files: Mapping[str, bytes], meta: Mapping[str, object]) -> bytes:
         """The manifest that `save` would write: with it a ledger sums to the bytes of the saved folder."""
-        return sealed_bytes(**self._sealed(extra_files, meta))
+        return manifest_bytes(**self._sealed(extra_files, meta))
 
     def save(
         self,

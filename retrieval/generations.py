@@ -19,13 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from retrieval.atomic import fsync
+from retrieval.atomic import fsync, write_flushed
 from retrieval.errors import UserError
 from retrieval.phases import OnPhase, unwatched
 from retrieval.sealed_folder import (
     MANIFEST,
     UPDATE_FOLDER,
-    file_entry,
     left_overs,
     manifest_bytes,
     read_manifest,
@@ -69,13 +68,6 @@ def _swept(folder: Path) -> Iterator[None]:
         sweep(folder)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def commit(
     folder: Path,
     *,
@@ -95,7 +87,7 @@ def commit(
     kept = {name: entry for name, entry in manifest["files"].items() if name not in removed}
     assert not added.keys() & manifest["files"].keys(), "a file of a sealed folder never changes"
     new_manifest = manifest_bytes(
-        {**kept, **{name: file_entry(content) for name, content in added.items()}},
+        {**kept, **added},
         kind=manifest["kind"],
         meta=meta,
         generation=generation,
@@ -108,9 +100,9 @@ def commit(
             temporary.mkdir()
             on_phase("writing")
             for name, content in added.items():
-                _write(temporary / name, content)
+                write_flushed(temporary / name, content)
                 on_phase("writing")
-            _write(temporary / MANIFEST, new_manifest)
+            write_flushed(temporary / MANIFEST, new_manifest)
             for name in added:
                 (temporary / name).rename(folder / name)
                 on_phase("renamed")

@@ -99,7 +99,7 @@ def _index(factory: str, dim: int, num_vectors: int) -> int:
     if found := re.fullmatch(r"IVF(\d+),(.+)", factory):
         return _inverted_file(int(found[1]), found[2], dim, num_vectors)
     code = code_bytes(factory, dim)
-    return code.once + code.a_vector * _padded(num_vectors, code.block)
+    return code.once + code.a_vector * code.block * -(-num_vectors // code.block)
 
 
 def _inverted_file(num_lists: int, codec: str, dim: int, num_vectors: int) -> int:
@@ -110,10 +110,6 @@ def _inverted_file(num_lists: int, codec: str, dim: int, num_vectors: int) -> in
     padding = num_lists * (code.block - 1) / 2 if num_vectors else 0
     vectors = code.a_vector * (num_vectors + padding) + 8 * num_vectors
     return centroids + _LISTS + 8 * num_lists + code.once_in_lists + round(vectors)
-
-
-def _padded(num_vectors: int, block: int) -> int:
-    return -(-num_vectors // block) * block
 
 
 def _bytes_of(bits: int) -> int:
@@ -135,17 +131,9 @@ def _known_code(codec: str, dim: int) -> CodeBytes | None:
     return None
 
 
-def _flat(dim: int) -> CodeBytes:
-    return CodeBytes(once=45, once_in_lists=0, a_vector=4 * dim)
-
-
 def _scalar(dim: int, bits: str) -> CodeBytes:
     ranges = 8 * dim  # the least and the range of every dimension
     return CodeBytes(once=81 + ranges, once_in_lists=45 + ranges, a_vector=_bytes_of(dim * int(bits)))
-
-
-def _half(dim: int) -> CodeBytes:
-    return CodeBytes(once=81, once_in_lists=45, a_vector=2 * dim)
 
 
 def _product(dim: int, parts: str, bits: str | None) -> CodeBytes:
@@ -187,9 +175,9 @@ def _rabitq(dim: int, bits: str) -> CodeBytes:
 
 
 _CODES: dict[str, Callable[..., CodeBytes]] = {
-    r"Flat": _flat,
+    r"Flat": lambda dim: CodeBytes(once=45, once_in_lists=0, a_vector=4 * dim),
     r"SQ(8|6|4)": _scalar,
-    r"SQ(?:fp|bf)16": _half,
+    r"SQ(?:fp|bf)16": lambda dim: CodeBytes(once=81, once_in_lists=45, a_vector=2 * dim),
     r"PQ(\d+)(?:x(\d+))?(?:np)?": _product,
     r"PQ(\d+)x4fs": _fast_product,
     r"LSH(\d*)(r?)(t?)": _signs,

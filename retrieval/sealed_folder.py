@@ -53,30 +53,7 @@ def file_entry(content: bytes) -> dict[str, object]:
 
 
 def manifest_bytes(
-    entries: Mapping[str, Mapping[str, object]],
-    *,
-    kind: str,
-    meta: Mapping[str, object],
-    generation: int = 0,
-    replaced: Sequence[str] = (),
-) -> bytes:
-    """A manifest of files of which only the entries are at hand; `replaced` are files of the generation before."""
-    for name in [*entries, *replaced]:
-        assert _is_plain_name(name), f"{name!r} is not the name of a file in the folder itself"
-    manifest: dict[str, object] = {
-        "files": {name: dict(entry) for name, entry in entries.items()},
-        "generation": generation,
-        "kind": kind,
-        # Through JSON and back: what is hashed is what a reader will find (tuples as lists, keys as strings).
-        "meta": json.loads(json.dumps(meta, allow_nan=False)),
-        "replaced": list(replaced),
-        "schema_version": SCHEMA_VERSION,
-    }
-    return _render({**manifest, _SELF_HASH: _self_hash(manifest)})
-
-
-def sealed_bytes(
-    files: Mapping[str, bytes],
+    files: Mapping[str, bytes | Mapping[str, object]],
     *,
     kind: str,
     meta: Mapping[str, object],
@@ -85,10 +62,21 @@ def sealed_bytes(
 ) -> bytes:
     """The very bytes of the manifest that `write_sealed` would write: a ledger needs their number before any saving.
 
+    Of each file its content, or its entry where that alone is at hand; `replaced` are files of the generation before.
     `meta` is anything that JSON can hold; no time and no path of this machine belongs in it.
     """
-    entries = {name: file_entry(content) for name, content in files.items()}
-    return manifest_bytes(entries, kind=kind, meta=meta, generation=generation, replaced=replaced)
+    for name in [*files, *replaced]:
+        assert _is_plain_name(name), f"{name!r} is not the name of a file in the folder itself"
+    manifest: dict[str, object] = {
+        "files": {name: dict(of) if isinstance(of, Mapping) else file_entry(of) for name, of in files.items()},
+        "generation": generation,
+        "kind": kind,
+        # Through JSON and back: what is hashed is what a reader will find (tuples as lists, keys as strings).
+        "meta": json.loads(json.dumps(meta, allow_nan=False)),
+        "replaced": list(replaced),
+        "schema_version": SCHEMA_VERSION,
+    }
+    return _render({**manifest, _SELF_HASH: _self_hash(manifest)})
 
 
 def left_overs(names: Iterable[str], manifest: Mapping[str, Any]) -> set[str]:
@@ -158,7 +146,7 @@ def write_sealed(
     is no store, or the place cannot be written.
     """
     folder = Path(os.path.realpath(folder))  # "." and "x/.." have a name too, and a link stays a link
-    manifest = sealed_bytes(files, kind=kind, meta=meta, generation=generation, replaced=replaced)
+    manifest = manifest_bytes(files, kind=kind, meta=meta, generation=generation, replaced=replaced)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder, lock_seconds):

@@ -34,7 +34,8 @@ def deciding_units(
     deciding = []
     for rows, h_BF in numbered(hidden_blocks_BF):
         outside_BV = outside(first_candidates_N[rows], end_candidates_N[rows], unit_scores_FV.shape[1])
-        scores_BV = _scores(h_BF, unit_scores_FV, bias_V).masked_fill(outside_BV, -torch.inf)
+        scores_BV = h_BF @ unit_scores_FV if bias_V is None else h_BF @ unit_scores_FV + bias_V
+        scores_BV = scores_BV.masked_fill(outside_BV, -torch.inf)
         answers_B, best_B2 = scores_BV.argmax(1), scores_BV.topk(2, dim=1).values
         margin_B = best_B2[:, 0] - best_B2[:, 1]
         pairs_P2 = (h_BF.abs() * (highest_F - lowest_F) >= margin_B[:, None]).nonzero()
@@ -46,8 +47,3 @@ def deciding_units(
             deciding_B.index_add_(0, facts_P, changed_P.long())
         deciding.append(deciding_B)
     return torch.cat(deciding)
-
-
-def _scores(h_BF: Tensor, unit_scores_FV: Tensor, bias_V: Tensor | None) -> Tensor:
-    scores_BV = h_BF @ unit_scores_FV
-    return scores_BV if bias_V is None else scores_BV + bias_V

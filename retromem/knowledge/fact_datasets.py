@@ -108,7 +108,8 @@ def _of_builder(
             ) from None
         config, labels = builder.config, _labels(builder.info.features)
         files_of = {
-            str(split): [_as_it_lies(file) for file in files] for split, files in (config.data_files or {}).items()
+            str(split): [file if "://" in file else str(Path(file).resolve()) for file in files]
+            for split, files in (config.data_files or {}).items()
         }
         own = files_of and all(can_read(file) for files in files_of.values() for file in files)
         reader = (read_file if is_usual(config) else configured_reader(config)) if own else None
@@ -165,7 +166,3 @@ def _plainly_named(place: Path) -> Iterator[str]:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(file.resolve())
         yield other
-
-
-def _as_it_lies(file: str) -> str:
-    return file if "://" in file else str(Path(file).resolve())

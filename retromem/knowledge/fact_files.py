@@ -77,7 +77,8 @@ def read_facts(
         raise UserError(f"{source} has no facts; give at least one row of {', '.join(REQUIRED)}")
     place.require(first, list(found))
     if not place.has_header:
-        remarks.append(f"columns by their places: the first fact is {', '.join(map(repr, _of(rows[0])))}")
+        first_fact = (rows[0].subject, rows[0].relation, rows[0].value)
+        remarks.append(f"columns by their places: the first fact is {', '.join(map(repr, first_fact))}")
     unused = [column for column in found if column not in place.names.values()]
     if unused:
         remarks.append(f"columns that were not used: {listed(unused)}")
@@ -89,10 +90,6 @@ def read_facts(
     return clean(
         rows, name=source_name(source), source=str(source), notes=tuple(remarks), several_values=several_values
     )
-
-
-def _of(row: FactRow) -> tuple[str, str, str]:
-    return row.subject, row.relation, row.value
 
 
 def _records(source: Path | str, columns: Columns) -> tuple[Iterator[Row], list[str]]:

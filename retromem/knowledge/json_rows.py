@@ -30,7 +30,8 @@ def json_rows(file: str, text: str, columns: Columns, *, field: str | None = Non
         elif isinstance(row, list) and not columns.has_header:
             yield where, {str(place): cell for place, cell in enumerate(row, start=1)}
         else:
-            raise UserError(f"{where}: not a JSON object ({_spelled(row)}); give objects, one a line or a list")
+            spelled = row if isinstance(row, str) else json.dumps(row)
+            raise UserError(f"{where}: not a JSON object ({short(spelled)}); give objects, one a line or a list")
 
 
 def _list(file: str, text: str) -> list[object] | None:
@@ -75,10 +76,6 @@ def _lines(file: str, text: str) -> Iterator[tuple[str, object]]:
             raise UserError(
                 f"{where}: not JSON ({short(content)}); every line wants one JSON object, or the file a list of them"
             ) from None
-
-
-def _spelled(row: object) -> str:
-    return short(row if isinstance(row, str) else json.dumps(row))
 
 
 def _loads(content: str, where: str) -> object:

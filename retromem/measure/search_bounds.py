@@ -85,15 +85,12 @@ def refuse_search(
         if memory.most_bits(settings[-1], load) >= needed_bits:
             continue
         holds = f"{memory.dial.name} of {settings[-1]:,} at most holds {memory.most_bits(settings[-1], load):,.0f} bits"
-        enough = next((high for high in _doublings(settings[-1]) if memory.most_bits(high, load) >= needed_bits), None)
+        doublings = (settings[-1] << times for times in range(1, 24))
+        enough = next((high for high in doublings if memory.most_bits(high, load) >= needed_bits), None)
         raise UserError(
             f"{path}.memories.{number}: {holds}, and {search.accuracy:g} of {knowledge.num_facts:,} facts are "
             f"{needed_bits:,.0f} bits or more: raise smallest.high" + (f" to {enough:,}" if enough else "")
         )
-
-
-def _doublings(setting: int) -> list[int]:
-    return [setting << times for times in range(1, 24)]
 
 
 def _bits_needed(knowledge: KnowledgeSet, accuracy: float) -> float:

@@ -73,15 +73,8 @@ class ClosedFormMemoryConfig(FFNSettings):
             case "value_line":
                 return GatedConfig(kind="swiglu", width=self.width, bias=True)
 
-    @property
-    def name(self) -> str:
-        return self._named("" if isinstance(self.ffn, LinearConfig) else f"-{self.width or '4d'}")
-
-    @property
-    def searched_name(self) -> str:
-        return self._named("-*")
-
-    def _named(self, size: str) -> str:
+    def named(self, setting: str | None = None) -> str:
+        size = "" if isinstance(self.ffn, LinearConfig) else f"-{setting or self.width or '4d'}"
         return f"closed-{self.rotation_label}{self.method.replace('_', '-')}{size}{self.precision_label}"
 
     @property

@@ -32,10 +32,8 @@ from retromem.seam import Facts, Queries, Recall, WriteCost
 class FaissMemoryConfig(IndexedTexts):
     """One index over one kind of text. Search parameters belong to it, as they change its answers."""
 
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     memory: Literal["faiss"] = "faiss"
-    key_by: Literal["question", "statement"] = "question"
-    """question: the write cues, payload the value (index-q). statement: texts that hold the value, as RAG (index-s)"""
     factory: str = "Flat"
     """FAISS factory string"""
     rotate_to: int | None = None
@@ -52,8 +50,6 @@ class FaissMemoryConfig(IndexedTexts):
     """k, chunks that are read; their values share the probability by softmax(similarity / temperature)"""
     temperature: float = 0.05
     """of that softmax; without effect for one chunk"""
-    called: str | None = None
-    """name in the report, where the made one would mislead"""
 
     def __post_init__(self) -> None:
         if self.chunks < 1 or self.temperature <= 0:
@@ -71,15 +67,10 @@ class FaissMemoryConfig(IndexedTexts):
             ef_search=self.ef_search,
         )
 
-    @property
-    def name(self) -> str:
-        return self.called or self._named(self.spec.label)
-
-    @property
-    def searched_name(self) -> str:
-        return self.called or self._named(f"{rotation_label('*', self.bandwidth)}-{searched_factory(self.factory)}")
-
-    def _named(self, of_index: str) -> str:
+    def named(self, setting: str | None = None) -> str:
+        of_index = self.spec.label
+        if setting:
+            of_index = f"{rotation_label(setting, self.bandwidth)}-{searched_factory(self.factory)}"
         dials = [f"np{self.nprobe}"] if self.nprobe else []
         dials += [f"ef{self.ef_search}"] if self.ef_search else []
         dials += [f"k{self.chunks}"] if self.chunks > 1 else []

@@ -57,15 +57,8 @@ class FFNMemoryConfig(FFNSettings):
     training: TrainingBudget = field(default_factory=TrainingBudget)
     """optimiser steps and learning rate"""
 
-    @property
-    def name(self) -> str:
-        return self._named(self.ffn.label)
-
-    @property
-    def searched_name(self) -> str:
-        return self._named(f"{self.ffn.family}-*")
-
-    def _named(self, of_ffn: str) -> str:
+    def named(self, setting: str | None = None) -> str:
+        of_ffn = f"{self.ffn.family}-{setting}" if setting else self.ffn.label
         aware = "-aware" if self.training.rounding == "aware" else ""
         suffix = self.precision_label + aware
         suffix += f"-noise{self.training.key_noise:g}" if self.training.key_noise else ""
@@ -199,9 +192,8 @@ class FFNMemory(WeightMemory):
         from models.weight_packing import add_noise, flip_bits
 
         disturbed = type(self)(self.config, seed=self.seed)
-        WeightMemory._know(
-            disturbed, self._values, self._dim, self._encoder_hash, {}
-        )  # the codes are those of the copy
+        # The codes are those of the copy.
+        WeightMemory._know(disturbed, self._values, self._dim, self._encoder_hash, {})
         disturbed._stored = copy(self._ffn)
         disturbed._stored.use(flip_bits(self._ffn.packed, flip_rate, seed=seed))
         add_noise(disturbed._stored.ffn, relative_noise, torch.Generator().manual_seed(seed))

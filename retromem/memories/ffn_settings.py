@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from models.dial_checks import check_one_or_more
 from models.precisions import Precision
 from retromem.memories.dial import Load
+from retromem.memories.named_config import NamedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class FFNSettings:
+class FFNSettings(NamedConfig):
     """How keys come to the FFN, and how its weights are stored."""
 
     memory: str

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
+from retromem.memories.named_config import NamedConfig
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import FiledMemory, SavedFiles
 from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
@@ -26,7 +27,7 @@ _COUNTS = "counts.bin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrequencyConfig:
+class FrequencyConfig(NamedConfig):
     """The value frequencies, and nothing of the facts."""
 
     family: ClassVar[str] = "floor"
@@ -36,8 +37,7 @@ class FrequencyConfig:
     guess: bool = False
     """name one value at random, surely, instead of giving the frequencies"""
 
-    @property
-    def name(self) -> str:
+    def named(self, setting: str | None = None) -> str:
         return "guesser" if self.guess else "floor-mode"
 
     def build(self, *, seed: int) -> "FrequencyMemory":

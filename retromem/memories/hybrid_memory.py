@@ -31,8 +31,6 @@ class HybridMemoryConfig(IndexedTexts):
 
     version: ClassVar[int] = 6
     memory: Literal["hybrid"] = "hybrid"
-    key_by: Literal["question", "statement"] = "question"
-    """whose texts are stored, in both indexes"""
     factory: str = "Flat"
     """FAISS factory string of the dense half"""
     rotate_to: int | None = None
@@ -53,8 +51,7 @@ class HybridMemoryConfig(IndexedTexts):
     def spec(self) -> IndexSpec:
         return IndexSpec(factory=self.factory, rotate_to=self.rotate_to)
 
-    @property
-    def name(self) -> str:
+    def named(self, setting: str | None = None) -> str:
         dials = [f"c{self.rank_constant}"] if self.rank_constant != RANK_CONSTANT else []
         dials += [f"d{self.depth}"] if self.depth != HybridMemoryConfig.depth else []
         return "-".join([self.family, self.spec.label, self.lexical.label, *dials])

@@ -1,21 +1,21 @@
 """Whose texts an index holds: the questions that weights learn (index-q), or statements that hold values (index-s)."""
 
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal
 
 from retrieval.errors import Refused
+from retromem.memories.named_config import NamedConfig
 from retromem.seam import Facts, Queries, Stores
 
 
-@runtime_checkable
-class IndexedTexts(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class IndexedTexts(NamedConfig):
     """What the configs of such memories have in common."""
 
-    @property
-    def memory(self) -> str: ...
-    @property
-    def key_by(self) -> Literal["question", "statement"]: ...
-    @property
-    def name(self) -> str: ...
+    memory: str
+    key_by: Literal["question", "statement"] = "question"
+    """whose texts are stored. question: the write cues, payload the value (index-q). statement: texts that hold the
+    value, as RAG (index-s)"""
 
     @property
     def family(self) -> str:

@@ -5,7 +5,7 @@ Shape legend: N chunks, Q queries, B block, M candidates of a relation.
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -40,8 +40,6 @@ class LexicalMemoryConfig(IndexedTexts):
 
     version: ClassVar[int] = 4
     memory: Literal["bm25"] = "bm25"
-    key_by: Literal["question", "statement"] = "question"
-    """whose texts are stored"""
     method: Literal["lucene", "robertson", "atire"] = "lucene"
     """which of the formulas called BM25"""
     k1: float = 1.5
@@ -56,8 +54,7 @@ class LexicalMemoryConfig(IndexedTexts):
     def spec(self) -> LexicalSpec:
         return LexicalSpec(method=self.method, k1=self.k1, b=self.b)
 
-    @property
-    def name(self) -> str:
+    def named(self, setting: str | None = None) -> str:
         return self.family + self.spec.label.removeprefix("bm25")
 
     def build(self, *, seed: int) -> "LexicalMemory":
@@ -119,7 +116,7 @@ class LexicalMemory(FiledMemory):
         assert self._index is not None
         bits_R, counts_R = label_bits(self._values), self._counts_R
         payload = pack_payload(self._labels_N, self._groups_N, bits_R, counts_R)
-        meta = {"config": asdict(self.config), **payload_note(payload, counts_R)}
+        meta = {"config": self.config.saved(), **payload_note(payload, counts_R)}
         files = SavedFiles(self.kind, meta, self._values, self.calibration)
         files.add(_INDEX, Part.STORAGE, self._index.storage())
         files.add(_PAYLOAD, Part.STORAGE, payload.content)

@@ -65,8 +65,7 @@ class PairedMemoryConfig(FFNSettings):
     def spec(self) -> IndexSpec:
         return IndexSpec(factory=self.factory)
 
-    @property
-    def name(self) -> str:
+    def named(self, setting: str | None = None) -> str:
         arm = f"-k{self.chunks}" if self.neighbours == "retrieved" else f"-{self.neighbours}"
         return f"paired-{self.rotation_label}{self.ffn.label}{self.precision_label}{arm}"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from retrieval.chunks import npy_bytes
 from retrieval.generations import current_name, while_written
-from retrieval.sealed_folder import read_manifest, sealed_bytes, verify_sealed, write_sealed
+from retrieval.sealed_folder import manifest_bytes, read_manifest, verify_sealed, write_sealed
 from retromem.knowledge.knowledge_set import value_file
 from retromem.seam import Facts, Footprint, Holding, Part, ValueTable
 
@@ -45,7 +45,7 @@ class SavedFiles:
 
     def footprint(self, *, seeded_bytes: int = 0, resident_bytes: int | None = None) -> Footprint:
         """One line a file, the manifest among what maintaining needs."""
-        manifest = sealed_bytes(self._contents, kind=self._kind, meta=self._meta)
+        manifest = manifest_bytes(self._contents, kind=self._kind, meta=self._meta)
         beside = (
             Holding(name="manifest.json", part=Part.MAINTAIN, num_bytes=len(manifest)),
             Holding(name="from a seed", part=Part.SEEDED, num_bytes=seeded_bytes),

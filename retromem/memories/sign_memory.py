@@ -15,6 +15,7 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from retromem.memories.dial import Dial, Load
+from retromem.memories.named_config import NamedConfig
 from retromem.memories.one_bit_memory import OneBitMemory
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import facts_files
@@ -28,11 +29,10 @@ _MARGIN_UNIT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignMemoryConfig:
+class SignMemoryConfig(NamedConfig):
     """One-bit weights on seeded sign features."""
 
     family: ClassVar[str] = "signs"
-    searched_name: ClassVar[str] = "signs-*"
     stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 1
     memory: Literal["signs"] = "signs"
@@ -51,9 +51,8 @@ class SignMemoryConfig:
         if self.sweeps < 1 or not self.bandwidth > 0 or not 0 <= self.may_miss < 1:
             raise ValueError("sweeps should be 1 or more, bandwidth above 0, may_miss at least 0 and below 1")
 
-    @property
-    def name(self) -> str:
-        return f"signs-{self.features}"
+    def named(self, setting: str | None = None) -> str:
+        return f"signs-{setting or self.features}"
 
     @property
     def dial(self) -> Dial:

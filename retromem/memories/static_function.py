@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
+from retromem.memories.named_config import NamedConfig
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import FiledMemory, SavedFiles
 from retromem.memories.sparse_numbers import pack_sparse, unpack_sparse
@@ -33,10 +34,9 @@ _SLOTS = "slots.bin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StaticFunctionConfig:
+class StaticFunctionConfig(NamedConfig):
     """A static function from exact keys to values."""
 
-    name: ClassVar[str] = "floor-static"
     family: ClassVar[str] = "floor"
     stores: ClassVar[Stores] = "questions"
     version: ClassVar[int] = 2
@@ -44,8 +44,11 @@ class StaticFunctionConfig:
     """asked, and calibrated, on the very keys that were written: other wordings are none of its business"""
     memory: Literal["static"] = "static"
 
+    def named(self, setting: str | None = None) -> str:
+        return "floor-static"
+
     def build(self, *, seed: int) -> "StaticFunction":
-        return StaticFunction(seed=seed)
+        return StaticFunction(self, seed=seed)
 
 
 def huffman_lengths(counts: Sequence[int]) -> dict[int, int]:
@@ -112,8 +115,8 @@ class StaticFunction(FiledMemory):
     side: ClassVar[Side] = "floor"
     kind: ClassVar[str] = "static-function"
 
-    def __init__(self, *, seed: int) -> None:
-        self.config = StaticFunctionConfig()
+    def __init__(self, config: StaticFunctionConfig, *, seed: int) -> None:
+        self.config = config
         self.seed = seed
         self._lengths: list[dict[int, int]] | None = None
 
@@ -197,7 +200,7 @@ class StaticFunction(FiledMemory):
 
     @classmethod
     def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
-        memory = cls(seed=meta["seed"])
+        memory = cls(StaticFunctionConfig(), seed=meta["seed"])
         content = (folder / _SLOTS).read_bytes()
         memory._salt, memory._num_slots = _HEADER.unpack_from(content)
         more_V, num_bytes = unpack_sparse(content[_HEADER.size :], values.num_values)

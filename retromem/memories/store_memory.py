@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -171,7 +170,7 @@ class StoreMemory:
     def _meta(self) -> dict[str, object]:
         return {
             "memory": self.config.memory,
-            "config": asdict(self.config),
+            "config": self.config.saved(),
             "encoder_hash": self._encoder_hash,
             "relations": self._values.relations,
             "starts": self._values.starts,

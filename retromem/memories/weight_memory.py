@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -42,7 +41,7 @@ class WeightMemory(FiledMemory):
 
     def _saved_files(self) -> SavedFiles:
         meta = {
-            "config": asdict(self.config),
+            "config": self.config.saved(),
             "seed": self.seed,
             "dim": self._dim,
             "encoder_hash": self._encoder_hash,

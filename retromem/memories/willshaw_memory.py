@@ -18,6 +18,7 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 
 from retromem.memories.dial import Dial, Load
+from retromem.memories.named_config import NamedConfig
 from retromem.memories.one_bit_memory import OneBitMemory
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import facts_files
@@ -30,7 +31,7 @@ _MISSED = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class WillshawMemoryConfig:
+class WillshawMemoryConfig(NamedConfig):
     """Willshaw's binary associative memory, of sparse codes of the keys."""
 
     family: ClassVar[str] = "willshaw"
@@ -53,16 +54,8 @@ class WillshawMemoryConfig:
         if self.units_per_value < 1 or not (self.bandwidth is None or self.bandwidth > 0):
             raise ValueError("units_per_value should be 1 or more, bandwidth above 0")
 
-    @property
-    def name(self) -> str:
-        return self._named(str(self.cue_units))
-
-    @property
-    def searched_name(self) -> str:
-        return self._named("*")
-
-    def _named(self, size: str) -> str:
-        return f"willshaw-{size}" + ("" if self.bandwidth is None else "-waves")
+    def named(self, setting: str | None = None) -> str:
+        return f"willshaw-{setting or self.cue_units}" + ("" if self.bandwidth is None else "-waves")
 
     @property
     def dial(self) -> Dial:

@@ -60,12 +60,14 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
             found = _first_by_hand(grid, run, contest, pictures)
         first = found
         sections += _sections_by_hand(grid, paired, [row for row in rows if row.smallest_for], run, main, pictures)
+    words = Terms(pairs=GLOSSARY if any(not row.halves for row in rows) else ())
+    sections += [*panel_sections(run.panels), Section(title="Words", blocks=[words]), *_small_print(run)]
     return Content(
         title=run.title,
         question=run.question,
         first=first,
         warning=_warning(run),
-        sections=_filled([*sections, *panel_sections(run.panels), *_words(rows), *_small_print(run)]),
+        sections=[section for section in sections if any(not _is_empty(block) for block in section.blocks)],
     )
 
 
@@ -116,14 +118,6 @@ def _first_of_others(rows: Sequence[Row], run: RunFacts, has_pairs: bool) -> Fir
     panel, *others = run.panels
     found = "; what the others found stands below" if others else ""
     return FirstScreen(answer=panel.page.answer, basis=f"From the panel “{panel.page.title}”{found}.")
-
-
-def _words(rows: Sequence[Row]) -> list[Section]:
-    return [Section(title="Words", blocks=[Terms(pairs=GLOSSARY)])] if any(not row.halves for row in rows) else []
-
-
-def _filled(sections: Sequence[Section]) -> list[Section]:
-    return [section for section in sections if any(not _is_empty(block) for block in section.blocks)]
 
 
 def _small_print(run: RunFacts) -> list[Section]:

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy import ndarray
 
 from retromem.report.numerals import bytes_text, count_text, percent_text
+from retromem.report.seed_spread import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,6 +97,18 @@ def finish(figure: "Figure", *, name: str, caption: str, alt: str) -> Picture:
     # Narrow figures stay narrow: text has one size all over the page.
     opening += f' style="max-width: {figure.get_figwidth() * _PIXELS_PER_INCH:.0f}px"'
     return Picture(name=name, caption=caption, alt=alt, svg=f"{opening}>{rest}", png=png.getvalue())
+
+
+def draw_spreads(
+    axes: "Axes", points: Sequence[tuple[float, Spread]], *, colour: str, shade: float, **line: Any
+) -> "Line2D":
+    """The median at each place, joined, and the range behind it, of so much opacity."""
+    places, spreads = [place for place, _ in points], [spread for _, spread in points]
+    (drawn,) = axes.plot(places, [spread.median for spread in spreads], color=colour, **line)
+    if shade:
+        low, high = [spread.low for spread in spreads], [spread.high for spread in spreads]
+        axes.fill_between(places, low, high, color=colour, alpha=shade, linewidth=0)
+    return drawn
 
 
 _ASIDE = 1.15

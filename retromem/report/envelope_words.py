@@ -72,15 +72,12 @@ def _of_goal(contest: SearchedContest, goal: Goal) -> str:
     if len(ahead) == 1 and "" not in winners:
         return f"{_is_smaller(ahead[0])} at every size ({against})"
     # Few sizes tell the sides apart, or the seeds disagree on where they cross.
-    where = {side: _where(common, winners, side) for side in ahead}
+    told_at = list(zip(common, winners, strict=True))
+    where = {side: [size for size, winner in told_at if winner == side] for side in ahead}
     first, *others = sorted(ahead, key=lambda side: where[side][0])
     told = f"{_is_smaller(first)} at {_facts_text(where[first])}"
     told += "".join(f", {_SIDES[side]} at {_facts_text(where[side])}" for side in others)
     return f"{told}{', about equal elsewhere' if '' in winners else ''} ({against})"
-
-
-def _where(sizes: Sequence[int], winners: Sequence[str], side: str) -> list[int]:
-    return [size for size, winner in zip(sizes, winners, strict=True) if winner == side]
 
 
 def _facts_text(sizes: Sequence[int]) -> str:

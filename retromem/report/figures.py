@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from retromem.report.crossover import recallable
-from retromem.report.drawing import FULL_WIDTH, Picture, facts_axis, finish, new_figure, share_axis, style
+from retromem.report.drawing import FULL_WIDTH, Picture, draw_spreads, facts_axis, finish, new_figure, share_axis, style
 from retromem.report.kinds import kinds_of
 from retromem.report.numerals import count_text, percent_text, significant_text
 from retromem.report.seed_spread import Spread, medians_text, seed_spread
@@ -88,24 +88,8 @@ def _draw_lines(axes: "Axes", rows: Sequence[Row], column: str, first: bool) -> 
         most_seeds = max((spread.num_seeds for _, spread in points), default=0)
         points = [(num_facts, spread) for num_facts, spread in points if 2 * spread.num_seeds >= most_seeds]
         drawn |= {num_facts for num_facts, _ in points}
-        sizes = [num_facts for num_facts, _ in points]
-        axes.plot(
-            sizes,
-            [spread.median for _, spread in points],
-            color=COLOURS[group],
-            marker=MARKERS[group],
-            markersize=4,
-            linestyle=dash,
-            label=memory if first else None,
-        )
-        axes.fill_between(
-            sizes,
-            [spread.low for _, spread in points],
-            [spread.high for _, spread in points],
-            color=COLOURS[group],
-            alpha=0.12,
-            linewidth=0,
-        )
+        line = {"marker": MARKERS[group], "markersize": 4, "linestyle": dash, "label": memory if first else None}
+        draw_spreads(axes, points, colour=COLOURS[group], shade=0.12, **line)
     if drawn:
         facts_axis(axes, sorted(drawn))
 

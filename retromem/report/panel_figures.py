@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from retromem.panels.points import Point
-from retromem.report.drawing import FULL_WIDTH, Picture, finish, new_figure, style
+from retromem.report.drawing import FULL_WIDTH, Picture, draw_spreads, finish, new_figure, style
 from retromem.report.numerals import percent_text
 from retromem.report.panel_page import Chart, Panel
 from retromem.report.seed_spread import medians_text, spread_of
@@ -98,11 +98,11 @@ def _draw_curves(
             known = [(x, spread) for x, spread in zip(places, spreads, strict=True) if spread is not None]
             if not known:
                 continue
-            xs = [x for x, _ in known]
-            (line,) = axes.plot(
-                xs,
-                [spread.median for _, spread in known],
-                color=colour,
+            line = draw_spreads(
+                axes,
+                known,
+                colour=colour,
+                shade=0.13 if marker else 0.0,
                 marker=marker or None,
                 markersize=4.5,
                 markerfacecolor="white" if number else colour,
@@ -112,9 +112,6 @@ def _draw_curves(
             )
             if dash:
                 line.set_dashes(dash)
-            if marker:
-                low, high = [spread.low for _, spread in known], [spread.high for _, spread in known]
-                axes.fill_between(xs, low, high, color=colour, alpha=0.13, linewidth=0)
     _set_scales(axes, chart, sorted({p.x for own in shown.values() for p in own if p.x is not None}))
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)

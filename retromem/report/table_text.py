@@ -58,14 +58,10 @@ def table_html(table: Table) -> str:
             )
         for cells in block:
             name, *numbers = cells
-            texts = [f'<th scope="row">{_cell_html(name)}</th>', *map(_data_html, numbers)]
-            lines.append(f"<tr>{''.join(texts)}</tr>")
+            openings = ('<td class="prose">' if cell.is_prose else "<td>" for cell in numbers)
+            texts = [f"{opening}{_cell_html(cell)}</td>" for opening, cell in zip(openings, numbers, strict=True)]
+            lines.append(f'<tr><th scope="row">{_cell_html(name)}</th>{"".join(texts)}</tr>')
     return "\n".join([*lines, "</tbody></table></div>"])
-
-
-def _data_html(cell: Cell) -> str:
-    opening = '<td class="prose">' if cell.is_prose else "<td>"
-    return f"{opening}{_cell_html(cell)}</td>"
 
 
 def _cell_html(cell: Cell) -> str:

@@ -191,8 +191,8 @@ def _refuse_namesakes(cells: Sequence[Cell]) -> None:
         other = named.setdefault((cell.study, cell.name, cell.role), cell)
         if other.memory != cell.memory:
             raise UserError(
-                f"studies.{cell.study}: two memories are called {cell.name}, but differ in their settings; give each a "
-                "study of its own"
+                f"studies.{cell.study}: two memories are called {cell.name}, but differ in their settings; give one "
+                "another name (`called:`)"
             )
 
 

@@ -20,7 +20,6 @@ from retrieval.sealed_folder import (
     left_overs,
     manifest_bytes,
     read_manifest,
-    sealed_bytes,
     strangers,
     verify_sealed,
     write_sealed,
@@ -104,9 +103,9 @@ def test_a_manifest_is_written_out(tmp_path: Path) -> None:
         files=entries, generation=3, kind="test", meta={"x": [1, 2], "3": None}, replaced=["old"], schema_version=3
     )
     given = {"kind": "test", "meta": {"x": (1, 2), 3: None}, "generation": 3, "replaced": ("old",)}
-    assert sealed_bytes(files, **given) == manifest_bytes(entries, **given) == expected  # type: ignore[arg-type]
+    assert manifest_bytes(files, **given) == manifest_bytes(entries, **given) == expected  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Out of range float"):
-        sealed_bytes(files, kind="test", meta={"x": float("nan")})
+        manifest_bytes(files, kind="test", meta={"x": float("nan")})
     phases: list[str] = []
     write_sealed(tmp_path / "deep" / "store", files, **given, on_phase=phases.append)  # type: ignore[arg-type]
     folder = tmp_path / "deep" / "store"

@@ -11,7 +11,7 @@ import pytest
 from retrieval.errors import UserError
 from retrieval.folder_lock import locked
 from retrieval.generations import commit, sweep, while_written
-from retrieval.sealed_folder import read_manifest, sealed_bytes, strangers, verify_sealed, write_sealed
+from retrieval.sealed_folder import manifest_bytes, read_manifest, strangers, verify_sealed, write_sealed
 
 FILES = {"a.bin": bytes(range(256)) * 9, "empty": b"", "b.txt": "ü".encode()}
 
@@ -40,7 +40,7 @@ def test_what_was_sealed_verifies_and_is_on_disk_byte_for_byte(folder: Path) -> 
 
 
 def test_the_manifest_is_known_before_it_is_written(folder: Path) -> None:
-    assert (folder / "manifest.json").read_bytes() == sealed_bytes(
+    assert (folder / "manifest.json").read_bytes() == manifest_bytes(
         FILES, kind="test", meta={"y": {"z": 0.1}, "x": [1, 2]}
     )
 
@@ -132,7 +132,7 @@ def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> Non
     with pytest.raises(UserError, match="is not a file of the folder itself"):
         verify_sealed(folder)
     with pytest.raises(AssertionError):
-        sealed_bytes({name: b""}, kind="test", meta={})
+        manifest_bytes({name: b""}, kind="test", meta={})
 
 
 def test_a_replaced_file_outside_the_folder_is_refused_before_it_is_removed(folder: Path) -> None:

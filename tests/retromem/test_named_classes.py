@@ -1,7 +1,7 @@
 """The tables of classes that a config can name: each class answers to the names that it is listed under."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import get_args, get_type_hints
 
 import pytest
@@ -37,3 +37,12 @@ def test_each_class_is_listed_under_the_very_names_that_its_field_allows(tag: st
 def test_a_table_names_no_class_twice_under_one_name() -> None:
     tables: list[Mapping[str, str]] = [table for table, _ in TABLES.values()]
     assert all(":" in name for table in tables for name in table.values())
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_every_memory_can_be_called_by_another_name_which_is_no_part_of_it(memory: str) -> None:
+    plain = load(MEMORIES[memory])()
+    called = replace(plain, called="mine")
+    assert called.name == called.searched_name == "mine" and plain.name != "mine"
+    assert called.saved() == plain.saved() and "called" not in plain.saved()
+    assert called.family == plain.family, "families are told apart as before"
