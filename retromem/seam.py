@@ -118,7 +118,7 @@ class Facts:
     """hash of (subject, relation), and of the value where there may be several; 63 bits, the lowest four 0"""
     value_ids_N: Int64[ndarray, " N"]
     cues: Sequence[Queries]
-    """W cues a fact, N queries each, WITHOUT the value: what weights learn to answer and index-q stores"""
+    """W cues a fact, N queries each, WITHOUT the value: what weights learn to answer and a question index stores"""
     statements: Queries | None
     """one a fact, WITH the value in the text: for stores that read, never a weight memory's key; None: not asked for"""
     calibration: Asked

@@ -1,4 +1,4 @@
-"""Facts in a FAISS chunk store. index-q stores the very keys that weights are trained on; index-s stores statements.
+"""Facts in a FAISS chunk store: the very keys that weights are trained on (question index), or statements.
 
 Shape legend: N chunks, Q queries, B block, K chunks found, M candidates of a relation.
 """

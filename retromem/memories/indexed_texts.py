@@ -1,4 +1,4 @@
-"""Whose texts an index holds: the questions that weights learn (index-q), or statements that hold values (index-s)."""
+"""Whose texts an index holds: the questions that weights learn (question index), or statements with the value."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +14,8 @@ class IndexedTexts(NamedConfig):
 
     memory: str
     key_by: Literal["question", "statement"] = "question"
-    """whose texts are stored. question: the write cues, payload the value (index-q). statement: texts that hold the
-    value, as RAG (index-s)"""
+    """whose texts are stored. question: the write cues, payload the value (question index). statement: texts that
+    hold the value, as RAG (statement index)"""
 
     @property
     def family(self) -> str:

@@ -36,7 +36,7 @@ _INDEX, _PAYLOAD, _IDS, _TEXTS = "lexical.npz", "payload.bin", "ids.npy", "texts
 
 @dataclass(frozen=True, kw_only=True)
 class LexicalMemoryConfig(IndexedTexts):
-    """BM25 over the questions (as index-q) or the statements (as index-s)."""
+    """BM25 over the questions (question index) or the statements (statement index)."""
 
     version: ClassVar[int] = 4
     memory: Literal["bm25"] = "bm25"

@@ -18,12 +18,12 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("FFN weights", "a small feed-forward network trained to map each question's vector to its value."),
     (
         "index, the same questions",
-        "an index (index-q) of exactly the questions the weights learn, by their vectors (FAISS), their words (BM25) "
+        "a question index: exactly the questions the weights learn, by their vectors (FAISS), their words (BM25) "
         "or both, with their values.",
     ),
     (
         "index, reads text",
-        "an index (index-s) of statements that contain the answer, as in retrieval-augmented generation. It sees "
+        "a statement index: statements that contain the answer, as in retrieval-augmented generation. It sees "
         "more than the weights do.",
     ),
     (
