@@ -5,8 +5,8 @@ from typing import Any
 
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.points import Point
-from retromem.panels.spread_text import spread_cell
-from retromem.report.numerals import bytes_text, list_text, percent_text, range_text, significant_text
+from retromem.panels.spread_text import known, spread_cell
+from retromem.report.numerals import bytes_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, Panel, PanelPage
 from retromem.report.seed_spread import medians_text
 from retromem.report.table_text import Cell, Table
@@ -95,23 +95,22 @@ def _page(name: str, axis: str, values: Sequence[Any], points: Sequence[Point]) 
 
 
 def _told(points: Sequence[Point], quantity: str, asked: str, axis: str) -> str:
-    """Each series: from where to where, and at which value it is highest."""
+    """Each series: at which value it is most accurate, and how little it answers elsewhere."""
     told = []
     for series in series_of(points, quantity):
-        places = dict.fromkeys(point.x for point in points if (point.quantity, point.series) == (quantity, series))
-        spreads = {x: spread for x in places if (spread := spread_at(points, quantity, series, x))}
-        medians = [spread.median for spread in spreads.values()]
-        told.append(f"{series} {range_text(medians, percent_text)}")
-        if max(medians) > min(medians):
-            best = max(spreads, key=lambda x: spreads[x].median)
-            at_end = {min(spreads, key=_place): ", the lowest tried", max(spreads, key=_place): ", the highest tried"}
-            told[-1] += f", most at {_place(best):g}{at_end.get(best, '')}"
-    return f"Asked {asked}, over {axis}: {'; '.join(told)}."
-
-
-def _place(x: float | None) -> float:
-    """On the axis; of values that are no numbers each series has one place."""
-    return 0.0 if x is None else x
+        places = sorted({point.x for point in points if point.series == series and point.x is not None})
+        at: list[float | None] = [*places] or [None]
+        spreads = {x: known(points, quantity, series, x) for x in at}
+        best = max(spreads, key=lambda x: spreads[x].median)
+        most, least = spreads[best].median, min(spread.median for spread in spreads.values())
+        if best is None:
+            told.append(f"{series} {percent_text(most)}")
+        elif most == least:
+            told.append(f"{series} {percent_text(most)} at every {axis}")
+        else:
+            end = {places[0]: ", the lowest tried", places[-1]: ", the highest tried"}.get(best, "")
+            told.append(f"{series} {percent_text(most)} at {axis} {best:g}{end} ({percent_text(least)} at the worst)")
+    return f"Most right answers {asked}: {'; '.join(told)}."
 
 
 def _table(axis: str, points: Sequence[Point]) -> Table:

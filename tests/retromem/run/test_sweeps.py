@@ -111,7 +111,7 @@ def test_a_sweep_is_drawn_over_its_setting_and_its_rows_say_the_value(tmp_path: 
     best = max(
         (0, 40, 4), key=lambda steps: sum(float(row["accuracy"]) for row in rows if row["sweep.steps"] == str(steps))
     )
-    assert "Sweep of steps: steps" in page and f"most at {best}" in page
+    assert "Sweep of steps: steps" in page and f"at steps {best}" in page
     assert "Study: steps, steps=0" not in page, "a part of a sweep has no section of its own"
     kept = build(ExperimentConfig, read_config(tmp_path / "runs" / "s" / "config.yaml"), source="kept")
     assert kept == with_sweeps_expanded(experiment(STEPS))
