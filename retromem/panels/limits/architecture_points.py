@@ -1,12 +1,19 @@
-"""Points of the architecture: capacity at equal parameters, by search, of stacks, single layers and presets."""
+"""Points of the architecture: capacity at equal parameters, by search, of stacks, single layers and presets.
+
+Shape legend: M keys, D key dimension, K dimension of the encoder.
+"""
 
 import math
 from typing import TYPE_CHECKING
 
+from jaxtyping import Float32
+from numpy import ndarray
+
 from models.any_ffn import AnyFFNConfig, sized
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
+from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, train
 from retromem.panels.limits.architecture import GUIDE_LINE, ONE_LAYER, one_layer
+from retromem.panels.limits.chosen_keys import chosen_keys, key_table
 from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
 
@@ -14,14 +21,14 @@ if TYPE_CHECKING:
     from retromem.panels.limits.architecture import ArchitectureConfig
 
 TAU = 0.99
-EXPECTED_BITS = 2.0
-"""a parameter; the search goes up to twice as many, where no FFN trained like this was ever seen"""
 
 
-def architecture_points(config: "ArchitectureConfig", seed: int) -> list[Point]:
+def architecture_points(
+    config: "ArchitectureConfig", seed: int, encoder_keys_MK: Float32[ndarray, "M K"] | None = None
+) -> list[Point]:
     """Facts, parameters and bits per parameter of each; the one-layer FFNs also as lines over depth."""
-    most = 2 * math.floor(EXPECTED_BITS * config.num_params / math.log2(config.num_values)) + 3
-    table = random_table(most, config.dim, config.num_values, seed=seed)
+    keys_MD = chosen_keys(config.keys, encoder_keys_MK, config.dim, seed=seed)
+    table = key_table(config.num_keys, config.dim, config.num_values, keys_MD, seed=seed)
     points = []
     for series, stack in config.stacks:
         points += _searched(config, stack, table, seed, series=series, x=float(stack.depth))

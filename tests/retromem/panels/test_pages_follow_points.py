@@ -160,10 +160,9 @@ def names_in(points: Sequence[Point]) -> list[str]:
 ALSO_A_WORD = {
     "activation_patterns": {"ReLU", "ReGLU", "regions in a plane"},
     "depth_at_work": {"chance"},
-    "encoder_keys": {"keys", "cities", "Gaussian"},
     "facts_in_superposition": {"random directions"},  # and outer products of them
-    "optimisation": {"ReLU", "SwiGLU"},  # optimisers have them too
-    "ranks_in_training": {"relu", "swiglu"},  # and Gaussian numbers of their shape
+    **dict.fromkeys(("optimisation", "optimisation_shaped"), {"ReLU", "SwiGLU"}),  # optimisers have them too
+    **dict.fromkeys(("ranks_in_training", "ranks_cities"), {"relu", "swiglu"}),  # and Gaussian numbers of their shape
     "reworded_capacity": {"FFN", "index"},
 }
 """series whose names sentences use for something else too"""

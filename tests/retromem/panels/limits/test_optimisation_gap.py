@@ -5,19 +5,22 @@ import torch
 
 from models.ffn import FFN
 from models.ffn_kinds import GatedConfig
-from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, random_table
-from retromem.panels.limits.optimisation_gap import (
-    SOLVED_KEYS,
-    SOLVED_PAIRS,
-    TRAINED_KEYS,
-    TRAINED_PAIRS,
-    OptimisationConfig,
+from models.training_budget import TrainingBudget, TrainingDiverged
+from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train
+from retromem.panels.limits.optimisation_gap import OptimisationConfig
+from retromem.panels.limits.optimisation_gap_points import (
+    _compared,
+    _constructions,
+    _of_exposures,
+    _on_a_line,
+    _stores,
+    _Writer,
 )
-from retromem.panels.limits.optimisation_gap_points import _compared, _constructions, _of_exposures, _on_a_line, _Writer
 from retromem.panels.points import Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
+
+(TRAINED_PAIRS, SOLVED_PAIRS), (TRAINED_KEYS, SOLVED_KEYS) = OptimisationConfig().tasks
 
 
 def test_every_exposure_and_optimiser_is_searched_beside_the_published_bits() -> None:
@@ -79,6 +82,15 @@ def test_few_exposures_get_the_high_rates_of_the_published_sweep() -> None:
     assert _of_exposures(1000) == [TrainingBudget(steps=1000, learning_rate=rate) for rate in (1e-2, 3e-2)]
 
 
+def test_a_rate_at_which_training_diverges_stores_nothing() -> None:
+    kind, table = GatedConfig(kind="swiglu", width=12), random_table(20, 16, 16, seed=0)
+    assert _stores(kind, table, TrainingBudget(steps=300, learning_rate=3e-2), 0)
+    diverging = TrainingBudget(steps=300, optimizer="sgd", learning_rate=1e4)
+    with pytest.raises(TrainingDiverged):
+        train(kind, table, diverging, seed=0)
+    assert not _stores(kind, table, diverging, 0)
+
+
 def page_points(*, muon: tuple[float, float], solved: float) -> list[Point]:
     points = []
     for seed in (0, 1):
@@ -120,7 +132,7 @@ def test_the_finding_follows_the_points() -> None:
 
 @pytest.mark.slow
 def test_the_construction_outdoes_training_and_stands_less_noise() -> None:
-    points = _constructions(OptimisationConfig(resolution=0.1), 0)
+    points = _constructions(OptimisationConfig(resolution=0.1), lambda n: random_table(n, 16, 16, seed=0), 0)
     found = {(point.quantity, point.series): point.y for point in points}
     assert found["facts", SOLVED_PAIRS] > found["facts", TRAINED_PAIRS] > 400
     assert found["facts", SOLVED_KEYS] > found["facts", TRAINED_KEYS] > 600
