@@ -1,10 +1,12 @@
-"""How many facts of random keys an FFN of one kind stores: the search that panels of capacity share."""
+"""How many facts an FFN of one kind stores: the search that panels of capacity share."""
 
 import math
+from collections.abc import Callable
 
 from models.any_ffn import AnyFFNConfig
+from models.ffn import FFN
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import accuracy, first_facts, most_facts_around, random_table, train
+from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
 
 ACCURACY = 0.99
 
@@ -19,16 +21,20 @@ def facts_stored(
     seed: int,
     resolution: float,
 ) -> int:
-    """The largest N that is answered with accuracy .99, searched for from half of what is expected; 0 for none.
-
-    The relative resolution is that of the search. RuntimeError where twice what is expected was stored.
-    """
+    """Of random keys, as `most_stored`; RuntimeError where twice what is expected was stored."""
     expected = expected_bits_per_param * config.num_params(dim, dim) / math.log2(num_values)
-
     table = random_table(2 * int(expected) + 3, dim, num_values, seed=seed)
+    return most_stored(lambda facts: train(config, facts, budget, seed=seed), table, resolution=resolution)
+
+
+def most_stored(write: Callable[[KeyTable], FFN], table: KeyTable, *, resolution: float) -> int:
+    """The largest N of nested sets that is answered with accuracy .99, searched for from a quarter of the table.
+
+    0 for none. The relative resolution is that of the search. RuntimeError where the whole table was stored.
+    """
 
     def reaches(num_facts: int) -> bool:
         facts = first_facts(table, num_facts)
-        return accuracy(train(config, facts, budget, seed=seed), facts) >= ACCURACY
+        return accuracy(write(facts), facts) >= ACCURACY
 
-    return most_facts_around(reaches, expected=int(expected), resolution=resolution)
+    return most_facts_around(reaches, expected=(len(table.keys_ND) - 3) // 2, resolution=resolution)

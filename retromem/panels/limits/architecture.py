@@ -96,7 +96,7 @@ class ArchitectureConfig(KeyChoiceConfig):
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.architecture_points import architecture_points
 
-        return architecture_points(self, seed, self.encoder_keys_MK(seed, encoded))
+        return architecture_points(self, seed, self.chosen_keys(self.dim, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(

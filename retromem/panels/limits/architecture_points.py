@@ -1,34 +1,24 @@
-"""Points of the architecture: capacity at equal parameters, by search, of stacks, single layers and presets.
-
-Shape legend: M keys, D key dimension, K dimension of the encoder.
-"""
+"""Points of the architecture: capacity at equal parameters, by search, of stacks, single layers and presets."""
 
 import math
 from typing import TYPE_CHECKING
 
-from jaxtyping import Float32
-from numpy import ndarray
-
 from models.any_ffn import AnyFFNConfig, sized
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, train
+from retromem.measure.trained_ffn import KeyTable, train
+from retromem.panels.facts_stored import most_stored
 from retromem.panels.limits.architecture import GUIDE_LINE, ONE_LAYER, one_layer
-from retromem.panels.limits.chosen_keys import chosen_keys, key_table
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
 from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
 
 if TYPE_CHECKING:
     from retromem.panels.limits.architecture import ArchitectureConfig
 
-TAU = 0.99
 
-
-def architecture_points(
-    config: "ArchitectureConfig", seed: int, encoder_keys_MK: Float32[ndarray, "M K"] | None = None
-) -> list[Point]:
+def architecture_points(config: "ArchitectureConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Facts, parameters and bits per parameter of each; the one-layer FFNs also as lines over depth."""
-    keys_MD = chosen_keys(config.keys, encoder_keys_MK, config.dim, seed=seed)
-    table = key_table(config.num_keys, config.dim, config.num_values, keys_MD, seed=seed)
+    table = keys.table(config.num_keys, config.dim, config.num_values, seed=seed)
     points = []
     for series, stack in config.stacks:
         points += _searched(config, stack, table, seed, series=series, x=float(stack.depth))
@@ -53,13 +43,8 @@ def _searched(
     of_size = sized(ffn, config.num_params, config.dim, config.dim)
     num_params, bits_per_fact = of_size.num_params(config.dim, config.dim), math.log2(config.num_values)
 
-    def reaches(num_facts: int) -> bool:
-        facts = first_facts(table, num_facts)
-        trained = train(of_size, facts, TrainingBudget(steps=config.steps), seed=seed)
-        return accuracy(trained, facts) >= TAU
-
-    expected = (len(table.keys_ND) - 3) // 2
-    num_facts = most_facts_around(reaches, expected=expected, resolution=config.resolution)
+    budget = TrainingBudget(steps=config.steps)
+    num_facts = most_stored(lambda facts: train(of_size, facts, budget, seed=seed), table, resolution=config.resolution)
     prefix = "whole_" if x is None else ""
     y = num_facts * bits_per_fact / num_params
     return [

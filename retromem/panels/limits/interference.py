@@ -90,7 +90,7 @@ class InterferenceConfig(KeyChoiceConfig):
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.interference_points import interference_points
 
-        return interference_points(self, seed, self.encoder_keys_MK(seed, encoded))
+        return interference_points(self, seed, self.chosen_keys(DIM, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         apart = max(self.offsets)

@@ -1,7 +1,7 @@
 """Points of interference: accuracy on A beside B and after B, gradients of the two, and who answers which.
 
-Shape legend: N facts of both groups, A facts of the first, M keys, D key dimension, K dimension of the encoder, V
-values, E code dimension, S slots, P parameters.
+Shape legend: N facts of both groups, A facts of the first, D key dimension, V values, E code dimension, S slots, P
+parameters.
 """
 
 import math
@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
-from numpy import ndarray
+from jaxtyping import Bool, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,7 +21,7 @@ from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.memory_kinds import ProductKeysConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, stored_bits, unit_rows
-from retromem.panels.limits.chosen_keys import chosen_keys, in_place_of
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
 from retromem.panels.limits.interference import CHANCE, DIM, INDEX, NUM_VALUES
 from retromem.panels.points import Point
 
@@ -41,14 +40,14 @@ _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
 
 
 def two_groups(
-    facts_a_group: int, offset: float, keys_MD: Float[Tensor, "M D"] | None = None, *, seed: int
+    facts_a_group: int, offset: float, keys: ChosenKeys = RANDOM_KEYS, *, seed: int
 ) -> tuple[KeyTable, Bool[Tensor, " N"]]:
     """Facts of both groups in turn, and which are of A. The two directions are random and orthogonal."""
     generator = torch.Generator().manual_seed(seed)
     num_facts = 2 * facts_a_group
     directions_2D = torch.linalg.qr(torch.randn(DIM, 2, generator=generator)).Q.T
     in_a_N = torch.arange(num_facts) % 2 == 0
-    own_ND = in_place_of(unit_rows(num_facts, DIM, generator), keys_MD)
+    own_ND = keys.in_place_of(unit_rows(num_facts, DIM, generator))
     table = KeyTable(
         keys_ND=functional.normalize(own_ND + offset * directions_2D[(~in_a_N).long()], dim=1),
         value_ids_N=torch.randint(NUM_VALUES, (num_facts,), generator=generator),
@@ -101,11 +100,8 @@ def nearest_key_accuracy(stored: KeyTable, asked: KeyTable) -> float:
     return float((stored.value_ids_N[nearest_Q] == asked.value_ids_N).double().mean())
 
 
-def interference_points(
-    config: "InterferenceConfig", seed: int, encoder_keys_MK: Float32[ndarray, "M K"] | None = None
-) -> list[Point]:
+def interference_points(config: "InterferenceConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Every kind at every offset, and an index with as many facts as the first kind gets."""
-    keys_MD = chosen_keys(config.keys, encoder_keys_MK, DIM, seed=seed)
     budget = TrainingBudget(steps=config.steps)
     points = []
     for offset in config.offsets:
@@ -115,7 +111,7 @@ def interference_points(
             ffn = sized(kind, config.num_params, DIM, DIM)
             num_bits = config.load * bits_a_param * ffn.num_params(DIM, DIM)
             facts_a_group = int(num_bits / math.log2(NUM_VALUES) / 2)
-            table, in_a_N = two_groups(facts_a_group, offset, keys_MD, seed=seed)
+            table, in_a_N = two_groups(facts_a_group, offset, keys, seed=seed)
             if not number:
                 points += _as_points(INDEX, offset, _of_index(table, in_a_N, seed), seed)
             points += _as_points(name, offset, _measured(ffn, table, in_a_N, budget, seed=seed), seed)

@@ -1,21 +1,17 @@
-"""A choice that several panels have: whose keys their facts have. Free of torch.
-
-Shape legend: M keys that a panel needs at most, K dimension of the encoder.
-"""
+"""A choice that several panels have: whose keys their facts have. Free of torch until they are measured."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import numpy as np
-from jaxtyping import Float32
-from numpy import ndarray
+from typing import TYPE_CHECKING, Literal
 
 from retrieval.errors import UserError
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import TextConfig, build_knowledge
 from retromem.panels.panel_config import Encoded, PanelConfig
+
+if TYPE_CHECKING:
+    from retromem.panels.limits.chosen_keys import ChosenKeys
 
 _NAMES = {
     "random": "random keys",
@@ -37,7 +33,7 @@ class KeyChoiceConfig(PanelConfig):
     @property
     @abstractmethod
     def num_keys(self) -> int:
-        """M, more than any of its tables has facts or as many."""
+        """As many as its largest table has facts, or more."""
 
     @property
     def key_name(self) -> str:
@@ -48,7 +44,7 @@ class KeyChoiceConfig(PanelConfig):
         return self.keys != "random"
 
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
-        """The countries of M cities, none for random keys. The same texts for every seed, so they are encoded once.
+        """The countries of cities, none for random keys. The same texts for every seed, so they are encoded once.
 
         UserError where there are too few.
         """
@@ -63,10 +59,14 @@ class KeyChoiceConfig(PanelConfig):
             )
         return [knowledge.prefix(number) for knowledge in sets]
 
-    def encoder_keys_MK(self, seed: int, encoded: Encoded) -> Float32[ndarray, "M K"] | None:
-        """Those of the encoder, in its own dimensions, one of each text set in turn; None for random keys."""
-        sets = [encoded(knowledge).facts().cues[0].key_vectors() for knowledge in self.text_sets(seed)]
-        return np.stack(sets, axis=1).reshape(-1, sets[0].shape[1]) if sets else None
+    def chosen_keys(self, dim: int, seed: int, encoded: Encoded) -> "ChosenKeys":
+        """Those of the encoder, one of each text set in turn, or random ones."""
+        import torch
+
+        from retromem.panels.limits.chosen_keys import RANDOM_KEYS, turned
+
+        sets = [torch.from_numpy(encoded(one).facts().cues[0].key_vectors()) for one in self.text_sets(seed)]
+        return turned(self.keys, torch.stack(sets, dim=1).flatten(0, 1), dim, seed=seed) if sets else RANDOM_KEYS
 
     def titled(self, title: str) -> str:
         """The title of its page, with whose keys they are unless they are random."""

@@ -39,7 +39,6 @@ PUBLISHED_BITS = {
     "ReLU": {30: 0.45, 100: 1.29, 300: 1.76, 1000: 1.76, 3000: 2.11},
     "SwiGLU": {30: 0.36, 100: 1.68, 300: 2.28, 1000: 2.43, 3000: 2.74},
 }
-PUBLISHED_EXPOSURES = tuple(PUBLISHED_BITS["ReLU"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +61,8 @@ class OptimisationConfig(KeyChoiceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not {*self.exposures} <= {*PUBLISHED_EXPOSURES}:
-            raise ValueError(f"exposures must be among the published ones, {PUBLISHED_EXPOSURES}, not {self.exposures}")
+        if not {*self.exposures} <= {*(published := PUBLISHED_BITS["ReLU"])}:
+            raise ValueError(f"exposures must be among the published ones, {[*published]}, not {self.exposures}")
 
     @property
     def num_keys(self) -> int:
@@ -80,7 +79,7 @@ class OptimisationConfig(KeyChoiceConfig):
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.optimisation_gap_points import optimisation_points
 
-        return optimisation_points(self, seed, self.encoder_keys_MK(seed, encoded))
+        return optimisation_points(self, seed, self.chosen_keys(DIM, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         most = max(self.exposures)

@@ -1,15 +1,11 @@
-"""Points of the optimisation gap: searches for the most facts stored, by construction, exposures and optimiser.
-
-Shape legend: M keys, D key dimension, K dimension of the encoder.
-"""
+"""Points of the optimisation gap: searches for the most facts stored, by construction, exposures and optimiser."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float32
-from numpy import ndarray
 
 from models.any_ffn import AnyFFNConfig
 from models.closed_form.value_line import value_line_memory
@@ -17,7 +13,7 @@ from models.ffn import FFN
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget, TrainingDiverged
 from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, most_facts_around, train
-from retromem.panels.limits.chosen_keys import chosen_keys, key_table
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
 from retromem.panels.limits.optimisation_gap import (
     BITS_A_FACT,
     DIM,
@@ -47,20 +43,23 @@ _OPTIMIZERS = {
 """momentum 0.9 for sgd; each at two rates, chosen on another seed among .01 to .1, 1 to 10 and .01 to .2"""
 _PUBLISHED_SIGMA90 = {TRAINED_PAIRS: 2.0e-2, SOLVED_PAIRS: 1.5e-5}
 """at d = 32 and 2,080 facts"""
-
-
 _Tables = Callable[[int], KeyTable]
 """the table of so many facts"""
 
 
-def optimisation_points(
-    config: "OptimisationConfig", seed: int, encoder_keys_MK: Float32[ndarray, "M K"] | None = None
-) -> list[Point]:
+def optimisation_points(config: "OptimisationConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Everything of one seed."""
-    keys_MD = chosen_keys(config.keys, encoder_keys_MK, DIM, seed=seed)
+    table_of = partial(keys.table, dim=DIM, num_values=NUM_VALUES, seed=seed)
 
-    def table_of(num_facts: int) -> KeyTable:
-        return key_table(num_facts, DIM, NUM_VALUES, keys_MD, seed=seed)
+    def bits_of(kind: AnyFFNConfig, budgets: Sequence[TrainingBudget], expected: float) -> float:
+        """A parameter, of the most facts that any of the budgets stores."""
+        facts_a_bit = kind.num_params(DIM, DIM) / BITS_A_FACT
+        facts = most_facts_around(
+            lambda n: any(_stores(kind, table_of(n), budget, seed) for budget in budgets),
+            expected=int(expected * facts_a_bit),
+            resolution=config.resolution,
+        )
+        return facts / facts_a_bit
 
     dense = DenseConfig(kind="relu", width=config.width)
     gated = GatedConfig(kind="swiglu", width=config.width)
@@ -68,8 +67,7 @@ def optimisation_points(
     for name, kind in (("ReLU", dense), ("SwiGLU", gated)):
         published = PUBLISHED_BITS[name]
         for steps in config.exposures:
-            budgets = _of_exposures(steps)
-            bits = _bits_per_param(kind, budgets, published[steps], config.resolution, table_of, seed=seed)
+            bits = bits_of(kind, _of_exposures(steps), published[steps])
             points.append(Point(quantity="bits_per_param", series=name, x=float(steps), y=bits, seed=seed))
             points.append(
                 Point(quantity="bits_per_param", series=f"{name}, published", x=float(steps), y=published[steps])
@@ -77,7 +75,7 @@ def optimisation_points(
         for optimizer, (budget, rates) in _OPTIMIZERS.items():
             most = max(config.exposures)
             budgets = [replace(budget, steps=most, learning_rate=rate) for rate in rates]
-            bits = _bits_per_param(kind, budgets, published[most], config.resolution, table_of, seed=seed)
+            bits = bits_of(kind, budgets, published[most])
             points.append(Point(quantity=f"{name.lower()}_bits_per_param", series=optimizer, y=bits, seed=seed))
     return points
 
@@ -86,26 +84,6 @@ def _of_exposures(steps: int) -> list[TrainingBudget]:
     """The better of two learning rates, as in the published sweep."""
     rates = (3e-2, 1e-1) if steps <= 300 else (1e-2, 3e-2)
     return [TrainingBudget(steps=steps, learning_rate=rate) for rate in rates]
-
-
-def _bits_per_param(
-    kind: AnyFFNConfig,
-    budgets: Sequence[TrainingBudget],
-    expected: float,
-    resolution: float,
-    table_of: _Tables,
-    *,
-    seed: int,
-) -> float:
-    """Of the most facts that any of the budgets stores."""
-    num_params = kind.num_params(DIM, DIM)
-
-    def reaches(num_facts: int) -> bool:
-        table = table_of(num_facts)
-        return any(_stores(kind, table, budget, seed) for budget in budgets)
-
-    facts = most_facts_around(reaches, expected=int(expected * num_params / BITS_A_FACT), resolution=resolution)
-    return facts * BITS_A_FACT / num_params
 
 
 def _stores(kind: AnyFFNConfig, table: KeyTable, budget: TrainingBudget, seed: int) -> bool:

@@ -65,7 +65,7 @@ class OverloadConfig(KeyChoiceConfig):
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.overload_points import overload_points
 
-        return overload_points(self, seed, self.encoder_keys_MK(seed, encoded))
+        return overload_points(self, seed, self.chosen_keys(DIM, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         noise = f"query noise {self.query_noise:g}"

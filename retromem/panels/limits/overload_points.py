@@ -1,16 +1,10 @@
-"""Points of the overload: the same FFN written with ever more keys.
-
-Shape legend: M keys, D key dimension, K dimension of the encoder.
-"""
+"""Points of the overload: the same FFN written with ever more keys."""
 
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Float32
-from numpy import ndarray
-from torch import Tensor
 
 from models.any_ffn import AnyFFNConfig
 from models.training_budget import TrainingBudget
@@ -23,7 +17,7 @@ from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
-from retromem.panels.limits.chosen_keys import chosen_keys, in_place_of
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
 from retromem.panels.limits.overload import DIM, NUM_VALUES
 from retromem.panels.points import Point
 
@@ -38,15 +32,12 @@ _PUBLISHED_BITS = {
 _AS_TRAINED = Calibration(temperature=1.0, epsilon=0.0)
 
 
-def overload_points(
-    config: "OverloadConfig", seed: int, encoder_keys_MK: Float32[ndarray, "M K"] | None = None
-) -> list[Point]:
+def overload_points(config: "OverloadConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Both kinds at every load."""
-    keys_MD = chosen_keys(config.keys, encoder_keys_MK, DIM, seed=seed)
     points = []
     for name, ffn in config.kinds.items():
         for load in config.loads:
-            knowledge = facts_of(config.num_facts(name, load), keys_MD, seed=seed)
+            knowledge = facts_of(config.num_facts(name, load), keys, seed=seed)
             found = _measured(config, ffn, knowledge, seed)
             points += [Point(quantity=what, series=name, x=load, y=y, seed=seed) for what, y in found.items()]
             if load in _PUBLISHED_BITS[name]:
@@ -58,11 +49,11 @@ def overload_points(
     return points
 
 
-def facts_of(num_facts: int, keys_MD: Float[Tensor, "M D"] | None, *, seed: int) -> KnowledgeSet:
-    """The keys task of this seed, with the chosen keys."""
+def facts_of(num_facts: int, keys: ChosenKeys, *, seed: int) -> KnowledgeSet:
+    """The keys task of this seed, with these keys."""
     knowledge = keys_set(KeysConfig(dim=DIM, num_values=NUM_VALUES, num_facts=num_facts, seed=seed))
     assert knowledge.all_keys is not None
-    return replace(knowledge, all_keys=in_place_of(torch.from_numpy(knowledge.all_keys), keys_MD).numpy())
+    return replace(knowledge, all_keys=keys.in_place_of(torch.from_numpy(knowledge.all_keys)).numpy())
 
 
 def _measured(config: "OverloadConfig", ffn: AnyFFNConfig, knowledge: KnowledgeSet, seed: int) -> dict[str, float]:

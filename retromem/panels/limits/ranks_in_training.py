@@ -94,17 +94,10 @@ class RanksInTrainingConfig(KeyChoiceConfig):
     def num_keys(self) -> int:
         return max(self.num_facts.values())
 
-    def ffn(self, kind: str) -> DenseConfig | GatedConfig:
-        return KINDS[kind]
-
-    def gaussian(self, kind: str) -> str:
-        """The series of the Gaussian matrices that are shaped like those of this kind."""
-        return f"Gaussian, shaped like {kind}"
-
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.ranks_in_training_points import ranks_in_training_points
 
-        return ranks_in_training_points(self, seed, self.encoder_keys_MK(seed, encoded))
+        return ranks_in_training_points(self, seed, self.chosen_keys(self.dim, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         facts = list_text([f"{kind} {num_facts:,}" for kind, num_facts in self.num_facts.items()])
@@ -144,7 +137,7 @@ class RanksInTrainingConfig(KeyChoiceConfig):
             x_label="optimisation steps",
             y_label=f"{rank}, dimensions",
             x_scale="log",
-            series=[*KINDS, self.gaussian("relu"), self.gaussian("swiglu")],
+            series=[*KINDS, gaussian("relu"), gaussian("swiglu")],
         )
 
     def _shares(self, points: Sequence[Point]) -> dict[str, Spread]:
@@ -181,7 +174,7 @@ class RanksInTrainingConfig(KeyChoiceConfig):
         )
 
     def _of_gaussian(self, points: Sequence[Point]) -> str:
-        shaped = {self.gaussian(kind): kind for kind in ("relu", "swiglu")}
+        shaped = {gaussian(kind): kind for kind in ("relu", "swiglu")}
         found = self._of_hidden(points, shaped)
         said = [f"{significant_text(one.median)} in the shape of {shaped[series]}" for series, one in found.items()]
         return f"Gaussian numbers would use {list_text(said)}."
@@ -190,7 +183,7 @@ class RanksInTrainingConfig(KeyChoiceConfig):
         """Of keys that were chosen; random ones are Gaussian numbers themselves, normalised."""
 
         def said(place: str) -> str:
-            own, of_gaussian = (known(points, KEY_RANK, series) for series in (place, gaussian_keys(place)))
+            own, of_gaussian = (known(points, KEY_RANK, series) for series in (place, gaussian(f"keys {place}")))
             return f"{significant_text(own.median)} {place} (Gaussian numbers {significant_text(of_gaussian.median)})"
 
         told = list_text(list(of_each(said, (GIVEN, OWN)).values()))
@@ -219,7 +212,7 @@ class RanksInTrainingConfig(KeyChoiceConfig):
             for rank in RANKS:
                 quantity = f"{rank}_{part}"
                 cells += [
-                    median_cell(self._spread_at_end(points, quantity, self.gaussian(kind))),
+                    median_cell(self._spread_at_end(points, quantity, gaussian(kind))),
                     spread_cell(spread_at(points, f"{quantity}_untrained", kind)),
                     spread_cell(self._spread_at_end(points, quantity, kind)),
                 ]
@@ -241,9 +234,9 @@ class RanksInTrainingConfig(KeyChoiceConfig):
         return Table(caption=f"Ranks in dimensions. {medians_text(points)}", header=header, blocks=blocks)
 
 
-def gaussian_keys(place: str) -> str:
-    """The series of Gaussian numbers, as many as there are keys in this place."""
-    return f"Gaussian, {place}"
+def gaussian(like: str) -> str:
+    """The series of the Gaussian matrices that are shaped like those of a kind, or like the keys."""
+    return f"Gaussian, shaped like {like}"
 
 
 def _largest(points: Sequence[Point], part: str, kind: str) -> float:

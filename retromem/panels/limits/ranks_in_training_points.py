@@ -1,16 +1,14 @@
 """Points of the ranks along a training: weights and hidden activations, beside a Gaussian matrix of the same shape.
 
-Shape legend: N facts, M keys, D key dimension, K dimension of the encoder, B batch, E output dimension, I and O sides
-of a matrix.
+Shape legend: N facts, D key dimension, B batch, E output dimension, I and O sides of a matrix.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float32
-from numpy import ndarray
 from torch import Tensor
 
 from models.any_ffn import sized
@@ -18,8 +16,8 @@ from models.diagnostics.matrix_rank import MatrixRanks, activation_ranks, matrix
 from models.ffn import FFN, GatedFFN, HiddenLayerFFN
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, train_built, weight_generator
-from retromem.panels.limits.chosen_keys import chosen_keys, key_table
-from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, OWN, RANKS, gaussian_keys
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
+from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, KINDS, OWN, RANKS, gaussian
 from retromem.panels.points import Point
 
 if TYPE_CHECKING:
@@ -71,42 +69,29 @@ def gaussian_ranks(shape: tuple[int, int], *, centred: bool) -> dict[str, float]
     return {name: fmean(draw[name] for draw in draws) for name in draws[0]}
 
 
-def ranks_in_training_points(
-    config: "RanksInTrainingConfig", seed: int, encoder_keys_MK: Float32[ndarray, "M K"] | None = None
-) -> list[Point]:
+def ranks_in_training_points(config: "RanksInTrainingConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Every kind at its own load and, once trained, at the number of facts that all kinds hold; and the chosen keys."""
-    keys_MD = chosen_keys(config.keys, encoder_keys_MK, config.dim, seed=seed)
-
-    def table_of(num_facts: int) -> KeyTable:
-        return key_table(num_facts, config.dim, config.num_values, keys_MD, seed=seed)
-
+    table_of = partial(keys.table, dim=config.dim, num_values=config.num_values, seed=seed)
     points = []
     for kind, facts in config.num_facts.items():
         points += _one_training(config, kind, table_of(facts), seed=seed)
     for kind in config.num_facts:
         few = table_of(min(config.num_facts.values()))
         points += _one_training(config, kind, few, seed=seed, at_equal_facts=True)
-    if keys_MD is not None and encoder_keys_MK is not None:
-        for place, rows in ((GIVEN, keys_MD), (OWN, torch.from_numpy(encoder_keys_MK))):
-            points += _of_keys(place, rows, seed)
+    for place, rows in ((GIVEN, keys.given_MD), (OWN, keys.own_MK)):
+        if rows is not None:
+            rank = float(activation_ranks([rows]).participation_ratio)
+            of_gaussian = gaussian_ranks((rows.shape[0], rows.shape[1]), centred=True)["participation_ratio"]
+            points.append(Point(quantity=KEY_RANK, series=place, y=rank, seed=seed))
+            points.append(Point(quantity=KEY_RANK, series=gaussian(f"keys {place}"), y=of_gaussian))
     return points
-
-
-def _of_keys(place: str, keys_MD: Tensor, seed: int) -> list[Point]:
-    """How many dimensions keys use, and Gaussian numbers of their shape: the participation ratio of both."""
-    own = activation_ranks([keys_MD]).participation_ratio
-    of_gaussian = gaussian_ranks((keys_MD.shape[0], keys_MD.shape[1]), centred=True)["participation_ratio"]
-    return [
-        Point(quantity=KEY_RANK, series=place, y=float(own), seed=seed),
-        Point(quantity=KEY_RANK, series=gaussian_keys(place), y=of_gaussian),
-    ]
 
 
 def _one_training(
     config: "RanksInTrainingConfig", kind: str, table: KeyTable, *, seed: int, at_equal_facts: bool = False
 ) -> list[Point]:
     generator = weight_generator(seed)
-    sized_config = sized(config.ffn(kind), config.num_params, config.dim, config.dim)
+    sized_config = sized(KINDS[kind], config.num_params, config.dim, config.dim)
     ffn = sized_config.build(config.dim, config.dim, generator=generator)
     assert isinstance(ffn, HiddenLayerFFN)
     points: list[Point] = []
@@ -132,6 +117,6 @@ def _one_training(
         points.append(Point(quantity=f"largest_{part}", series=kind, y=float(min(shape))))
         for name, rank in gaussian_ranks(shape, centred=part == "hidden").items():
             for step in filter(None, config.at_steps):
-                series = config.gaussian(kind)
+                series = gaussian(kind)
                 points.append(Point(quantity=f"{name}_{part}", series=series, x=float(step), y=rank))
     return points

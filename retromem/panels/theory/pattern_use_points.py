@@ -29,11 +29,11 @@ from retromem.measure.trained_ffn import (
     KeyTable,
     accuracy,
     first_facts,
-    most_facts_around,
     random_table,
     train,
     unit_rows,
 )
+from retromem.panels.facts_stored import most_stored
 from retromem.panels.points import Point
 from retromem.panels.theory.pattern_use import noise_name
 
@@ -64,21 +64,12 @@ def pattern_use_points(config: "PatternUseConfig", cities: KnowledgeSet, seed: i
 def _random_facts(config: "PatternUseConfig", seed: int) -> list[Point]:
     ffn_config, budget = DenseConfig(kind="relu", width=config.width), TrainingBudget(steps=config.steps)
     num_params, bits_a_fact = ffn_config.num_params(config.dim, config.dim), math.log2(config.num_values)
-
     expected = int(_EXPECTED_BITS * num_params / bits_a_fact)
     whole = random_table(2 * expected + 3, config.dim, config.num_values, seed=seed)
-
-    def table_of(num_facts: int) -> KeyTable:
-        return first_facts(whole, num_facts)
-
-    capacity = most_facts_around(
-        lambda n: accuracy(train(ffn_config, table_of(n), budget, seed=seed), table_of(n)) >= 0.99,
-        expected=expected,
-        resolution=_RESOLUTION,
-    )
+    capacity = most_stored(lambda table: train(ffn_config, table, budget, seed=seed), whole, resolution=_RESOLUTION)
     points = [Point(quantity="capacity_facts", series="ReLU", y=float(capacity), seed=seed)]
     for load in config.loads:
-        table = table_of(max(2, round(load * capacity)))
+        table = first_facts(whole, max(2, round(load * capacity)))
         ffn = train(ffn_config, table, budget, seed=seed)
         assert isinstance(ffn, DenseFFN)
         for series, y in binarised_accuracies(ffn, table, budget, seed=seed).items():

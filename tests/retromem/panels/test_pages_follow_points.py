@@ -161,8 +161,10 @@ ALSO_A_WORD = {
     "activation_patterns": {"ReLU", "ReGLU", "regions in a plane"},
     "depth_at_work": {"chance"},
     "facts_in_superposition": {"random directions"},  # and outer products of them
-    **dict.fromkeys(("optimisation", "optimisation_shaped"), {"ReLU", "SwiGLU"}),  # optimisers have them too
-    **dict.fromkeys(("ranks_in_training", "ranks_cities"), {"relu", "swiglu"}),  # and Gaussian numbers of their shape
+    "optimisation": {"ReLU", "SwiGLU"},  # optimisers have them too
+    "optimisation_shaped": {"ReLU", "SwiGLU"},
+    "ranks_in_training": {"relu", "swiglu"},  # and Gaussian numbers of their shape
+    "ranks_cities": {"relu", "swiglu"},
     "reworded_capacity": {"FFN", "index"},
 }
 """series whose names sentences use for something else too"""

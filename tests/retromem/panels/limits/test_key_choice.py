@@ -12,15 +12,16 @@ from models.ffn_kinds import GatedConfig
 from retrieval.errors import Refused, UserError
 from retromem.configuration import build
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.measure.trained_ffn import random_table
+from retromem.knowledge.random_keys import KeysConfig, keys_set
+from retromem.measure.trained_ffn import random_table, unit_rows
 from retromem.panels.limits.architecture import ArchitectureConfig
-from retromem.panels.limits.chosen_keys import chosen_keys, in_place_of, key_table, shaped
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys, shaped
 from retromem.panels.limits.interference import InterferenceConfig
 from retromem.panels.limits.interference_points import _KINDS, part, two_groups
 from retromem.panels.limits.optimisation_gap import OptimisationConfig
 from retromem.panels.limits.overload import OverloadConfig
 from retromem.panels.limits.overload_points import facts_of
-from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, OWN, RanksInTrainingConfig, gaussian_keys
+from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, OWN, RanksInTrainingConfig, gaussian
 from retromem.panels.point_spread import spread_at
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
@@ -45,43 +46,44 @@ def key_of(name: str) -> np.ndarray:
 
 
 def test_keys_of_cities_are_the_encoders_in_orthogonal_directions(encoded_names: Encoded) -> None:
-    encoder_keys_MK = CITIES.encoder_keys_MK(0, encoded_names)
-    assert encoder_keys_MK is not None and len(encoder_keys_MK) == CITIES.num_keys
+    keys = CITIES.chosen_keys(4, 0, encoded_names)
     (cities,) = CITIES.text_sets(0)
-    np.testing.assert_allclose(encoder_keys_MK, [key_of(city) for city in cities.subjects], atol=1e-6)
+    own_MK = np.array([key_of(city) for city in cities.subjects])
+    assert keys.own_MK is not None and len(own_MK) == CITIES.num_keys
+    np.testing.assert_allclose(keys.own_MK.numpy(), own_MK, atol=1e-6)
 
-    keys_MD = chosen_keys("cities", encoder_keys_MK, 8, seed=0)
-    assert keys_MD is not None
-    # The directions, found again from the keys: projections, each to be scaled by its unknown length.
-    turn_KD = np.linalg.qr(torch.randn(64, 8, generator=torch.Generator().manual_seed(50_000)).numpy())[0]
-    projected_MD = encoder_keys_MK @ turn_KD
-    expected_MD = projected_MD / np.linalg.norm(projected_MD, axis=1, keepdims=True)
-    np.testing.assert_allclose(keys_MD.numpy() @ keys_MD.numpy().T, expected_MD @ expected_MD.T, atol=1e-5)
-    # In all of its dimensions a turn changes no inner product.
-    whole_MK = chosen_keys("cities", encoder_keys_MK, 64, seed=0)
-    assert whole_MK is not None
-    np.testing.assert_allclose((whole_MK @ whole_MK.T).numpy(), encoder_keys_MK @ encoder_keys_MK.T, atol=1e-5)
-    assert not torch.allclose(chosen_keys("cities", encoder_keys_MK, 8, seed=1), keys_MD)
+    # Inner products alone: the sign of a direction is the solver's.
+    turn_KD = np.linalg.qr(torch.randn(64, 4, generator=torch.Generator().manual_seed(50_000)).numpy())[0]
+    expected_MD = own_MK @ turn_KD / np.linalg.norm(own_MK @ turn_KD, axis=1, keepdims=True)
+    given_MD = keys.table(len(own_MK), 4, 4, seed=0).keys_ND
+    np.testing.assert_allclose((given_MD @ given_MD.T).numpy(), expected_MD @ expected_MD.T, atol=1e-5)
+    whole_MK = CITIES.chosen_keys(64, 0, encoded_names).in_place_of(torch.zeros(len(own_MK), 64))
+    np.testing.assert_allclose((whole_MK @ whole_MK.T).numpy(), own_MK @ own_MK.T, atol=1e-5)  # a turn alone
+    assert not torch.allclose(CITIES.chosen_keys(4, 1, encoded_names).in_place_of(given_MD), given_MD)
     with pytest.raises(Refused, match="encoder's have 64 dimensions, and 65 are asked for"):
-        chosen_keys("cities", encoder_keys_MK, 65, seed=0)
+        CITIES.chosen_keys(65, 0, encoded_names)
 
 
 def test_tables_differ_in_their_keys_alone() -> None:
-    random, keys_MD = random_table(50, 8, 4, seed=2), torch.nn.functional.normalize(torch.randn(60, 8))
-    plain, chosen = key_table(50, 8, 4, None, seed=2), key_table(50, 8, 4, keys_MD, seed=2)
-    assert torch.equal(plain.keys_ND, random.keys_ND) and torch.equal(chosen.keys_ND, keys_MD[:50])
-    for table in (plain, chosen):
-        assert torch.equal(table.value_ids_N, random.value_ids_N) and torch.equal(table.codes_VE, random.codes_VE)
-    keys_MD = torch.nn.functional.normalize(torch.randn(60, 16))
-    (of_random, _), (of_chosen, _) = two_groups(20, 0.0, seed=2), two_groups(20, 0.0, keys_MD, seed=2)
-    assert torch.equal(of_random.value_ids_N, of_chosen.value_ids_N)
-    assert torch.equal(of_random.codes_VE, of_chosen.codes_VE)
-    assert torch.allclose(of_chosen.keys_ND, keys_MD[:40]) and not torch.allclose(of_random.keys_ND, keys_MD[:40])
-    first, second = facts_of(30, None, seed=2), facts_of(30, keys_MD, seed=2)
+    generator = torch.Generator().manual_seed(1)
+    given_MD = unit_rows(60, 16, generator)
+    keys = ChosenKeys(given_MD=given_MD)
+    random, plain, chosen = (of(50, 16, 4, seed=2) for of in (random_table, RANDOM_KEYS.table, keys.table))
+    assert torch.equal(plain.keys_ND, random.keys_ND) and torch.equal(chosen.keys_ND, given_MD[:50])
+    (of_random, _), (of_chosen, _) = two_groups(20, 0.0, seed=2), two_groups(20, 0.0, keys, seed=2)
+    assert torch.allclose(of_chosen.keys_ND, given_MD[:40])
+    assert not torch.allclose(of_random.keys_ND, of_chosen.keys_ND)
+    for one, other in ((random, plain), (random, chosen), (of_random, of_chosen)):
+        assert torch.equal(one.value_ids_N, other.value_ids_N) and torch.equal(one.codes_VE, other.codes_VE)
+    first, second = facts_of(30, RANDOM_KEYS, seed=2), facts_of(30, keys, seed=2)
     assert np.array_equal(first.value_ids_N, second.value_ids_N)
-    np.testing.assert_array_equal(second.facts().cues[0].key_vectors(), keys_MD[:30].numpy())
+    np.testing.assert_array_equal(second.facts().cues[0].key_vectors(), given_MD[:30].numpy())
+    np.testing.assert_array_equal(
+        first.facts().cues[0].key_vectors(),
+        keys_set(KeysConfig(dim=16, num_values=16, num_facts=30, seed=2)).facts().cues[0].key_vectors(),
+    )
     with pytest.raises(AssertionError, match="num_keys is too small"):
-        in_place_of(torch.zeros(61, 16), keys_MD)
+        keys.table(61, 16, 4, seed=2)
 
 
 def test_gaussian_keys_have_the_mean_and_covariance_of_those_they_are_shaped_like() -> None:
@@ -115,7 +117,7 @@ def test_every_panel_measures_chosen_keys_as_it_does_random_ones(name: str, keys
         {(point.quantity, point.series, point.x): point.y for point in found}
         for found in (random.measure(0, encoded_names), points)
     )
-    of_keys = {(KEY_RANK, series, None) for place in (GIVEN, OWN) for series in (place, gaussian_keys(place))}
+    of_keys = {(KEY_RANK, series, None) for place in (GIVEN, OWN) for series in (place, gaussian(f"keys {place}"))}
     assert of_chosen.keys() == of_random.keys() | (of_keys if name == "ranks_in_training" else set())
     assert any(of_chosen[place] != y for place, y in of_random.items())
     page = chosen.page(points)
@@ -141,8 +143,7 @@ def test_two_relations_are_asked_of_the_same_cities(encoded_names: Encoded) -> N
     assert all(city in text for texts in asked for city, text in zip(countries.subjects, texts, strict=True))
     assert not set(asked[0]) & set(asked[1])
     # These keys see the name alone: both relations of a city have one key.
-    keys_MD = chosen_keys("relations", config.encoder_keys_MK(0, encoded_names), 16, seed=0)
-    table, in_a_N = two_groups(40, 0.0, keys_MD, seed=0)
+    table, in_a_N = two_groups(40, 0.0, config.chosen_keys(16, 0, encoded_names), seed=0)
     assert torch.allclose(part(table, in_a_N).keys_ND, part(table, ~in_a_N).keys_ND, atol=1e-6)
     assert len({round(float(x), 5) for x in part(table, in_a_N).keys_ND[:, 0]}) == 40
     points = config.measure(0, encoded_names)
