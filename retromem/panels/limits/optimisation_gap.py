@@ -47,13 +47,13 @@ class OptimisationConfig(KeyChoiceConfig):
 
     panel: Literal["optimisation"] = "optimisation"
     exposures: tuple[int, ...] = (30, 100, 300, 1000, 3000)
-    """full-batch steps of a training; the optimisers get the most of them"""
+    """full-batch steps of a training; the optimisers, compared on random keys, get the most of them"""
     width: int = 32
     """hidden units of the ReLU FFN; the SwiGLU FFN has its parameters at most"""
     resolution: float = 0.05
     """of every search, as a share of the facts found"""
     constructions: bool = True
-    """compare them with training too, on keys and, unless these are chosen, on token pairs"""
+    """compare them with training too, on keys and, where these are random, on token pairs"""
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 135.0
@@ -102,7 +102,9 @@ class OptimisationConfig(KeyChoiceConfig):
                 f"(ReLU with {32 * self.width:,} parameters, SwiGLU with no more), at the better of two rates: "
                 ".03 and .1 up to 300 steps, .01 and .03 above, as in the published sweep, which had one seed and a "
                 f"resolution of 7 %; here it is {100 * self.resolution:g} %.",
-                f"Optimisers: the same search after {most:,} steps with a cosine schedule, each optimiser at the "
+                "Optimisers and token pairs are compared on random keys alone."
+                if self.reads_text
+                else f"Optimisers: the same search after {most:,} steps with a cosine schedule, each optimiser at the "
                 "better of two rates for each number of facts: adam and adamw (decay .01) .01 and .03, sgd (momentum "
                 ".9) 1 and 3, muon .1 and .2 (whose steps take about three times as long). A gap between two is one "
                 "between these settings.",

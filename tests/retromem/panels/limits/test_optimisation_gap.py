@@ -5,15 +5,14 @@ import torch
 
 from models.ffn import FFN
 from models.ffn_kinds import GatedConfig
-from models.training_budget import TrainingBudget, TrainingDiverged
-from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, train
+from models.training_budget import TrainingBudget
+from retromem.measure.trained_ffn import KeyTable, accuracy, random_table
 from retromem.panels.limits.optimisation_gap import OptimisationConfig
 from retromem.panels.limits.optimisation_gap_points import (
     _compared,
     _constructions,
     _of_exposures,
     _on_a_line,
-    _stores,
     _Writer,
 )
 from retromem.panels.points import Point
@@ -80,15 +79,6 @@ def test_each_way_is_searched_to_its_own_limit_and_disturbed_at_the_same_load() 
 def test_few_exposures_get_the_high_rates_of_the_published_sweep() -> None:
     assert _of_exposures(300) == [TrainingBudget(steps=300, learning_rate=rate) for rate in (3e-2, 1e-1)]
     assert _of_exposures(1000) == [TrainingBudget(steps=1000, learning_rate=rate) for rate in (1e-2, 3e-2)]
-
-
-def test_a_rate_at_which_training_diverges_stores_nothing() -> None:
-    kind, table = GatedConfig(kind="swiglu", width=12), random_table(20, 16, 16, seed=0)
-    assert _stores(kind, table, TrainingBudget(steps=300, learning_rate=3e-2), 0)
-    diverging = TrainingBudget(steps=300, optimizer="sgd", learning_rate=1e4)
-    with pytest.raises(TrainingDiverged):
-        train(kind, table, diverging, seed=0)
-    assert not _stores(kind, table, diverging, 0)
 
 
 def page_points(*, muon: tuple[float, float], solved: float) -> list[Point]:
