@@ -37,6 +37,7 @@ class KeyChoiceConfig(PanelConfig):
 
     @property
     def key_name(self) -> str:
+        """What its page calls them."""
         return _NAMES[self.keys]
 
     @property
@@ -80,9 +81,8 @@ class KeyChoiceConfig(PanelConfig):
         return [
             f"The keys are {whose} a text encoder gives to questions about cities, centred per wording and seen in "
             f"{dim} random orthogonal directions, all of unit length. Values and their codes are those of random keys, "
-            "so whatever differs is the keys'. So few directions can make keys more like random "
-            "ones than they are in the encoder's own. Published numbers are of random keys. One encoder, one kind of "
-            "subject."
+            "so whatever differs is the keys'. So few directions can make keys more like random ones than they are in "
+            "the encoder's own. Published numbers are of random keys. One encoder, one kind of subject."
         ]
 
 
