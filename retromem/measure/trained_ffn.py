@@ -23,7 +23,7 @@ from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.precisions import Precision
 from models.training_budget import TrainingBudget
 from models.weight_packing import add_noise, load_packed, packed
-from retromem.measure.bits import CalibrationFit, bits_ce, demand_of_values, log2_calibrated, true_probability
+from retromem.measure.bits import CalibrationFit, bits_ce, log2_calibrated, true_probability
 from retromem.measure.capacity import search_capacity
 from retromem.measure.settings import CapacitySearch
 
@@ -97,19 +97,15 @@ def accuracy(ffn: FFN, table: KeyTable) -> float:
     return float((answers_N == table.value_ids_N).double().mean())
 
 
-def stored_bits(ffn: FFN, table: KeyTable, *, uniform: bool = True) -> float:
+def stored_bits(ffn: FFN, table: KeyTable) -> float:
     """Bits of the table that the answers are worth, by cross-entropy, after (T, eps) were fitted on the same facts.
 
-    Values that were not drawn uniformly are worth the log2 multinomial of their counts, which are their prior.
+    Its values were drawn uniformly.
     """
     with torch.inference_mode():
         log_probs_NV = torch.log_softmax(ffn(table.keys_ND) @ table.codes_VE.T, dim=1).double().numpy()
     true_N, num_values = table.value_ids_N.numpy(), len(table.codes_VE)
-    if uniform:
-        prior_N, demand_bits = np.full(len(true_N), 1 / num_values), len(true_N) * math.log2(num_values)
-    else:
-        prior_N = np.bincount(true_N, minlength=num_values)[true_N] / len(true_N)
-        demand_bits = demand_of_values(np.zeros_like(true_N), true_N)
+    prior_N, demand_bits = np.full(len(true_N), 1 / num_values), len(true_N) * math.log2(num_values)
     fitted = CalibrationFit(num_facts=len(true_N))
     for _ in range(fitted.num_passes):
         fitted.add(log_probs_NV, true_N, prior_N)

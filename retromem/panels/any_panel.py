@@ -25,7 +25,6 @@ PANELS = {
     "depth_at_work": "retromem.panels.limits.depth_at_work:DepthAtWorkConfig",
     "architecture": "retromem.panels.limits.architecture:ArchitectureConfig",
     "code_dimension": "retromem.panels.limits.code_dimension:CodeDimensionConfig",
-    "encoder_keys": "retromem.panels.limits.encoder_keys:EncoderKeysConfig",
     "embedding_limits": "retromem.panels.retrieval.embedding_limits:EmbeddingLimitsConfig",
     "limit_small": "retromem.panels.retrieval.limit_small_recall:LimitSmallConfig",
     "near_duplicates": "retromem.panels.retrieval.near_duplicate_recall:NearDuplicatesPanelConfig",

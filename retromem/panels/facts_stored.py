@@ -1,8 +1,10 @@
-"""How many facts of random keys an FFN of one kind stores: the search that panels of capacity share."""
+"""How many facts an FFN of one kind stores: the search that panels of capacity share."""
 
 import math
+from collections.abc import Callable
 
 from models.any_ffn import AnyFFNConfig
+from models.ffn import FFN
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
 
@@ -21,14 +23,18 @@ def facts_around(
 def facts_stored(
     config: AnyFFNConfig, around: KeyTable, budget: TrainingBudget, *, seed: int, resolution: float
 ) -> int:
-    """The largest N that is answered with accuracy .99, searched for from half of what is expected; 0 for none.
+    """The largest N that a training stores, as `most_stored`; RuntimeError where twice what is expected was stored."""
+    return most_stored(lambda facts: train(config, facts, budget, seed=seed), around, resolution=resolution)
 
-    The relative resolution is that of the search. RuntimeError where twice what is expected was stored.
+
+def most_stored(write: Callable[[KeyTable], FFN], table: KeyTable, *, resolution: float) -> int:
+    """The largest N of nested sets that is answered with accuracy .99, searched for from a quarter of the table.
+
+    0 for none. The relative resolution is that of the search. RuntimeError where the whole table was stored.
     """
 
     def reaches(num_facts: int) -> bool:
-        facts = first_facts(around, num_facts)
-        return accuracy(train(config, facts, budget, seed=seed), facts) >= ACCURACY
+        facts = first_facts(table, num_facts)
+        return accuracy(write(facts), facts) >= ACCURACY
 
-    expected = (len(around.value_ids_N) - _SPARE) // 2
-    return most_facts_around(reaches, expected=expected, resolution=resolution)
+    return most_facts_around(reaches, expected=(len(table.keys_ND) - _SPARE) // 2, resolution=resolution)

@@ -1,5 +1,6 @@
 """Panel: what the architecture makes of equal parameters: depth against width, serial against parallel, presets."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
@@ -8,7 +9,8 @@ from models.any_ffn import AnyFFNConfig, sized
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.presets import Preset, PresetConfig
 from models.stack_kinds import StackConfig
-from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.limits.key_choice import KeyChoiceConfig
+from retromem.panels.panel_config import Encoded
 from retromem.panels.point_spread import curve, series_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.spread_text import (
@@ -36,10 +38,12 @@ STACKS: Mapping[str, StackConfig] = {
 }
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 GUIDE_LINE = "published guide line, ReLU"
+EXPECTED_BITS = 2.0
+"""a parameter; searches go up to twice as many, where no FFN trained like this was ever seen"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArchitectureConfig(PanelConfig):
+class ArchitectureConfig(KeyChoiceConfig):
     """Capacity of stacks over depth, serial and parallel, and of presets, all at equal parameters."""
 
     panel: Literal["architecture"] = "architecture"
@@ -51,6 +55,8 @@ class ArchitectureConfig(PanelConfig):
     """that a fact can have"""
     depths: tuple[int, ...] = (1, 2, 4)
     """of the serial stacks"""
+    presets: tuple[Preset, ...] = PRESETS
+    """that are measured beside the stacks"""
     preset_depth: int = 2
     """blocks of each preset"""
     steps: int = 1500
@@ -81,21 +87,25 @@ class ArchitectureConfig(PanelConfig):
     def whole(self) -> Mapping[str, AnyFFNConfig]:
         """One layer of each kind, and the presets."""
         whole: dict[str, AnyFFNConfig] = {one_layer(kind): config for kind, config in ONE_LAYER.items()}
-        return whole | {name: PresetConfig(kind=name, depth=self.preset_depth) for name in PRESETS}
+        return whole | {name: PresetConfig(kind=name, depth=self.preset_depth) for name in self.presets}
+
+    @property
+    def num_keys(self) -> int:
+        return 2 * math.floor(EXPECTED_BITS * self.num_params / math.log2(self.num_values)) + 3
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.architecture_points import architecture_points
 
-        return architecture_points(self, seed)
+        return architecture_points(self, seed, self.chosen_keys(self.dim, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         return PanelPage(
-            title="Architecture at equal parameters",
+            title=self.titled("Architecture at equal parameters"),
             answer=sentences(points, _of_stacks, _of_presets),
             finding=sentences(points, self._of_depth, _guide, self._of_parallel, _ranked),
             explained=[
                 f"Every FFN and stack has at most {self.num_params:,} parameters, with norms, routers and read-outs "
-                f"counted, and {self.dim} dimensions. Capacity is the largest number of random keys, each with one of "
+                f"counted, and {self.dim} dimensions. Capacity is the largest number of keys, each with one of "
                 f"{self.num_values} values, that it answers with accuracy .99 after at most {self.steps:,} steps on "
                 f"all facts, searched to {100 * self.resolution:g} %; bits are divided by its real parameters.",
                 "Stacks are pre-norm with LayerNorm and a plain residual stream. 'Parallel' has a matrix beside each "
@@ -105,6 +115,7 @@ class ArchitectureConfig(PanelConfig):
                 "The references are one FFN of the same kind without stream or norm, and the published guide line of "
                 "one ReLU layer (2.06 bits per parameter, Nichani et al.). Mixtures are counted by all their "
                 "parameters, although only some answer a key.",
+                *self.explained_keys(self.dim),
                 "Learning rate and steps are the same for all and were tuned for none. Small stacks of random facts "
                 "say nothing of what depth gives a language model beside storage.",
             ],

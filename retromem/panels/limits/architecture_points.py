@@ -5,23 +5,20 @@ from typing import TYPE_CHECKING
 
 from models.any_ffn import AnyFFNConfig, sized
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, first_facts, most_facts_around, random_table, train
+from retromem.measure.trained_ffn import KeyTable, train
+from retromem.panels.facts_stored import most_stored
 from retromem.panels.limits.architecture import GUIDE_LINE, ONE_LAYER, one_layer
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
 from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
 
 if TYPE_CHECKING:
     from retromem.panels.limits.architecture import ArchitectureConfig
 
-TAU = 0.99
-EXPECTED_BITS = 2.0
-"""a parameter; the search goes up to twice as many, where no FFN trained like this was ever seen"""
 
-
-def architecture_points(config: "ArchitectureConfig", seed: int) -> list[Point]:
+def architecture_points(config: "ArchitectureConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Facts, parameters and bits per parameter of each; the one-layer FFNs also as lines over depth."""
-    most = 2 * math.floor(EXPECTED_BITS * config.num_params / math.log2(config.num_values)) + 3
-    table = random_table(most, config.dim, config.num_values, seed=seed)
+    table = keys.table(config.num_keys, config.dim, config.num_values, seed=seed)
     points = []
     for series, stack in config.stacks:
         points += _searched(config, stack, table, seed, series=series, x=float(stack.depth))
@@ -46,13 +43,8 @@ def _searched(
     of_size = sized(ffn, config.num_params, config.dim, config.dim)
     num_params, bits_per_fact = of_size.num_params(config.dim, config.dim), math.log2(config.num_values)
 
-    def reaches(num_facts: int) -> bool:
-        facts = first_facts(table, num_facts)
-        trained = train(of_size, facts, TrainingBudget(steps=config.steps), seed=seed)
-        return accuracy(trained, facts) >= TAU
-
-    expected = (len(table.keys_ND) - 3) // 2
-    num_facts = most_facts_around(reaches, expected=expected, resolution=config.resolution)
+    budget = TrainingBudget(steps=config.steps)
+    num_facts = most_stored(lambda facts: train(of_size, facts, budget, seed=seed), table, resolution=config.resolution)
     prefix = "whole_" if x is None else ""
     y = num_facts * bits_per_fact / num_params
     return [

@@ -1,11 +1,16 @@
 """Panel: what writing more facts does to those already written, and whether sparse routing protects them."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
-from retromem.panels.panel_config import Encoded, PanelConfig
+import numpy as np
+
+from retromem.knowledge.knowledge_set import KnowledgeSet
+from retromem.panels.limits.key_choice import KeyChoiceConfig, cities_asked_for
+from retromem.panels.panel_config import Encoded
 from retromem.panels.point_spread import series_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.spread_text import known, median_cell, of_each, sentences, tables
@@ -14,6 +19,9 @@ from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
+DIM, NUM_VALUES = 16, 16
+_MOST_BITS = 2.5
+"""a parameter, more than any kind stores of random keys"""
 INDEX = "index"
 CHANCE = "chance"
 
@@ -33,10 +41,13 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterferenceConfig(PanelConfig):
+class InterferenceConfig(KeyChoiceConfig):
     """Two groups of facts, one written after the other and both together, into kinds of equal parameters."""
 
     panel: Literal["interference"] = "interference"
+    keys: Literal["random", "cities", "shaped", "relations"] = "random"  # type: ignore[assignment]  # one more
+    """of the facts: `random` ones, an encoder's of questions about `cities`, Gaussian ones `shaped` like those, with
+    their mean and covariance, or an encoder's where A are the countries and B the time zones of the same cities"""
     num_params: int = 2048
     """of every kind, at most"""
     load: float = 0.9
@@ -58,25 +69,45 @@ class InterferenceConfig(PanelConfig):
         if self.load < 0.05:
             raise ValueError(f"load must be .05 or more, so that a group has a few facts, not {self.load:g}")
 
+    @property
+    def num_keys(self) -> int:
+        """Of both groups, whatever the kind."""
+        return math.ceil(self.load * _MOST_BITS * self.num_params / math.log2(NUM_VALUES))
+
+    def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
+        """Of two relations half as many each, of the same cities in the same order."""
+        if self.keys != "relations":
+            return super().text_sets(seed)
+        countries, zones = cities_asked_for("cities"), cities_asked_for("city_timezones")
+        _, first_N, second_N = np.intersect1d(countries.subjects, zones.subjects, return_indices=True)
+        order_N = np.argsort(first_N)
+        return self._first_cities(
+            math.ceil(self.num_keys / 2),
+            replace(countries, rows_N=countries.rows_N[first_N[order_N]]),
+            replace(zones, rows_N=zones.rows_N[second_N[order_N]]),
+        )
+
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.interference_points import interference_points
 
-        return interference_points(self, seed)
+        return interference_points(self, seed, self.chosen_keys(DIM, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         apart = max(self.offsets)
+        whose = ", the countries and the time zones of the same cities" if self.keys == "relations" else ""
+        unmoved = "nothing is added" if whose else "nothing in a key tells its group"
         return PanelPage(
-            title="Interference: what new facts do to old ones",
+            title=self.titled("Interference: what new facts do to old ones"),
             answer=sentences(points, partial(_answer, offset=apart)),
             finding=sentences(
                 points, *(partial(tell, offset=apart) for tell in (_once_written, _once_rewritten, _purities))
             ),
             explained=[
-                f"Two disjoint groups of facts, A and B: random keys in 16 dimensions plus {significant_text(apart)} "
-                "times the group's own direction, normalised (0 times: nothing in a key tells its group), and 16 "
-                f"values that both groups share. Every kind has at most {self.num_params:,} parameters and gets as "
-                f"many facts as make both groups together {percent_text(self.load)} of what it stored at 2,048 "
-                "parameters: that they fit shows in the column of both written together.",
+                f"Two disjoint groups of facts, A and B{whose}: {self.key_name} in {DIM} dimensions plus "
+                f"{significant_text(apart)} times the group's own direction, normalised (0 times: {unmoved}), and "
+                f"{NUM_VALUES} values that both groups share. Every kind has at most {self.num_params:,} parameters "
+                f"and gets as many facts as make both groups together {percent_text(self.load)} of what it stored of "
+                "random keys at 2,048 parameters: that they fit shows in the column of both written together.",
                 f"In turn: A is written (Adam, full batch, until it is stored, at most {self.steps:,} steps), then B "
                 "alone. Beside: A and B are written together; routing and gradients are those of this training. "
                 "Rewritten: after that the facts of B get new values, and B alone is written once more.",
@@ -86,6 +117,7 @@ class InterferenceConfig(PanelConfig):
                 "sizes: near the end of a training the gradients of any two parts cancel. Purity is the share of a "
                 "slot's facts that come from its main group; by chance it is more than half, hence the groups "
                 "permuted.",
+                *self.explained_keys(DIM),
                 "Forgetting here is that of plain training on new facts alone. Rehearsal of old facts, freezing and "
                 "penalties on change are not tried, and no kind was told which group a fact belongs to.",
             ],

@@ -21,13 +21,13 @@ from models.key_value_training import KeyValueData, KeyValueModule, fit
 from models.memory_kinds import ProductKeysConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, stored_bits, unit_rows
-from retromem.panels.limits.interference import CHANCE, INDEX
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
+from retromem.panels.limits.interference import CHANCE, DIM, INDEX, NUM_VALUES
 from retromem.panels.points import Point
 
 if TYPE_CHECKING:
     from retromem.panels.limits.interference import InterferenceConfig
 
-_DIM, _NUM_VALUES = 16, 16
 _PERMUTATIONS = 20
 _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
     "dense GELU": (DenseConfig(kind="gelu"), 2.12),
@@ -39,17 +39,19 @@ _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
 """kind, and bits a parameter that it stores of keys in two groups (offset 1) at accuracy .99, 2,048 parameters"""
 
 
-def two_groups(facts_a_group: int, offset: float, *, seed: int) -> tuple[KeyTable, Bool[Tensor, " N"]]:
+def two_groups(
+    facts_a_group: int, offset: float, keys: ChosenKeys = RANDOM_KEYS, *, seed: int
+) -> tuple[KeyTable, Bool[Tensor, " N"]]:
     """Facts of both groups in turn, and which are of A. The two directions are random and orthogonal."""
     generator = torch.Generator().manual_seed(seed)
     num_facts = 2 * facts_a_group
-    directions_2D = torch.linalg.qr(torch.randn(_DIM, 2, generator=generator)).Q.T
+    directions_2D = torch.linalg.qr(torch.randn(DIM, 2, generator=generator)).Q.T
     in_a_N = torch.arange(num_facts) % 2 == 0
-    own_ND = unit_rows(num_facts, _DIM, generator)
+    own_ND = keys.in_place_of(unit_rows(num_facts, DIM, generator))
     table = KeyTable(
         keys_ND=functional.normalize(own_ND + offset * directions_2D[(~in_a_N).long()], dim=1),
-        value_ids_N=torch.randint(_NUM_VALUES, (num_facts,), generator=generator),
-        codes_VE=unit_rows(_NUM_VALUES, _DIM, generator),
+        value_ids_N=torch.randint(NUM_VALUES, (num_facts,), generator=generator),
+        codes_VE=unit_rows(NUM_VALUES, DIM, generator),
     )
     return table, in_a_N
 
@@ -98,17 +100,18 @@ def nearest_key_accuracy(stored: KeyTable, asked: KeyTable) -> float:
     return float((stored.value_ids_N[nearest_Q] == asked.value_ids_N).double().mean())
 
 
-def interference_points(config: "InterferenceConfig", seed: int) -> list[Point]:
+def interference_points(config: "InterferenceConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Every kind at every offset, and an index with as many facts as the first kind gets."""
     budget = TrainingBudget(steps=config.steps)
     points = []
     for offset in config.offsets:
         for quantity in ("accuracy_after", "accuracy_rewritten"):
-            points.append(Point(quantity=quantity, series=CHANCE, x=offset, y=1 / _NUM_VALUES))
+            points.append(Point(quantity=quantity, series=CHANCE, x=offset, y=1 / NUM_VALUES))
         for number, (name, (kind, bits_a_param)) in enumerate(_KINDS.items()):
-            ffn = sized(kind, config.num_params, _DIM, _DIM)
-            num_bits = config.load * bits_a_param * ffn.num_params(_DIM, _DIM)
-            table, in_a_N = two_groups(int(num_bits / math.log2(_NUM_VALUES) / 2), offset, seed=seed)
+            ffn = sized(kind, config.num_params, DIM, DIM)
+            num_bits = config.load * bits_a_param * ffn.num_params(DIM, DIM)
+            facts_a_group = int(num_bits / math.log2(NUM_VALUES) / 2)
+            table, in_a_N = two_groups(facts_a_group, offset, keys, seed=seed)
             if not number:
                 points += _as_points(INDEX, offset, _of_index(table, in_a_N, seed), seed)
             points += _as_points(name, offset, _measured(ffn, table, in_a_N, budget, seed=seed), seed)
@@ -123,7 +126,7 @@ def _of_index(table: KeyTable, in_a_N: Tensor, seed: int) -> dict[str, float]:
     """Entries of A alone; with those of B among them, behind them, and with new values for those of B."""
     of_a, of_b = part(table, in_a_N), part(table, ~in_a_N)
     generator = torch.Generator().manual_seed(30_000 + seed)
-    new_ids_B = torch.randint(_NUM_VALUES, of_b.value_ids_N.shape, generator=generator)
+    new_ids_B = torch.randint(NUM_VALUES, of_b.value_ids_N.shape, generator=generator)
     after, alone = joined(of_a, of_b), nearest_key_accuracy(of_a, of_a)
     found = {
         "facts_a_group": float(len(of_a.keys_ND)),
@@ -132,7 +135,7 @@ def _of_index(table: KeyTable, in_a_N: Tensor, seed: int) -> dict[str, float]:
         "accuracy_after": nearest_key_accuracy(after, of_a),
         "accuracy_rewritten": nearest_key_accuracy(joined(of_a, replace(of_b, value_ids_N=new_ids_B)), of_a),
     }
-    return {**found, "bits_lost": math.log2(_NUM_VALUES) * (alone - found["accuracy_after"])}
+    return {**found, "bits_lost": math.log2(NUM_VALUES) * (alone - found["accuracy_after"])}
 
 
 def _measured(
@@ -161,14 +164,14 @@ def _measured(
     found["cosine_at_start"] = cosines["cosine"][0]
     found |= _routing(both, table, in_a_N, generator)
     # Routing that follows the groups was learnt by now: if anything can protect A, it is this.
-    new_ids_B = torch.randint(_NUM_VALUES, of_b.value_ids_N.shape, generator=generator)
+    new_ids_B = torch.randint(NUM_VALUES, of_b.value_ids_N.shape, generator=generator)
     _write(both, replace(of_b, value_ids_N=new_ids_B), budget)
     return {**found, "accuracy_rewritten": accuracy(both, of_a)}
 
 
 def _new(config: AnyFFNConfig, seed: int) -> FFN:
     # Another stream than that of the keys: weights drawn from the same numbers would not be random to them.
-    return config.build(_DIM, _DIM, generator=torch.Generator().manual_seed(10_000 + seed))
+    return config.build(DIM, DIM, generator=torch.Generator().manual_seed(10_000 + seed))
 
 
 def _write(

@@ -1,11 +1,13 @@
 """Panel: how far gradient descent stays below what the same parameters can hold, and what the difference costs."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
-from retromem.panels.panel_config import Encoded, PanelConfig
+from retromem.panels.limits.key_choice import KeyChoiceConfig
+from retromem.panels.panel_config import Encoded
 from retromem.panels.point_spread import curve, series_of, spread_at
 from retromem.panels.points import Point
 from retromem.panels.spread_text import (
@@ -25,26 +27,33 @@ from retromem.report.seed_spread import Spread, medians_text
 from retromem.report.table_text import Cell, Table
 
 TRAINED_PAIRS, SOLVED_PAIRS = "token pairs, trained ReLU", "token pairs, two-sided construction"
-TRAINED_KEYS, SOLVED_KEYS = "random keys, trained SwiGLU", "random keys, values-on-a-line store"
-_PAIRS = ((TRAINED_PAIRS, SOLVED_PAIRS), (TRAINED_KEYS, SOLVED_KEYS))
+DIM, NUM_VALUES = 16, 16
+BITS_A_FACT = math.log2(NUM_VALUES)
+_TWO_TOKENS = (
+    "the two-token task (32 x 32 pairs, 16 labels, ReLU with 1,280 parameters, every fact right) by 5,000 full-batch "
+    "steps of Adam and by the two-sided construction, whose facts and labels are the published ones; and "
+)
 _COMPARED = ("stored_bits_per_param", "sigma90")
 _KINDS = ("ReLU", "SwiGLU")
-PUBLISHED_EXPOSURES = (30, 100, 300, 1000, 3000)
+PUBLISHED_BITS = {
+    "ReLU": {30: 0.45, 100: 1.29, 300: 1.76, 1000: 1.76, 3000: 2.11},
+    "SwiGLU": {30: 0.36, 100: 1.68, 300: 2.28, 1000: 2.43, 3000: 2.74},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimisationConfig(PanelConfig):
+class OptimisationConfig(KeyChoiceConfig):
     """Constructions against training at equal parameters, exposures, and optimisers; d = 16."""
 
     panel: Literal["optimisation"] = "optimisation"
     exposures: tuple[int, ...] = (30, 100, 300, 1000, 3000)
-    """full-batch steps of a training; the optimisers get the most of them"""
+    """full-batch steps of a training; the optimisers, compared on random keys, get the most of them"""
     width: int = 32
     """hidden units of the ReLU FFN; the SwiGLU FFN has its parameters at most"""
     resolution: float = 0.05
     """of every search, as a share of the facts found"""
     constructions: bool = True
-    """compare them with training too, on token pairs and on random keys"""
+    """compare them with training too, on keys and, where these are random, on token pairs"""
     seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 135.0
@@ -52,38 +61,54 @@ class OptimisationConfig(PanelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not {*self.exposures} <= {*PUBLISHED_EXPOSURES}:
-            raise ValueError(f"exposures must be among the published ones, {PUBLISHED_EXPOSURES}, not {self.exposures}")
+        if not {*self.exposures} <= {*(published := PUBLISHED_BITS["ReLU"])}:
+            raise ValueError(f"exposures must be among the published ones, {[*published]}, not {self.exposures}")
+
+    @property
+    def num_keys(self) -> int:
+        """Searches go up to twice what was published."""
+        most_bits = 2 * max(bits for found in PUBLISHED_BITS.values() for bits in found.values())
+        return math.ceil(most_bits * 2 * DIM * self.width / BITS_A_FACT) + 3
+
+    @property
+    def tasks(self) -> Sequence[tuple[str, str]]:
+        """The series of trained weights and of constructed ones, a task each."""
+        of_keys = (f"{self.key_name}, trained SwiGLU", f"{self.key_name}, values-on-a-line store")
+        return [of_keys] if self.reads_text else [(TRAINED_PAIRS, SOLVED_PAIRS), of_keys]
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.optimisation_gap_points import optimisation_points
 
-        return optimisation_points(self, seed)
+        return optimisation_points(self, seed, self.chosen_keys(DIM, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         most = max(self.exposures)
         return PanelPage(
-            title="Optimisation: what gradient descent leaves unused",
-            answer=sentences(points, _answer),
+            title=self.titled("Optimisation: what gradient descent leaves unused"),
+            answer=sentences(points, partial(_answer, tasks=self.tasks)),
             finding=sentences(
-                points, *_of_constructions(), _of_exposures, partial(_of_optimizers, resolution=self.resolution)
+                points,
+                *(partial(_of_constructions, task=task) for task in self.tasks),
+                _of_exposures,
+                partial(_of_optimizers, resolution=self.resolution),
             ),
             explained=[
-                "Constructions: the two-token task (32 x 32 pairs, 16 labels, ReLU with 1,280 parameters, every fact "
-                "right) by 5,000 full-batch steps of Adam and by the two-sided construction, whose facts and labels "
-                "are the published ones; and random keys in 16 dimensions with 16 values (SwiGLU with biases, about "
-                "1,000 parameters, 99 % right) by training and by placing the values on a line, which is repeated "
-                "linear solves. sigma90 is the weight noise, relative to each matrix's RMS, at which accuracy falls "
-                "below 90 %; trained and constructed weights hold the same facts there, 90 % of what the trained "
-                "ones can.",
-                "Exposures: the most random-key facts that are 99 % right after so many full-batch steps (ReLU with "
-                f"{32 * self.width:,} parameters, SwiGLU with no more), at the better of two learning rates: .03 and "
-                ".1 up to 300 steps, .01 and .03 above, as in the published sweep, which had one seed and a "
+                f"Constructions: {'' if self.reads_text else _TWO_TOKENS}{self.key_name} in {DIM} dimensions with "
+                f"{NUM_VALUES} values (SwiGLU with biases, about {2 * DIM * self.width:,} parameters, 99 % right) by "
+                "training and by placing the values on a line, which is repeated linear solves. sigma90 is the weight "
+                "noise, relative to each matrix's RMS, at which accuracy falls below 90 %; trained and constructed "
+                "weights hold the same facts there, 90 % of what the trained ones can.",
+                f"Exposures: the most facts of {self.key_name} that are 99 % right after so many full-batch steps "
+                f"(ReLU with {32 * self.width:,} parameters, SwiGLU with no more), at the better of two rates: "
+                ".03 and .1 up to 300 steps, .01 and .03 above, as in the published sweep, which had one seed and a "
                 f"resolution of 7 %; here it is {100 * self.resolution:g} %.",
-                f"Optimisers: the same search after {most:,} steps with a cosine schedule, each optimiser at the "
+                "Optimisers and token pairs are compared on random keys alone."
+                if self.reads_text
+                else f"Optimisers: the same search after {most:,} steps with a cosine schedule, each optimiser at the "
                 "better of two rates for each number of facts: adam and adamw (decay .01) .01 and .03, sgd (momentum "
                 ".9) 1 and 3, muon .1 and .2 (whose steps take about three times as long). A gap between two is one "
                 "between these settings.",
+                *self.explained_keys(DIM),
                 "Published: the best of 3 seeds on token pairs, one seed for exposures. A "
                 "construction that stores more is not a better memory: look at its sigma90.",
             ],
@@ -102,7 +127,7 @@ class OptimisationConfig(PanelConfig):
                     names={f"{kind.lower()}_bits_per_param": f"optimisers, {kind}" for kind in _KINDS},
                 ),
             ],
-            tables=tables(points, _table),
+            tables=tables(points, partial(_table, tasks=self.tasks)),
         )
 
 
@@ -112,10 +137,10 @@ def _beside(points: Sequence[Point], pair: tuple[str, str], quantity: str) -> tu
     return trained, solved
 
 
-def _answer(points: Sequence[Point]) -> str:
+def _answer(points: Sequence[Point], tasks: Sequence[tuple[str, str]]) -> str:
     """What training reaches of a construction; the exposures where no construction was measured."""
     try:
-        shares = of_each(lambda pair: ratio(*_beside(points, pair, "stored_bits_per_param")), _PAIRS)
+        shares = of_each(lambda pair: ratio(*_beside(points, pair, "stored_bits_per_param")), tasks)
         margins = of_each(lambda pair: ratio(*_beside(points, pair, "sigma90")), shares)
     except NotMeasured:
         return _of_exposures(points)
@@ -127,24 +152,20 @@ def _answer(points: Sequence[Point]) -> str:
     )
 
 
-def _of_constructions() -> list[Callable[[Sequence[Point]], str]]:
-    """Constructions against training, bits and noise, a sentence a task."""
-
-    def told(points: Sequence[Point], pair: tuple[str, str]) -> str:
-        (trained, solved), (stood, borne) = (_beside(points, pair, quantity) for quantity in _COMPARED)
-        task, name = pair[1].split(", ")
-        return (
-            f"At equal parameters on {task} the {name} holds {significant_text(solved.median)} bits a parameter where "
-            f"training holds {significant_text(trained.median)}, and stands weight noise of "
-            f"{significant_text(borne.median)} where training stands {significant_text(stood.median)}."
-        )
-
-    return [partial(told, pair=pair) for pair in _PAIRS]
+def _of_constructions(points: Sequence[Point], task: tuple[str, str]) -> str:
+    """A construction against training, bits and noise."""
+    (trained, solved), (stood, borne) = (_beside(points, task, quantity) for quantity in _COMPARED)
+    facts, name = task[1].split(", ")
+    return (
+        f"At equal parameters on {facts} the {name} holds {significant_text(solved.median)} bits a parameter where "
+        f"training holds {significant_text(trained.median)}, and stands weight noise of "
+        f"{significant_text(borne.median)} where training stands {significant_text(stood.median)}."
+    )
 
 
-def _table(points: Sequence[Point]) -> Table:
+def _table(points: Sequence[Point], tasks: Sequence[tuple[str, str]]) -> Table:
     rows = []
-    for series in (name for pair in _PAIRS for name in pair):
+    for series in (name for task in tasks for name in task):
         facts, published = (spread_at(points, quantity, series) for quantity in ("facts", "facts_published"))
         rows.append(
             [

@@ -1,8 +1,8 @@
 """Points of the optimisation gap: searches for the most facts stored, by construction, exposures and optimiser."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,8 +12,16 @@ from models.closed_form.value_line import value_line_memory
 from models.ffn import FFN
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, most_facts_around, random_table, train
-from retromem.panels.limits.optimisation_gap import SOLVED_KEYS, SOLVED_PAIRS, TRAINED_KEYS, TRAINED_PAIRS
+from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts, most_facts_around, train
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
+from retromem.panels.limits.optimisation_gap import (
+    BITS_A_FACT,
+    DIM,
+    NUM_VALUES,
+    PUBLISHED_BITS,
+    SOLVED_PAIRS,
+    TRAINED_PAIRS,
+)
 from retromem.panels.points import Point
 from retromem.panels.published.two_token_keys import constructed, pair_table
 from retromem.panels.published.two_token_noise import sigma90
@@ -21,16 +29,11 @@ from retromem.panels.published.two_token_noise import sigma90
 if TYPE_CHECKING:
     from retromem.panels.limits.optimisation_gap import OptimisationConfig
 
-_DIM, _NUM_VALUES, _ACCURACY = 16, 16, 0.99
-_BITS_A_FACT = math.log2(_NUM_VALUES)
+_ACCURACY = 0.99
 _SHARE_DISTURBED = 0.9
 """of the facts that training stores, at which both stand weight noise"""
 _PAIRS_BUDGET = TrainingBudget(steps=5000, learning_rate=1e-2, goal_nats=2e-4)
 _PUBLISHED_FACTS = {TRAINED_PAIRS: 496.0, SOLVED_PAIRS: 696.0}
-_PUBLISHED_BITS = {
-    "ReLU": {30: 0.45, 100: 1.29, 300: 1.76, 1000: 1.76, 3000: 2.11},
-    "SwiGLU": {30: 0.36, 100: 1.68, 300: 2.28, 1000: 2.43, 3000: 2.74},
-}
 _OPTIMIZERS = {
     "adam": (TrainingBudget(), (1e-2, 3e-2)),
     "adamw": (TrainingBudget(optimizer="adamw", weight_decay=0.01), (1e-2, 3e-2)),
@@ -40,25 +43,42 @@ _OPTIMIZERS = {
 """momentum 0.9 for sgd; each at two rates, chosen on another seed among .01 to .1, 1 to 10 and .01 to .2"""
 _PUBLISHED_SIGMA90 = {TRAINED_PAIRS: 2.0e-2, SOLVED_PAIRS: 1.5e-5}
 """at d = 32 and 2,080 facts"""
+_Tables = Callable[[int], KeyTable]
+"""the table of so many facts"""
 
 
-def optimisation_points(config: "OptimisationConfig", seed: int) -> list[Point]:
+def optimisation_points(config: "OptimisationConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Everything of one seed."""
+    table_of = partial(keys.table, dim=DIM, num_values=NUM_VALUES, seed=seed)
+
+    def bits_of(kind: AnyFFNConfig, budgets: Sequence[TrainingBudget], expected: float) -> float:
+        """A parameter, of the most facts that any of the budgets stores."""
+        facts_a_bit = kind.num_params(DIM, DIM) / BITS_A_FACT
+
+        def reaches(num_facts: int) -> bool:
+            table = table_of(num_facts)
+            return any(accuracy(train(kind, table, budget, seed=seed), table) >= _ACCURACY for budget in budgets)
+
+        expected_facts = int(expected * facts_a_bit)
+        return most_facts_around(reaches, expected=expected_facts, resolution=config.resolution) / facts_a_bit
+
     dense = DenseConfig(kind="relu", width=config.width)
     gated = GatedConfig(kind="swiglu", width=config.width)
-    points = _constructions(config, seed) if config.constructions else []
+    points = _constructions(config, table_of, seed) if config.constructions else []
     for name, kind in (("ReLU", dense), ("SwiGLU", gated)):
-        published = _PUBLISHED_BITS[name]
+        published = PUBLISHED_BITS[name]
         for steps in config.exposures:
-            bits = _bits_per_param(kind, _of_exposures(steps), published[steps], config.resolution, seed=seed)
+            bits = bits_of(kind, _of_exposures(steps), published[steps])
             points.append(Point(quantity="bits_per_param", series=name, x=float(steps), y=bits, seed=seed))
             points.append(
                 Point(quantity="bits_per_param", series=f"{name}, published", x=float(steps), y=published[steps])
             )
+        if config.reads_text:
+            continue  # optimisers are compared on random keys, as token pairs are
         for optimizer, (budget, rates) in _OPTIMIZERS.items():
             most = max(config.exposures)
             budgets = [replace(budget, steps=most, learning_rate=rate) for rate in rates]
-            bits = _bits_per_param(kind, budgets, published[most], config.resolution, seed=seed)
+            bits = bits_of(kind, budgets, published[most])
             points.append(Point(quantity=f"{name.lower()}_bits_per_param", series=optimizer, y=bits, seed=seed))
     return points
 
@@ -67,20 +87,6 @@ def _of_exposures(steps: int) -> list[TrainingBudget]:
     """The better of two learning rates, as in the published sweep."""
     rates = (3e-2, 1e-1) if steps <= 300 else (1e-2, 3e-2)
     return [TrainingBudget(steps=steps, learning_rate=rate) for rate in rates]
-
-
-def _bits_per_param(
-    kind: AnyFFNConfig, budgets: Sequence[TrainingBudget], expected: float, resolution: float, *, seed: int
-) -> float:
-    """Of the most random-key facts that any of the budgets stores."""
-    num_params = kind.num_params(_DIM, _DIM)
-
-    def reaches(num_facts: int) -> bool:
-        table = random_table(num_facts, _DIM, _NUM_VALUES, seed=seed)
-        return any(accuracy(train(kind, table, budget, seed=seed), table) >= _ACCURACY for budget in budgets)
-
-    facts = most_facts_around(reaches, expected=int(expected * num_params / _BITS_A_FACT), resolution=resolution)
-    return facts * _BITS_A_FACT / num_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +100,29 @@ class _Writer:
     """shares of that, where the search starts and ends"""
 
 
-def _constructions(config: "OptimisationConfig", seed: int) -> list[Point]:
-    pairs = DenseConfig(kind="relu", width=_DIM)
+def _constructions(config: "OptimisationConfig", table_of: _Tables, seed: int) -> list[Point]:
+    points = [] if config.reads_text else _on_pairs(config, seed)  # pairs have keys of their own
+    trained_keys, solved_keys = config.tasks[-1]
+    gated = GatedConfig(kind="swiglu", width=config.width, bias=True)
+    num_params = gated.num_params(DIM, DIM)
+    on_keys = [
+        _Writer(
+            series=trained_keys,
+            write=lambda table: train(gated, table, TrainingBudget(), seed=seed),
+            expected=2.64 * num_params / BITS_A_FACT,
+        ),
+        _Writer(
+            series=solved_keys,
+            write=lambda table: _on_a_line(gated, table, seed=seed),
+            expected=3.07 * num_params / BITS_A_FACT,
+            bracket=(0.9, 1.12),  # beyond what it can hold it takes many times as long
+        ),
+    ]
+    return points + _compared(on_keys, table_of, _ACCURACY, num_params, config.resolution / 2, seed)
+
+
+def _on_pairs(config: "OptimisationConfig", seed: int) -> list[Point]:
+    pairs = DenseConfig(kind="relu", width=DIM)
     on_pairs = [
         _Writer(
             series=TRAINED_PAIRS,
@@ -104,44 +131,21 @@ def _constructions(config: "OptimisationConfig", seed: int) -> list[Point]:
         ),
         _Writer(
             series=SOLVED_PAIRS,
-            write=lambda table: constructed(_DIM, len(table.keys_ND), seed=seed),
+            write=lambda table: constructed(DIM, len(table.keys_ND), seed=seed),
             expected=_PUBLISHED_FACTS[SOLVED_PAIRS],
             bracket=(0.4, 1.4),  # there are 1,024 pairs
         ),
     ]
-    gated = GatedConfig(kind="swiglu", width=config.width, bias=True)
-    facts_a_bit = gated.num_params(_DIM, _DIM) / _BITS_A_FACT
-    on_keys = [
-        _Writer(
-            series=TRAINED_KEYS,
-            write=lambda table: train(gated, table, TrainingBudget(), seed=seed),
-            expected=2.64 * facts_a_bit,
-        ),
-        _Writer(
-            series=SOLVED_KEYS,
-            write=lambda table: _on_a_line(gated, table, seed=seed),
-            expected=3.07 * facts_a_bit,
-            bracket=(0.9, 1.12),  # beyond what it can hold it takes many times as long
-        ),
-    ]
-    points = _compared(on_pairs, lambda n: pair_table(_DIM, n), 1.0, 5 * _DIM**2, config.resolution / 2, seed)
+    points = _compared(on_pairs, lambda n: pair_table(DIM, n), 1.0, 5 * DIM**2, config.resolution / 2, seed)
     for series, facts in _PUBLISHED_FACTS.items():
         points.append(Point(quantity="facts_published", series=series, y=facts))
         points.append(Point(quantity="sigma90_published", series=series, y=_PUBLISHED_SIGMA90[series]))
-    num_params = gated.num_params(_DIM, _DIM)
-    return points + _compared(
-        on_keys,
-        lambda n: random_table(n, _DIM, _NUM_VALUES, seed=seed),
-        _ACCURACY,
-        num_params,
-        config.resolution / 2,
-        seed,
-    )
+    return points
 
 
 def _compared(
     writers: Sequence[_Writer],
-    table_of: Callable[[int], KeyTable],
+    table_of: _Tables,
     goal: float,
     num_params: int,
     resolution: float,
@@ -164,7 +168,7 @@ def _compared(
         table = table_of(at_load)
         found = {
             "facts": float(facts),
-            "stored_bits_per_param": facts * _BITS_A_FACT / num_params,
+            "stored_bits_per_param": facts * BITS_A_FACT / num_params,
             "sigma90": sigma90(writer.write(table), table),
         }
         points += [Point(quantity=name, series=writer.series, y=y, seed=seed) for name, y in found.items()]
@@ -176,11 +180,11 @@ def _on_a_line(config: GatedConfig, table: KeyTable, *, seed: int) -> FFN:
         table.keys_ND,
         table.value_ids_N,
         table.codes_VE,
-        units=config.units(_DIM, _DIM),
+        units=config.units(DIM, DIM),
         goal_accuracy=_ACCURACY,
         # Another stream than that of the keys.
         generator=torch.Generator().manual_seed(20_000 + seed),
     )
-    ffn = config.build(_DIM, _DIM, generator=torch.Generator())
+    ffn = config.build(DIM, DIM, generator=torch.Generator())
     ffn.load_state_dict(weights)
     return ffn.eval()

@@ -7,7 +7,8 @@ from functools import partial
 from typing import ClassVar, Literal
 
 from models.ffn_kinds import DenseConfig, GatedConfig
-from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
+from retromem.panels.limits.key_choice import KeyChoiceConfig
+from retromem.panels.panel_config import Encoded, check_facts
 from retromem.panels.point_spread import curve
 from retromem.panels.points import Point
 from retromem.panels.spread_text import known_curve, of_each, sentences
@@ -22,8 +23,8 @@ PUBLISHED_CAPACITY = {"ReLU": 2.03, "SwiGLU": 2.64}
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverloadConfig(PanelConfig):
-    """Random keys up to many times an FFN's capacity: bits stored, accuracy, and queries with noise."""
+class OverloadConfig(KeyChoiceConfig):
+    """Keys up to many times an FFN's capacity: bits stored, accuracy, and queries with noise."""
 
     panel: Literal["overload"] = "overload"
     loads: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0, 8.0)
@@ -57,27 +58,32 @@ class OverloadConfig(PanelConfig):
         capacity_bits = PUBLISHED_CAPACITY[name] * self.kinds[name].num_params(DIM, DIM)
         return round(load * capacity_bits / math.log2(NUM_VALUES))
 
+    @property
+    def num_keys(self) -> int:
+        return max(self.num_facts(name, max(self.loads)) for name in self.kinds)
+
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.overload_points import overload_points
 
-        return overload_points(self, seed)
+        return overload_points(self, seed, self.chosen_keys(DIM, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         noise = f"query noise {self.query_noise:g}"
         return PanelPage(
-            title="Overload: beyond the capacity",
+            title=self.titled("Overload: beyond the capacity"),
             answer=sentences(points, _answer),
             finding=sentences(points, *(partial(_of_bits, kind=kind) for kind in self.kinds), self._of_loss),
             explained=[
                 f"FFNs in 16 dimensions with about {32 * self.width:,} parameters get "
-                f"{range_text(self.loads)} times as many random keys "
-                "(16 values) as they store at accuracy .99 (2.03 bits a parameter for ReLU, 2.64 for SwiGLU, as "
-                f"published), in {self.steps:,} full-batch steps of Adam each. Bits are those of cross-entropy, after "
-                "temperature and prior share were fitted to the memory's answers; at most the facts' own.",
+                f"{range_text(self.loads)} times as many facts of {self.key_name} (16 values) as they store of random "
+                "keys at accuracy .99 (2.03 bits a parameter for ReLU, 2.64 for SwiGLU, as published), here called "
+                f"their capacity, in {self.steps:,} full-batch steps of Adam each. Bits are those of cross-entropy, "
+                "after temperature and prior share were fitted to the memory's answers; at most the facts' own.",
                 f"Held out are the same keys with Gaussian noise of {significant_text(100 * self.query_noise)} % of "
                 "their length: inputs that were never written, whose answer is known. Loss is the cross-entropy of "
                 "these queries with the probabilities as trained, not fitted: a guess among 16 costs 4 bits. A double "
                 "descent is a loss that falls again as more facts are written.",
+                *self.explained_keys(DIM),
                 "Dashed: bits published for one run of the same settings, with capacities of its own. A longer "
                 "training may lift the part beyond the capacity; what is shown is these steps.",
             ],

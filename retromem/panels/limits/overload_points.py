@@ -1,10 +1,14 @@
-"""Points of the overload: the same FFN written with ever more random keys."""
+"""Points of the overload: the same FFN written with ever more keys."""
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import torch
 
 from models.any_ffn import AnyFFNConfig
 from models.training_budget import TrainingBudget
+from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.measure.answers import accuracy, answers
 from retromem.measure.bits import Calibration
@@ -13,6 +17,7 @@ from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
 from retromem.panels.limits.overload import DIM, NUM_VALUES
 from retromem.panels.points import Point
 
@@ -27,12 +32,13 @@ _PUBLISHED_BITS = {
 _AS_TRAINED = Calibration(temperature=1.0, epsilon=0.0)
 
 
-def overload_points(config: "OverloadConfig", seed: int) -> list[Point]:
+def overload_points(config: "OverloadConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Both kinds at every load."""
     points = []
     for name, ffn in config.kinds.items():
         for load in config.loads:
-            found = _measured(config, ffn, config.num_facts(name, load), seed)
+            knowledge = facts_of(config.num_facts(name, load), keys, seed=seed)
+            found = _measured(config, ffn, knowledge, seed)
             points += [Point(quantity=what, series=name, x=load, y=y, seed=seed) for what, y in found.items()]
             if load in _PUBLISHED_BITS[name]:
                 y = _PUBLISHED_BITS[name][load]
@@ -43,9 +49,16 @@ def overload_points(config: "OverloadConfig", seed: int) -> list[Point]:
     return points
 
 
-def _measured(config: "OverloadConfig", ffn: AnyFFNConfig, num_facts: int, seed: int) -> dict[str, float]:
+def facts_of(num_facts: int, keys: ChosenKeys, *, seed: int) -> KnowledgeSet:
+    """The keys task of this seed, with these keys."""
     knowledge = keys_set(KeysConfig(dim=DIM, num_values=NUM_VALUES, num_facts=num_facts, seed=seed))
-    memory_config = FFNMemoryConfig(ffn=ffn, training=TrainingBudget(steps=config.steps, full_batch_up_to=num_facts))
+    assert knowledge.all_keys is not None
+    return replace(knowledge, all_keys=keys.in_place_of(torch.from_numpy(knowledge.all_keys)).numpy())
+
+
+def _measured(config: "OverloadConfig", ffn: AnyFFNConfig, knowledge: KnowledgeSet, seed: int) -> dict[str, float]:
+    budget = TrainingBudget(steps=config.steps, full_batch_up_to=knowledge.num_facts)
+    memory_config = FFNMemoryConfig(ffn=ffn, training=budget)
     judged = judge(
         memory_config,
         knowledge,

@@ -5,7 +5,6 @@ a matrix.
 """
 
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -25,12 +24,12 @@ from retromem.measure.trained_ffn import (
     KeyTable,
     accuracy,
     first_facts,
-    most_facts_around,
     random_table,
     train,
     train_built,
     weight_generator,
 )
+from retromem.panels.facts_stored import most_stored
 from retromem.panels.limits.rank_limits import ARMS, CHANCE, CUT_SHARES, CUTS, FULL_RANK, GUIDE_LINE, LOADS, cut_place
 from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
@@ -38,7 +37,6 @@ from retromem.theory.memory_formulas import relu_memory
 if TYPE_CHECKING:
     from retromem.panels.limits.rank_limits import RankLimitsConfig
 
-TAU = 0.99
 NOISE_DRAWS = 5
 
 
@@ -128,7 +126,7 @@ def _limited_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
             train_built(ffn, table, TrainingBudget(steps=config.steps), generator=generator)
             return ffn
 
-        num_facts = _capacity(config, trained, seed)
+        num_facts = most_stored(trained, _table(config, seed), resolution=config.resolution)
         return num_facts * math.log2(config.num_values), built()[0]
 
     points = []
@@ -154,18 +152,6 @@ def _limited_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
     return points
 
 
-def _capacity(config: "RankLimitsConfig", trained: Callable[[KeyTable], FFN], seed: int) -> int:
-    """Facts at accuracy .99, of nested sets: the first ones of the table that `_table` gives."""
-    table = _table(config, seed)
-
-    def reaches(num_facts: int) -> bool:
-        facts = first_facts(table, num_facts)
-        return accuracy(trained(facts), facts) >= TAU
-
-    expected = (len(table.keys_ND) - 3) // 2
-    return most_facts_around(reaches, expected=expected, resolution=config.resolution)
-
-
 def _table(config: "RankLimitsConfig", seed: int) -> KeyTable:
     """4 bits a parameter: more than any FFN trained like this has held."""
     most = 2 * int(2 * config.num_params / math.log2(config.num_values)) + 3
@@ -176,10 +162,13 @@ def _cut_points(config: "RankLimitsConfig", kind: str, seed: int) -> list[Point]
     sized_config = sized(config.cut_kinds[kind], config.num_params, config.dim, config.dim)
     num_params = sized_config.num_params(config.dim, config.dim)
     budget = TrainingBudget(steps=config.steps)
-    capacity = _capacity(config, lambda facts: train(sized_config, facts, budget, seed=seed), seed)
+    whole = _table(config, seed)
+    capacity = most_stored(
+        lambda facts: train(sized_config, facts, budget, seed=seed), whole, resolution=config.resolution
+    )
     points = []
     for load in LOADS:
-        table = first_facts(_table(config, seed), max(2, int(load * capacity)))
+        table = first_facts(whole, max(2, int(load * capacity)))
         ffn, series = train(sized_config, table, budget, seed=seed), config.cut_series(kind, load)
         # Another stream than that of the keys: noise made of the stored keys would be no noise.
         generator = torch.Generator().manual_seed(30_000 + seed)

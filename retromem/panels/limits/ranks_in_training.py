@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from models.any_ffn import sized
 from models.ffn_kinds import DenseConfig, GatedConfig
-from retromem.panels.panel_config import Encoded, PanelConfig, check_facts
+from retromem.panels.limits.key_choice import KeyChoiceConfig
+from retromem.panels.panel_config import Encoded, check_facts
 from retromem.panels.point_spread import spread_at
 from retromem.panels.points import Point
 from retromem.panels.spread_text import (
@@ -47,9 +48,12 @@ RANKS: Mapping[str, str] = {
     "stable": "stable rank",
 }
 
+KEY_RANK = "participation_ratio_keys"
+GIVEN, OWN = "as given", "in the encoder's own"
+
 
 @dataclass(frozen=True, kw_only=True)
-class RanksInTrainingConfig(PanelConfig):
+class RanksInTrainingConfig(KeyChoiceConfig):
     """Ranks of weights and hidden activations along the training, dense and gated kinds at equal parameters."""
 
     panel: Literal["ranks_in_training"] = "ranks_in_training"
@@ -86,28 +90,25 @@ class RanksInTrainingConfig(PanelConfig):
         bits = self.load * self.num_params / math.log2(self.num_values)
         return {kind: math.floor(bits * capacity) for kind, capacity in CAPACITY_BITS.items()}
 
-    def ffn(self, kind: str) -> DenseConfig | GatedConfig:
-        return KINDS[kind]
-
-    def gaussian(self, kind: str) -> str:
-        """The series of the Gaussian matrices that are shaped like those of this kind."""
-        return f"Gaussian, shaped like {kind}"
+    @property
+    def num_keys(self) -> int:
+        return max(self.num_facts.values())
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.ranks_in_training_points import ranks_in_training_points
 
-        return ranks_in_training_points(self, seed)
+        return ranks_in_training_points(self, seed, self.chosen_keys(self.dim, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         facts = list_text([f"{kind} {num_facts:,}" for kind, num_facts in self.num_facts.items()])
         return PanelPage(
-            title="Correlated parameters: ranks along the training",
+            title=self.titled("Correlated parameters: ranks along the training"),
             answer=sentences(points, self._answer),
-            finding=sentences(points, self._of_kinds, self._of_gaussian, self._gated_against_dense),
+            finding=sentences(points, self._of_kinds, self._of_gaussian, self._gated_against_dense, self._of_keys),
             explained=[
-                f"{len(KINDS)} kinds of FFN with at most {self.num_params:,} parameters learn random keys in "
+                f"{len(KINDS)} kinds of FFN with at most {self.num_params:,} parameters learn {self.key_name} in "
                 f"{self.dim} dimensions, each with one of {self.num_values} values, in {max(self.at_steps):,} steps on "
-                f"all facts: {facts} facts, {percent_text(self.load)} of what each held at accuracy .99 "
+                f"all facts: {facts} facts, {percent_text(self.load)} of what each held of random keys at accuracy .99 "
                 "with 1,024 parameters. On the way and at the "
                 "end the ranks of their matrices and of their hidden activations (less their mean) are read.",
                 "Effective rank is exp of the entropy of the singular values (Roy and Vetterli 2007); participation "
@@ -117,6 +118,7 @@ class RanksInTrainingConfig(PanelConfig):
                 "The reference is what a matrix of independent Gaussian numbers of the same shape has: no correlation "
                 "at all (mean of 20 draws). The untrained FFN is the other one: its matrices are random, its hidden "
                 "activations are not, because an activation has a preferred direction.",
+                *self.explained_keys(self.dim),
                 "Full rank does not mean that much is stored, nor low rank that little is: whether rank limits what "
                 "is held is asked by intervention, in the panel on rank as a cause.",
             ],
@@ -135,7 +137,7 @@ class RanksInTrainingConfig(PanelConfig):
             x_label="optimisation steps",
             y_label=f"{rank}, dimensions",
             x_scale="log",
-            series=[*KINDS, self.gaussian("relu"), self.gaussian("swiglu")],
+            series=[*KINDS, gaussian("relu"), gaussian("swiglu")],
         )
 
     def _shares(self, points: Sequence[Point]) -> dict[str, Spread]:
@@ -172,10 +174,20 @@ class RanksInTrainingConfig(PanelConfig):
         )
 
     def _of_gaussian(self, points: Sequence[Point]) -> str:
-        shaped = {self.gaussian(kind): kind for kind in ("relu", "swiglu")}
+        shaped = {gaussian(kind): kind for kind in ("relu", "swiglu")}
         found = self._of_hidden(points, shaped)
         said = [f"{significant_text(one.median)} in the shape of {shaped[series]}" for series, one in found.items()]
         return f"Gaussian numbers would use {list_text(said)}."
+
+    def _of_keys(self, points: Sequence[Point]) -> str:
+        """Of keys that were chosen; random ones are Gaussian numbers themselves, normalised."""
+
+        def said(place: str) -> str:
+            own, of_gaussian = (known(points, KEY_RANK, series) for series in (place, gaussian(f"keys {place}")))
+            return f"{significant_text(own.median)} {place} (Gaussian numbers {significant_text(of_gaussian.median)})"
+
+        told = list_text(list(of_each(said, (GIVEN, OWN)).values()))
+        return f"The keys use this many dimensions (participation ratio): {told}."
 
     def _gated_against_dense(self, points: Sequence[Point]) -> str:
         measured: Mapping[str, Callable[[], Mapping[str, Spread]]] = {
@@ -200,7 +212,7 @@ class RanksInTrainingConfig(PanelConfig):
             for rank in RANKS:
                 quantity = f"{rank}_{part}"
                 cells += [
-                    median_cell(self._spread_at_end(points, quantity, self.gaussian(kind))),
+                    median_cell(self._spread_at_end(points, quantity, gaussian(kind))),
                     spread_cell(spread_at(points, f"{quantity}_untrained", kind)),
                     spread_cell(self._spread_at_end(points, quantity, kind)),
                 ]
@@ -220,6 +232,11 @@ class RanksInTrainingConfig(PanelConfig):
         for rank in RANKS.values():
             header += [f"{rank}: Gaussian", "untrained", "trained"]
         return Table(caption=f"Ranks in dimensions. {medians_text(points)}", header=header, blocks=blocks)
+
+
+def gaussian(like: str) -> str:
+    """The series of the Gaussian matrices that are shaped like those of a kind, or like the keys."""
+    return f"Gaussian, shaped like {like}"
 
 
 def _largest(points: Sequence[Point], part: str, kind: str) -> float:

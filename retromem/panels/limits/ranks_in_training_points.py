@@ -4,6 +4,7 @@ Shape legend: N facts, D key dimension, B batch, E output dimension, I and O sid
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from models.any_ffn import sized
 from models.diagnostics.matrix_rank import MatrixRanks, activation_ranks, matrix_ranks
 from models.ffn import FFN, GatedFFN, HiddenLayerFFN
 from models.training_budget import TrainingBudget
-from retromem.measure.trained_ffn import accuracy, random_table, train_built, weight_generator
-from retromem.panels.limits.ranks_in_training import RANKS
+from retromem.measure.trained_ffn import KeyTable, accuracy, train_built, weight_generator
+from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
+from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, KINDS, OWN, RANKS, gaussian
 from retromem.panels.points import Point
 
 if TYPE_CHECKING:
@@ -67,22 +69,29 @@ def gaussian_ranks(shape: tuple[int, int], *, centred: bool) -> dict[str, float]
     return {name: fmean(draw[name] for draw in draws) for name in draws[0]}
 
 
-def ranks_in_training_points(config: "RanksInTrainingConfig", seed: int) -> list[Point]:
-    """Every kind at its own load and, once trained, at the number of facts that all kinds hold."""
+def ranks_in_training_points(config: "RanksInTrainingConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
+    """Every kind at its own load and, once trained, at the number of facts that all kinds hold; and the chosen keys."""
+    table_of = partial(keys.table, dim=config.dim, num_values=config.num_values, seed=seed)
     points = []
     for kind, facts in config.num_facts.items():
-        points += _one_training(config, kind, facts, seed=seed)
+        points += _one_training(config, kind, table_of(facts), seed=seed)
     for kind in config.num_facts:
-        points += _one_training(config, kind, min(config.num_facts.values()), seed=seed, at_equal_facts=True)
+        few = table_of(min(config.num_facts.values()))
+        points += _one_training(config, kind, few, seed=seed, at_equal_facts=True)
+    for place, rows in ((GIVEN, keys.given_MD), (OWN, keys.own_MK)):
+        if rows is not None:
+            rank = float(activation_ranks([rows]).participation_ratio)
+            of_gaussian = gaussian_ranks((rows.shape[0], rows.shape[1]), centred=True)["participation_ratio"]
+            points.append(Point(quantity=KEY_RANK, series=place, y=rank, seed=seed))
+            points.append(Point(quantity=KEY_RANK, series=gaussian(f"keys {place}"), y=of_gaussian))
     return points
 
 
 def _one_training(
-    config: "RanksInTrainingConfig", kind: str, num_facts: int, *, seed: int, at_equal_facts: bool = False
+    config: "RanksInTrainingConfig", kind: str, table: KeyTable, *, seed: int, at_equal_facts: bool = False
 ) -> list[Point]:
-    table = random_table(num_facts, config.dim, config.num_values, seed=seed)
     generator = weight_generator(seed)
-    sized_config = sized(config.ffn(kind), config.num_params, config.dim, config.dim)
+    sized_config = sized(KINDS[kind], config.num_params, config.dim, config.dim)
     ffn = sized_config.build(config.dim, config.dim, generator=generator)
     assert isinstance(ffn, HiddenLayerFFN)
     points: list[Point] = []
@@ -108,6 +117,6 @@ def _one_training(
         points.append(Point(quantity=f"largest_{part}", series=kind, y=float(min(shape))))
         for name, rank in gaussian_ranks(shape, centred=part == "hidden").items():
             for step in filter(None, config.at_steps):
-                series = config.gaussian(kind)
+                series = gaussian(kind)
                 points.append(Point(quantity=f"{name}_{part}", series=series, x=float(step), y=rank))
     return points

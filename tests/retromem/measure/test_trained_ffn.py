@@ -93,22 +93,19 @@ def test_first_facts_are_nested_and_keep_all_values() -> None:
     assert len(few.codes_VE) == 7
 
 
-@pytest.mark.parametrize("uniform", [True, False])
-def test_stored_bits_of_a_map_that_knows_all_or_nothing_by_hand(uniform: bool) -> None:
+def test_stored_bits_of_a_map_that_knows_all_or_nothing_by_hand() -> None:
     """Of 60 facts of the values a, b and c 40 have a, 15 b and 5 c."""
-    counts, num = (40, 15, 5), 60
+    num = 60
     value_ids_N = torch.tensor([0] * 40 + [1] * 15 + [2] * 5)
     table = KeyTable(keys_ND=torch.eye(3)[value_ids_N], value_ids_N=value_ids_N, codes_VE=torch.eye(3))
     ffn = LinearConfig().build(3, 3, generator=torch.Generator())
-    arrangements = math.factorial(num) / math.prod(math.factorial(count) for count in counts)
-    demand_bits = num * math.log2(3) if uniform else math.log2(arrangements)
     ffn.load_state_dict({"w_DE": 1000 * torch.eye(3)})
     epsilon = float(np.float16(1 / num))  # one fact's worth, stored in float16 and never less
     epsilon = epsilon if epsilon >= 1 / num else float(np.nextafter(np.float16(1 / num), np.float16(1)))
-    smoothing = sum(count * math.log2(1 - epsilon + epsilon * (1 / 3 if uniform else count / num)) for count in counts)
-    assert stored_bits(ffn, table, uniform=uniform) == pytest.approx(demand_bits + smoothing, abs=1e-6)
+    smoothing = num * math.log2(1 - epsilon + epsilon / 3)
+    assert stored_bits(ffn, table) == pytest.approx(num * math.log2(3) + smoothing, abs=1e-6)
     ffn.load_state_dict({"w_DE": torch.zeros(3, 3)})
-    assert stored_bits(ffn, table, uniform=uniform) == pytest.approx(0, abs=1e-9)
+    assert stored_bits(ffn, table) == pytest.approx(0, abs=1e-9)
 
 
 def test_random_tables_have_unit_rows_and_a_value_a_key_where_asked() -> None:

@@ -161,10 +161,11 @@ def names_in(points: Sequence[Point]) -> list[str]:
 ALSO_A_WORD = {
     "activation_patterns": {"ReLU", "ReGLU", "regions in a plane"},
     "depth_at_work": {"chance"},
-    "encoder_keys": {"keys", "cities", "Gaussian"},
     "facts_in_superposition": {"random directions"},  # and outer products of them
     "optimisation": {"ReLU", "SwiGLU"},  # optimisers have them too
+    "optimisation_shaped": {"ReLU", "SwiGLU"},
     "ranks_in_training": {"relu", "swiglu"},  # and Gaussian numbers of their shape
+    "ranks_cities": {"relu", "swiglu"},
     "reworded_capacity": {"FFN", "index"},
     "sparse_units": {"25 % active"},
 }

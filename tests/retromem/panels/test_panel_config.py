@@ -50,7 +50,6 @@ def test_what_cannot_be_measured_is_refused_in_one_line(panel: str, settings: di
         ("change_prices", {"num_chunks": 400, "share": 0.0025}, {"num_chunks": 400, "share": 0.001}),
         ("depth_at_work", {"dim": 3, "num_params": 4000}, {"dim": 2, "num_params": 4000}),
         ("embedding_limits", {"num_documents": [3, 10]}, {"num_documents": [2, 10]}),
-        ("encoder_keys", {"dim": 16, "num_values": 16}, {"dim": 16, "num_values": 17}),
         ("facts_in_superposition", {"dim": 2, "hidden": 2, "loads": [2.0]}, {"dim": 2, "hidden": 1, "loads": [9.0]}),
         ("facts_in_superposition", {"dim": 2, "hidden": 2, "loads": [2.0]}, {"dim": 1, "hidden": 2, "loads": [9.0]}),
         ("generalisation", {"wordings": [1, 9]}, {"wordings": [1, 10]}),

@@ -91,6 +91,13 @@ def test_the_finding_follows_the_points(points: list[Point]) -> None:
     assert f"{math.log2(math.e) / 0.7:.2f}" in close  # the guide line: 1 / (.7 ln 2)
 
 
+def test_only_the_presets_asked_for_are_measured() -> None:
+    config = ArchitectureConfig(presets=("gpt2", "llama"))
+    assert [name for name in config.whole if name in PRESETS] == ["gpt2", "llama"]
+    with pytest.raises(ValueError, match="presets must name one or more"):
+        ArchitectureConfig(presets=())
+
+
 def test_presets_need_stacks_of_their_depth() -> None:
     with pytest.raises(ValueError, match="preset_depth must be one of depths"):
         ArchitectureConfig(depths=(1, 4))
