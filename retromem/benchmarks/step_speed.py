@@ -68,7 +68,7 @@ def _cases() -> Iterator[_Case]:
             sized(ProductKeysConfig(heads=4 if dim < 64 else 8), 8 * dim**2, dim, dim),
         )
         for kind in kinds:
-            # Two bits a parameter, of values worth four.
+            # Two bits per parameter, of values worth four.
             facts = kind.num_params(dim, dim) // 2
             yield _Case(ffn=kind, num_facts=facts, dim=dim, code_dim=dim, num_values=16)
     # As the countries of 4,000 cities, of which there are some 150.

@@ -188,7 +188,7 @@ def _capacity_text(case: Case, capacity: float) -> str:
     config = sized(case.kind, case.num_params, case.dim, case.code_dim)
     bits = capacity * math.log2(case.num_values) / config.num_params(case.dim, case.code_dim)
     return (
-        f"{config.label}, {case.dim} inputs, {case.steps} steps: {capacity:,.0f} facts, {bits:.2f} bits a parameter, "
+        f"{config.label}, {case.dim} inputs, {case.steps} steps: {capacity:,.0f} facts, {bits:.2f} bits per parameter, "
         f"each shown {case.steps * batch / capacity:.0f} times"
     )
 

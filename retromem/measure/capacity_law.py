@@ -10,7 +10,7 @@ import math
 from models.abandoning import expected_accuracy, log_odds
 
 _LOG_ODDS_OF_SIZE = 4.2
-"""that a memory e times as large gains in new words: 3 to 8, of weights and of product codes (18 searches of `make
+"""that a memory e times as large gains paraphrased: 3 to 8, of weights and of product codes (18 searches of `make
 report`)"""
 
 
@@ -47,6 +47,6 @@ def _facts_rounded_at(accuracy: float) -> float:
 
 
 def facts_over_capacity_in_new_words(accuracy: float, goal: float) -> float:
-    """The same from the accuracy alone, of weights and of an index, where questions in new words are asked."""
+    """The same from the accuracy alone, of weights and of an index, where paraphrased questions are asked."""
     short = log_odds(goal) - log_odds(min(max(accuracy, 0.02), 0.998))
     return math.exp(short / _LOG_ODDS_OF_SIZE)

@@ -11,7 +11,7 @@ from retromem.measure.settings import MeasureConfig, SmallestSearch
 from retromem.memories.dial import Dialled, Load
 from retromem.seam import MemoryConfig, Phrasing
 
-_SAID = {"identical": "as written", "heldout": "in new words"}
+_SAID = {"identical": "as written", "heldout": "paraphrased"}
 
 
 def load_of(knowledge: KnowledgeSet, dim: int, phrasing: Phrasing) -> Load:
@@ -27,7 +27,7 @@ def load_of(knowledge: KnowledgeSet, dim: int, phrasing: Phrasing) -> Load:
 
 
 def questions_of_a_step(search: SmallestSearch, knowledge: KnowledgeSet, measures: MeasureConfig) -> int:
-    """That each step asks: as written all, in new words every other one."""
+    """That each step asks: as written all, on paraphrases every other one."""
     num_asked = len(knowledge.ask(search.phrasing, num=measures.most(search.phrasing)))
     return num_asked if search.phrasing == "identical" else (num_asked + 1) // 2
 

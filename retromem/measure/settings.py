@@ -69,7 +69,7 @@ class SmallestSearch:
     accuracy: float = 0.99
     """that must be reached, by the memory as it is stored"""
     phrasing: Literal["identical", "heldout"] = "identical"
-    """of the questions: as written, or in new words"""
+    """of the questions: as written, or paraphrased"""
     low: int | None = None
     """lowest setting of the dial; the family's own where empty"""
     high: int | None = None

@@ -102,7 +102,7 @@ def search_smallest(
         if low is None and high is None:
             place, step = _times(settings, end, 1 / step), min(step**2, _LARGEST_STEP)
         elif wide and lowest <= highest and any(one and one.expected for one in (low, high)):
-            # A sample of questions in new words misleads twice in a row now and then, and is right the next time.
+            # A sample of paraphrased questions misleads twice in a row now and then, and is right the next time.
             same = in_a_row(map(reached, tried)) - (search.phrasing == "heldout")
             wanted = next_size(low, high, tolerance=search.resolution, same=max(same, 1))
             place = min(max(_whole(wanted, low, high, settings, search.resolution), lowest), highest)

@@ -1,6 +1,6 @@
 """The smallest memory of a family that answers so many facts well enough: searched, and judged in full.
 
-Each step writes a memory and asks the questions of the goal alone: as written all of them; in new words every other
+Each step writes a memory and asks the questions of the goal alone: as written all of them; on paraphrases every other
 one, and the memory where the search ends is judged on the rest.
 """
 
@@ -41,7 +41,7 @@ def find_smallest(
     assert isinstance(family, Dialled) and dial is not None, "a family has a dial"
     settings = dial.between(search.low, search.high)
     ask = partial(judge, setting=setting, measures=measures, encoder=encoder, tau=search.accuracy)
-    # As written all facts are asked. Of questions in new words, a sample, the search may have found a lucky memory.
+    # As written all facts are asked. Of paraphrased questions, a sample, the search may have found a lucky memory.
     halves: tuple[Literal[0, 1] | None, ...] = (None, None) if search.phrasing == "identical" else (0, 1)
     step = partial(share_right, phrasing=search.phrasing, setting=setting, measures=measures, first=halves[0])
     load = load_of(knowledge, knowledge.ask("identical", num=1).queries.key_vectors().shape[1], search.phrasing)

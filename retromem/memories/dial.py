@@ -42,7 +42,7 @@ class Load:
     """of the keys"""
     num_relations: int = 1
     reworded: bool = False
-    """asked in new words, which want more bits"""
+    """asked in paraphrases, which want more bits"""
 
 
 @runtime_checkable

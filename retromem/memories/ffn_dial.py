@@ -13,12 +13,12 @@ BITS_PER_PARAM: Mapping[Precision, float] = {
 """about what a trained FFN of one hidden layer holds at capacity, of random facts (`make report
 CONFIG=configs/bits_in_a_byte.yaml`)"""
 WRITTEN = (2.6, 1.57)
-"""bits that a fact costs beside its value, and times the bits a parameter that hold both: fitted on cities"""
+"""bits that a fact costs beside its value, and times the bits per parameter that hold both: fitted on cities"""
 EXPOSURES_ENOUGH = 400
 """that a fact is shown, for as many facts; of fewer exposures FFNs hold in proportion to their square root (GeGLU of 24
 to 48 dimensions, 68 to 887 exposures; GELU a half to two thirds of it)"""
 NOISY_OF_FEW_BITS, NOISY = (6.6, 1.75), (6.6, 1.3)
-"""the same where keys are moved while facts are trained, so that they are found in new words: for weights of one or two
+"""the same where keys are moved while facts are trained, so that they are found paraphrased: for weights of one or two
 bits, and of more"""
 _LARGEST = 1 << 16
 _SLACK_BITS = 1024

@@ -8,7 +8,7 @@ from retromem.memories.dial import Dial, Load
 _HIGHEST = 4096
 _PRODUCT = re.compile(r"PQ(\d+)x(\d+)(np|fs)?")
 _WRITTEN_BITS, _REWORDED_BITS = 8, 16
-"""a code has about so many more than it takes to count the facts, where it is asked as written and in new words"""
+"""a code has about so many more than it takes to count the facts, where it is asked as written and paraphrased"""
 
 
 def dial_of_index(factory: str, rotate_to: int | None) -> Dial | None:

@@ -46,7 +46,7 @@ class WillshawMemoryConfig(NamedConfig):
     """units of the values that occur, over their number: 1 where all occur equally often, 4 where some do rarely"""
     bandwidth: float | None = None
     """of waves in place of the plain projections, for keys of length 1: near 3.5 keys as written want a fifth fewer
-    bytes, but keys in new words are lost"""
+    bytes, but keys of paraphrases are lost"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.winners <= self.cue_units:

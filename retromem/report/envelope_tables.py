@@ -13,8 +13,8 @@ from retromem.report.tables import median_cell
 from retromem.rows import Row, SmallestRow
 
 _JUDGED = (
-    " In new words a search asks every other question, and what it found is judged here on the rest: chance may put it "
-    "a little below the goal."
+    " On paraphrases a search asks every other question, and what it found is judged here on the rest: chance may put "
+    "it a little below the goal."
 )
 _NAMES = {Group.WEIGHTS: "FFN weights", Group.INDEX: "index"}
 
@@ -52,7 +52,7 @@ def five_rows(contest: SearchedContest, rows: Sequence[Row]) -> Table | None:
     return Table(
         caption=f"The smallest memory of each side at {count_text(last)} facts; medians over {seeds} "
         f"{'seed' if seeds == 1 else 'seeds'}.{judged}",
-        header=["smallest that answers", "what it keeps", "storage", "as written", "in new words", "bits per byte"],
+        header=["smallest that answers", "what it keeps", "storage", "as written", "paraphrased", "bits per byte"],
         blocks=[("", lines)],
     )
 

@@ -18,7 +18,7 @@ from retromem.report.numerals import bytes_text, count_text, list_text, percent_
 from retromem.report.sides import Group
 from retromem.rows import SmallestRow
 
-_SAID = {"identical": "as written", "heldout": "in new words"}
+_SAID = {"identical": "as written", "heldout": "paraphrased"}
 _SIDES = {"weights": "the weights", "index": "the index"}
 
 

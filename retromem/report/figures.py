@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.typing import LineStyleType
 
-PHRASINGS = {"identical": "as written", "seen": "a wording of other facts", "heldout": "in new words", "alias": "alias"}
+PHRASINGS = {"identical": "as written", "seen": "a wording of other facts", "heldout": "paraphrased", "alias": "alias"}
 """what a reader calls the phrasings, in the order of the page"""
 
 _DASHES: list["LineStyleType"] = [
@@ -135,7 +135,7 @@ def _draw_density(rows: Sequence[Row], stem: str) -> Picture:
         return finish(
             figure,
             name=f"{stem}-density",
-            caption="How densely the facts are held, asked as written. No memory can hold more than 8 bits a byte.",
+            caption="How densely the facts are held, asked as written. No memory can hold more than 8 bits per byte.",
             alt="Bits recalled per storage byte, and per parameter for weights, by number of facts.",
         )
 

@@ -22,7 +22,7 @@ from retromem.rows import Row
 
 _TOLD_APART = 0.01
 """of the most bits recalled: the front is named where it gains as much"""
-_PHRASINGS = {"identical": "as written", "heldout": "in new words"}
+_PHRASINGS = {"identical": "as written", "heldout": "paraphrased"}
 
 
 @dataclass(frozen=True, kw_only=True)

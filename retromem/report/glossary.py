@@ -8,7 +8,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("fact", "a subject, a relation and one value: (Lyon, country, France)."),
     ("value", "what has to be answered. Every memory is given the list of possible values and picks one."),
     ("as written", "the very question that was written into the memory (identical in results.csv)."),
-    ("in new words", "the same question in a wording that was never written, for any fact (heldout)."),
+    ("paraphrased", "the same question in a wording that was never written, for any fact (heldout)."),
     ("alias", "a written wording with another name of the subject."),
     (
         "twin",
@@ -17,13 +17,13 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     ("FFN weights", "a small feed-forward network trained to map each question's vector to its value."),
     (
-        "index, the same questions",
-        "a question index: exactly the questions the weights learn, by their vectors (FAISS), their words (BM25) "
-        "or both, with their values.",
+        "question index",
+        "exactly the questions the weights learn, by their vectors (faiss-q), their words (bm25-q) or both (hybrid-q), "
+        "with their values.",
     ),
     (
-        "index, reads text",
-        "a statement index: statements that contain the answer, as in retrieval-augmented generation. It sees "
+        "statement index",
+        "statements that contain the answer, as in retrieval-augmented generation (faiss-s, bm25-s, hybrid-s). It sees "
         "more than the weights do.",
     ),
     (
@@ -50,7 +50,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     ("bits per param.", "bits recalled over all numbers that training sets; value codes that a seed gives are none."),
     ("query p50", "median time of one question asked alone, behind the encoder; with encoding: from its text on."),
-    ("a wording of other facts", "as in new words, but the wording was written for other facts (seen)."),
+    ("a wording of other facts", "as paraphrased, but the wording was written for other facts (seen)."),
     (
         "weight noise borne",
         "relative Gaussian noise on every weight, in units of its matrix's RMS, at which accuracy falls below 90 % "
@@ -93,6 +93,6 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "crossover",
         "the numbers of facts between which the smaller memory changes sides, both answering "
-        f"{percent_text(TAU['identical'])} as written or {percent_text(TAU['heldout'])} in new words.",
+        f"{percent_text(TAU['identical'])} as written or {percent_text(TAU['heldout'])} paraphrased.",
     ),
 )

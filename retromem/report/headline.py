@@ -1,4 +1,4 @@
-"""The one figure of the first screen: who is smaller as written, and what each memory answers in new words."""
+"""The one figure of the first screen: who is smaller as written, and what each memory answers paraphrased."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from retromem.rows import TAU, Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SHORT = {Group.WEIGHTS: "FFN weights", Group.INDEX: "index", Group.TEXT_INDEX: "index (reads text)"}
+_SHORT = {Group.WEIGHTS: "FFN weights", Group.INDEX: "index", Group.TEXT_INDEX: "statement index"}
 
 
 def draw_headline(contest: Contest) -> Picture | None:
@@ -39,7 +39,7 @@ def draw_headline(contest: Contest) -> Picture | None:
     num_panels = int(reached) + int(last is not None)
     if num_panels == 0:
         return None
-    said = {"identical": "the questions as written", "heldout": "the same questions in new words"}[phrasing]
+    said = {"identical": "the questions as written", "heldout": "the same questions, paraphrased"}[phrasing]
     goal = percent_text(TAU["identical"])
     captions = []
     with style("headline"):
@@ -50,8 +50,8 @@ def draw_headline(contest: Contest) -> Picture | None:
             _draw_sizes(panels[0], contest)
             captions.append(
                 f"The smallest memory of each side that answers {goal} of the questions as written; lower is better. "
-                f"A cross on top: none tried answers {goal}. Hollow: no smaller one was tried. Grey: nothing that "
-                "answers every question can be smaller."
+                f"A cross on top: none tried answers {goal}. Hollow: an upper bound (smallest tried). Grey: nothing "
+                "that answers every question can be smaller."
             )
         if last is not None:
             _draw_arms(panels[-1], contest, phrasing, last)
@@ -74,8 +74,8 @@ def draw_headline(contest: Contest) -> Picture | None:
 def _colours(contest: Contest, phrasing: str, num_facts: int) -> str:
     said = {
         Group.WEIGHTS: "Orange: FFN weights",
-        Group.INDEX: "Blue: an index of the same questions",
-        Group.TEXT_INDEX: "Light blue: an index that reads text",
+        Group.INDEX: "Blue: a question index",
+        Group.TEXT_INDEX: "Light blue: a statement index",
         Group.PAIRED: "Green: weights and index paired",
     }
     drawn = {
@@ -169,6 +169,6 @@ def _draw_arms(axes: "Axes", contest: Contest, phrasing: str, num_facts: int) ->
     bytes_axis(axes, "x")
     share_axis(axes, room=0.12)
     axes.set_xlabel("storage bytes")
-    asked = {"identical": "as written", "heldout": "in new words"}[phrasing]
+    asked = {"identical": "as written", "heldout": "paraphrased"}[phrasing]
     axes.set_title(f"Right answers {asked}, at {count_text(num_facts)} facts")
     place_labels(axes, labels)

@@ -9,7 +9,7 @@ from retromem.report.drawing import Picture
 from retromem.report.glossary import GLOSSARY, NAMES_OF_MEMORIES
 from retromem.report.table_text import NAMES, table_html
 
-_LINKED = ("smallest memory", "as written", "in new words", "storage", "twin")
+_LINKED = ("smallest memory", "as written", "paraphrased", "storage", "twin")
 """words of the first screen that lead to the glossary, where the page has one"""
 _STYLE = """
 :root { color-scheme: light; }

@@ -123,7 +123,7 @@ def searched_sections(smallest: Sequence[SmallestRow], rows: Sequence[Row]) -> l
             last = max(row.num_facts for row in own)
             named = [
                 replace(
-                    row, memory=f"{row.memory} ({'as written' if row.smallest_for == 'identical' else 'new words'})"
+                    row, memory=f"{row.memory} ({'as written' if row.smallest_for == 'identical' else 'paraphrased'})"
                 )
                 for row in rows
                 if row.smallest_for and (row.study, row.twin, row.num_facts) == (study, twin, last)

@@ -11,8 +11,8 @@ class Group(StrEnum):
     """Finer than `side`: only weights and INDEX were given the same."""
 
     WEIGHTS = "FFN weights"
-    INDEX = "index, the same questions"
-    TEXT_INDEX = "index, reads text"
+    INDEX = "question index"
+    TEXT_INDEX = "statement index"
     PAIRED = "weights and index paired"
     FLOOR = "floors"
 

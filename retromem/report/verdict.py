@@ -44,7 +44,7 @@ def verdict_in_short(contest: Contest) -> str:
     new_weights, new_index = curves_of(contest, "heldout")
     if last in new_weights and last in new_index:
         best = [_best(contest, group, last, "heldout") for group in (contest.rival, Group.WEIGHTS)]
-        text += f"; the best in new words answer {list_text([percent_text(arm.accuracy) for arm in best])}"
+        text += f"; the best paraphrased answer {list_text([percent_text(arm.accuracy) for arm in best])}"
     return f"{text}."
 
 
@@ -115,7 +115,7 @@ def _smaller(contest: Contest, weights: Curve, index: Curve, found: Crossover) -
         proof = (
             f"{at_last}{it_answers} {GOAL} with {small}, where the smallest {loser} tried that does so needs {large}"
         )
-        proof += " at most, for no smaller one was tried" if _at(losing, last).is_smallest_tried else ""
+        proof += " (upper bound: the smallest tried)" if _at(losing, last).is_smallest_tried else ""
     if found.changes:
         times = f"changes {len(found.changes)} times,"
         if len(found.changes) == 1:
@@ -202,7 +202,7 @@ def _reworded(contest: Contest, weights: Curve, index: Curve) -> list[str]:
     best = [_best(contest, group, last, "heldout") for group in (contest.rival, Group.WEIGHTS)]
     tops = list_text([f"{percent_text(arm.accuracy)} ({arm.memory}, {_size(arm)})" for arm in best])
     return [
-        f"Asked in new words at {count_text(last)} facts, {kept}the best of each side answer {tops}.",
+        f"Asked in paraphrases at {count_text(last)} facts, {kept}the best of each side answer {tops}.",
         _reworded_bytes(
             {num_facts: new_weights[num_facts] for num_facts in sizes},
             {num_facts: new_index[num_facts] for num_facts in sizes},
@@ -212,7 +212,7 @@ def _reworded(contest: Contest, weights: Curve, index: Curve) -> list[str]:
 
 def _reworded_bytes(weights: Curve, index: Curve) -> str:
     found = crossover(weights, index)
-    goal = f"To answer {percent_text(TAU['heldout'])} in new words"
+    goal = f"To answer {percent_text(TAU['heldout'])} paraphrased"
     if found.outcome == "neither":
         return f"{goal} is more than any memory tried can do."
     if found.outcome in ("a never", "b never"):

@@ -29,19 +29,19 @@ class GuideLine:
 
 
 def linear_memory(dim: int) -> GuideLine:
-    """One d x d matrix, every fact with a value of its own: 1 / (1.3 ln 2) = 1.11 bits a parameter at every size."""
+    """One d x d matrix, every fact with a value of its own: 1 / (1.3 ln 2) = 1.11 bits per parameter at every size."""
     num_facts = _facts_of_own_values(dim**2, 1.3)
     return GuideLine(num_facts=num_facts, num_params=dim**2, bits_per_fact=math.log2(num_facts))
 
 
 def relu_memory(dim: int, hidden: int) -> GuideLine:
-    """A ReLU FFN d - m - d, every fact with a value of its own: 1 / (.7 ln 2) = 2.06 bits a parameter at every size."""
+    """A ReLU FFN d - m - d, every fact with its own value: 1 / (.7 ln 2) = 2.06 bits per parameter at every size."""
     num_facts = _facts_of_own_values(dim * hidden, 0.35)
     return GuideLine(num_facts=num_facts, num_params=2 * dim * hidden, bits_per_fact=math.log2(num_facts))
 
 
 def relu_memory_of_32_classes(dim: int, hidden: int) -> GuideLine:
-    """A ReLU FFN d - m - d, facts with one of 32 values: 5 / 2.4 = 2.08 bits a parameter at every size."""
+    """A ReLU FFN d - m - d, facts with one of 32 values: 5 / 2.4 = 2.08 bits per parameter at every size."""
     return GuideLine(num_facts=dim * hidden / 1.2, num_params=2 * dim * hidden, bits_per_fact=5.0)
 
 

@@ -1,6 +1,6 @@
 """The physical limit: weights are stored in bits, and no memory holds more bits than it is stored in.
 
-    bits recalled <= parameters * bits a parameter, however many facts were written
+    bits recalled <= parameters * bits per parameter, however many facts were written
 
 A dense FFN with d_ff = 4 n_embd has 8 n_embd^2 parameters; that, and not its 2^(4 n_embd) activation patterns, is what
 limits how many facts it holds.

@@ -48,7 +48,7 @@ def test_a_row_that_breaks_a_law_cannot_be_made(broken: dict[str, Any], said: st
     "allowed",
     [
         {"storage_bytes": 44, "uniform": False},  # an encoder may know real values
-        {"storage_bytes": 44, "bits_ce": 392.0},  # 8 bits a byte and 40
+        {"storage_bytes": 44, "bits_ce": 392.0},  # 8 bits per byte and 40
         {"storage_bytes": 20, "num_asked": 50},  # what was asked of 100 facts is worth 200 bits
         {"shuffled": True, "bits_ce": 40.0},
         {"storage_bytes": None},

@@ -14,7 +14,7 @@ class Condition:
     """How the facts are stored."""
 
     expected: float
-    """bits a parameter, around which is searched"""
+    """bits per parameter, around which is searched"""
     steps: int = 3000
     """of each training, which are exposures"""
     learning_rates: tuple[float, ...] = (1e-2,)

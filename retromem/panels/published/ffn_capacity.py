@@ -1,4 +1,4 @@
-"""Bits a parameter that an FFN stores of random keys: Nichani, Lee and Bietti 2024, and an independent trial.
+"""Bits per parameter that an FFN stores of random keys: Nichani, Lee and Bietti 2024, and an independent trial.
 
 Nichani et al. (arXiv 2412.06538): keys and values are random unit vectors; the published constants are the guide lines
 of its plots. The trial measured kinds once before, with another script.
@@ -86,7 +86,7 @@ def facts_of_bits(bits: float) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class FFNCapacityConfig(PublishedPanel):
-    """Bits a parameter at accuracy .99: the slope through 0 of stored bits on parameters, over dimensions and seeds."""
+    """Bits per parameter at accuracy .99: the slope through 0 of stored bits, of all dimensions and seeds."""
 
     panel: Literal["ffn_capacity"] = "ffn_capacity"
     ffn: AnyFFNConfig
@@ -98,7 +98,7 @@ class FFNCapacityConfig(PublishedPanel):
     training: TrainingBudget
     """full batch"""
     expected: float
-    """bits a parameter, around which is searched"""
+    """bits per parameter, around which is searched"""
     bracket: tuple[float, ...] = ()
     """shares of the facts expected between which is searched; where empty: as the trial did, upwards from .6"""
     resolution: float = 0.01

@@ -22,7 +22,7 @@ class RoundingLossConfig(StoredFactsPanel):
     precision: Precision = "int8"
     """that the weights are rounded to"""
     expected: float
-    """bits a parameter, around which the capacity is searched"""
+    """bits per parameter, around which the capacity is searched"""
     steps: int = 3000
     """of each training, full batch"""
 

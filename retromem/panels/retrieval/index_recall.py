@@ -31,7 +31,7 @@ RANKS = (1, 2, 5, 10)
 NOISES = (0.1, 0.4)
 """|noise| / |key| of disturbed questions"""
 EXACT = "Flat"
-_SAID = {"identical": "of the questions as written", "heldout": "of those in new words"}
+_SAID = {"identical": "of the questions as written", "heldout": "of those paraphrased"}
 _DRAWN = (EXACT, "RaBitQ", "LSH", "rot64-LSH", LEXICAL, HYBRID)
 
 
@@ -181,7 +181,7 @@ def _in_new_words(points: Sequence[Point]) -> str:
         ends,
     )
     told = "; ".join(f"{found} by {name}" for name, found in said.items())
-    return f"In new words the very fact comes first in {told}."
+    return f"On paraphrases the very fact comes first in {told}."
 
 
 def _of_exact(points: Sequence[Point]) -> str:

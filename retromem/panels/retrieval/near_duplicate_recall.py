@@ -108,7 +108,7 @@ class NearDuplicatesPanelConfig(PanelConfig):
             f"{called.get(name, name)} ({'; '.join(f'{series} {held}' for series, held in found.items())})"
             for name, found in said.items()
         ]
-        return f"Facts until recall in new words falls below {ENOUGH:g}: {', '.join(listed)}."
+        return f"Facts until recall on paraphrases falls below {ENOUGH:g}: {', '.join(listed)}."
 
     def _held(self, points: Sequence[Point], name: str, series: Iterable[str]) -> dict[str, str]:
         return of_each(lambda one: facts_held(points, name, one), series)
@@ -121,13 +121,13 @@ class NearDuplicatesPanelConfig(PanelConfig):
             by_kind.setdefault(kind, []).append(f"{crowd}: {held}")
         said = "; ".join(f"{kind} in crowds of {', '.join(held)}" for kind, held in by_kind.items())
         how = "exact search" if ranker == "Flat" else ranker
-        return f"Facts that {how} keeps at {ENOUGH:g} in new words, {said}."
+        return f"Facts that {how} keeps at {ENOUGH:g} paraphrased, {said}."
 
     def _table(self, points: Sequence[Point]) -> Table:
         def cell(name: str, ranker: str) -> Cell:
             return next(iter(lines(lambda one: Cell(text=facts_held(points, ranker, one)), [name])), Cell(text="–"))
 
-        caption = f"Facts whose very own chunk is found first for {ENOUGH:.0%} of the questions, in new words."
+        caption = f"Facts whose very own chunk is found first for {ENOUGH:.0%} of the questions, paraphrased."
         return grid(points, caption, "subjects", by_name(self._series), by_name(self.rankers), cell)
 
     def _recalls(self, points: Sequence[Point]) -> Table:
@@ -135,7 +135,7 @@ class NearDuplicatesPanelConfig(PanelConfig):
             return median_cell(spread_at(points, "recall_at_1", name, most, ranker=ranker), "{:.3f}".format)
 
         most = max((point.x for point in points if point.x is not None), default=0.0)
-        caption = f"Recall@1 in new words among {count_text(most)} facts."
+        caption = f"Recall@1 on paraphrases among {count_text(most)} facts."
         return grid(points, caption, "subjects", by_name(self._series), by_name(self.rankers), cell)
 
 

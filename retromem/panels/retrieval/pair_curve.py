@@ -1,4 +1,4 @@
-"""Panel: the fewest parameters and the fewest bytes that answer N facts in new words, for weights alone and for a pair.
+"""Panel: the fewest parameters and the fewest bytes that answer N facts paraphrased, for weights alone and for a pair.
 
 The pair is an FFN that was taught to read on other facts, over a store of the facts that it is asked for.
 """
@@ -40,7 +40,7 @@ class PairCurveConfig(PanelConfig):
     dim: int = 64
     """of the keys and of the stored statements, after a rotation by the seed"""
     accuracy: float = 0.95
-    """that must be reached in new words"""
+    """that must be reached paraphrased"""
     widths: tuple[int, ...] = (8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512)
     """hidden units, of which the fewest are searched for; GELU, int8"""
     steps: int = 3000
@@ -104,13 +104,13 @@ class PairCurveConfig(PanelConfig):
             ],
             charts=[
                 over_facts(
-                    title=f"Fewest parameters for {percent_text(self.accuracy)} in new words",
+                    title=f"Fewest parameters for {percent_text(self.accuracy)} paraphrased",
                     quantities=["min_params"],
                     y_label="parameters",
                     series=searched,
                 ),
                 over_facts(
-                    title=f"Fewest bytes for {percent_text(self.accuracy)} in new words",
+                    title=f"Fewest bytes for {percent_text(self.accuracy)} paraphrased",
                     quantities=["min_storage_bytes"],
                     y_label="storage bytes",
                     series=[*searched, COPY, SMALL],
@@ -135,7 +135,7 @@ class PairCurveConfig(PanelConfig):
         called = {WEIGHTS: "weights alone", PAIR: "a reader over an index"}
         needs = of_each(lambda series: self._needs(points, "min_params", series, count_text), called)
         said = "; ".join(f"{called[series]} {need}" for series, need in needs.items())
-        return f"Parameters that answer {percent_text(self.accuracy)} in new words: {said}."
+        return f"Parameters that answer {percent_text(self.accuracy)} paraphrased: {said}."
 
     def _in_bytes(self, points: Sequence[Point]) -> str:
         """Who is smaller at the most facts, the store counted."""
@@ -155,7 +155,7 @@ class PairCurveConfig(PanelConfig):
         right = of_each(lambda name: known(points, "accuracy", name, most).median, _ARMS)
         said = [f"{name} {percent_text(share)}" for name, share in right.items()]
         return (
-            f"At the largest width tried, asked in new words about {count_text(most)} facts, are right: "
+            f"At the largest width tried, asked in paraphrases about {count_text(most)} facts, are right: "
             f"{', '.join(said)}."
         )
 
@@ -166,14 +166,14 @@ class PairCurveConfig(PanelConfig):
             detail = count_text(params.median) if params is not None and has_params else ""
             return Cell(text="–") if size is None else Cell(text=_size(size, bytes_text), detail=detail)
 
-        caption = f"Fewest bytes for {percent_text(self.accuracy)} in new words; small beside it: parameters."
+        caption = f"Fewest bytes for {percent_text(self.accuracy)} paraphrased; small beside it: parameters."
         return grid(points, caption, "", by_name((WEIGHTS, PAIR, ORACLE, COPY, SMALL)), self._sizes, cell)
 
     def _accuracies(self, points: Sequence[Point]) -> Table:
         def cell(name: str, num_facts: float) -> Cell:
             return median_cell(spread_at(points, "accuracy", name, num_facts), percent_text)
 
-        caption = f"Accuracy in new words at the largest width that was tried, {max(self.widths)} units at most."
+        caption = f"Accuracy on paraphrases at the largest width that was tried, {max(self.widths)} units at most."
         return grid(points, caption, "", by_name(_ARMS), self._sizes, cell)
 
     @property

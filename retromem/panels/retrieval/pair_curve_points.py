@@ -24,7 +24,7 @@ from retromem.seam import Asked, Memory
 
 @dataclass(frozen=True, kw_only=True)
 class _Result:
-    """One memory, asked in new words."""
+    """One memory, asked in paraphrases."""
 
     accuracy: float
     num_params: int

@@ -157,8 +157,8 @@ class CapacitySlopeConfig(PanelConfig):
                 "the first slot: too many for the narrowest sizes.",
                 "If every unit holds its share of facts whatever stands beside it, capacity is proportional to d_ff: "
                 "slope 1 on logarithmic axes. The charts show six kinds at most, the table all. One dashed line goes "
-                "with slope 1 through ReLU at d_ff = d (first seed), the other is the published 2.08 bits a parameter "
-                "(ReLU, 32 classes, Nichani et al. 2025).",
+                "with slope 1 through ReLU at d_ff = d (first seed), the other is the published 2.08 bits per "
+                "parameter (ReLU, 32 classes, Nichani et al. 2025).",
                 "The slope is one least-squares line through the points of all seeds and of the widths from "
                 f"{self.dim} on, its 95 % interval that of the residuals (t distribution). Narrower layers are shown "
                 "and left out: where units are few, some keys excite hardly any unit of ReLU and cannot be told apart. "
@@ -177,9 +177,9 @@ class CapacitySlopeConfig(PanelConfig):
                     series=[*drawn, *(series for series in series_of(points, "facts") if series not in self.kinds)],
                 ),
                 over_units(
-                    title="Bits a parameter: flat where the slope is 1",
+                    title="Bits per parameter: flat where the slope is 1",
                     quantities=["bits_per_param"],
-                    y_label="bits a parameter",
+                    y_label="bits per parameter",
                     series=drawn,
                 ),
             ],
@@ -260,7 +260,7 @@ class CapacitySlopeConfig(PanelConfig):
             caption="Slopes of log facts on log hidden units: one line through all points of the widths "
             f"from d = {self.dim} on, with its 95 % "
             "interval, then step by step between the medians. Widths are those of the dense kinds. Predicted: 1.",
-            header=["kind", "slope", *steps, f"bits a parameter at width {widest}"],
+            header=["kind", "slope", *steps, f"bits per parameter at width {widest}"],
             blocks=[("", lines)],
         )
 

@@ -25,7 +25,7 @@ _EXPECTED_BITS = {
 
 
 def capacity_slope_points(config: CapacitySlopeConfig, seed: int) -> list[Point]:
-    """Facts and bits a parameter of every kind at every width; the lines at all widths of the dense kinds."""
+    """Facts and bits per parameter of every kind at every width; the lines at all widths of the dense kinds."""
     points, bits_per_fact, budget = [], math.log2(config.num_values), TrainingBudget(steps=config.steps)
     for kind in config.kinds:
         for width in config.widths:
@@ -45,7 +45,7 @@ def capacity_slope_points(config: CapacitySlopeConfig, seed: int) -> list[Point]
         published = relu_memory_of_32_classes(config.dim, width)
         lines = {
             "slope 1 from ReLU at d": first.y * width / first.x,
-            "published 2.08 bits a parameter": published.bits_per_param * published.num_params / bits_per_fact,
+            "published 2.08 bits per parameter": published.bits_per_param * published.num_params / bits_per_fact,
         }
         points += [Point(quantity="facts", series=line, x=float(width), y=y) for line, y in lines.items()]
     return points

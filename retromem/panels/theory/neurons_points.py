@@ -32,7 +32,7 @@ _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
     "SwiGLU": (GatedConfig(kind="swiglu"), 2.64),
     "k winners": (TopKConfig(active_share=0.1), 1.1),
 }
-"""and the bits a parameter around which its capacity is searched for"""
+"""and the bits per parameter around which its capacity is searched for"""
 
 
 def neurons_points(config: NeuronsConfig, seed: int) -> list[Point]:

@@ -85,7 +85,7 @@ class ActivationPatternsConfig(PanelConfig):
                 "Counts hold for ReLU and for a ReGLU's gate. SwiGLU, GELU and SiLU switch nothing off: they have no "
                 "regions at all, and store facts nevertheless.",
                 f"Counted: one layer without biases, at initialisation and trained on random facts, "
-                f"{list_text(loads)} bits a parameter. Distinct patterns over the stored keys; "
+                f"{list_text(loads)} bits per parameter. Distinct patterns over the stored keys; "
                 "exact regions in a square of side 2 in the plane through three stored keys (for d = 2, the whole "
                 f"plane); exact regions on {count_text(self.num_segments)} segments between two stored keys, between "
                 "two of the same value, and between two keys that were never stored. A random unit without bias tells "

@@ -189,7 +189,7 @@ class ClassicalBoundsConfig(PanelConfig):
         ]
         return Table(
             caption=f"What each counts: labels of one bit, a parameter and a stored bit. {medians_text(points)}",
-            header=["", "labels a parameter", "bits a parameter is written in", "labels a stored bit"],
+            header=["", "labels a parameter", "bits per parameter is written in", "labels a stored bit"],
             blocks=[("", lines)],
             long_names=True,
         )

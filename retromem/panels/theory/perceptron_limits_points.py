@@ -59,7 +59,7 @@ def classical_bounds_points(config: ClassicalBoundsConfig, seed: int) -> list[Po
 
 
 def _points_of(series: str, numbers: Mapping[str, float], seed: int | None = None) -> list[Point]:
-    """Labels a parameter and bits a parameter, and from both the labels a stored bit."""
+    """Labels a parameter and bits per parameter, and from both the labels a stored bit."""
     numbers = {**numbers, PER_BIT: numbers[LABELS] / numbers[WEIGHT_BITS]}
     return [Point(quantity=quantity, series=series, y=y, seed=seed) for quantity, y in numbers.items()]
 
@@ -146,7 +146,7 @@ def _ffn_points(config: ClassicalBoundsConfig, dim: int, seed: int) -> list[Poin
 
 
 def memorised_by(num_params: int) -> dict[str, float]:
-    """Labels a parameter, and bits a parameter, of the construction with so many parameters: sqrt(N log2 N) = P."""
+    """Labels a parameter, and bits per parameter, of the construction with so many parameters: sqrt(N log2 N) = P."""
     num_points = round(brentq(lambda n: n * math.log2(n) - num_params**2, 2.0, num_params**2 + 4.0))
     deep = deep_memorisation(num_points, 2)
     return {LABELS: num_points / deep.num_params, WEIGHT_BITS: deep.bits_per_param}

@@ -73,7 +73,7 @@ class PhysicalCapacityConfig(PanelConfig):
             ],
             charts=[
                 over_dims(title="Bits recalled, and bits stored", quantities=["bits"], y_label="bits"),
-                over_dims(title="Per parameter", quantities=["bits_per_param"], y_label="bits a parameter"),
+                over_dims(title="Per parameter", quantities=["bits_per_param"], y_label="bits per parameter"),
             ],
             tables=tables(points, _table),
         )

@@ -139,7 +139,7 @@ class SparseUnitsConfig(PanelConfig):
                     title="Capacity by active units",
                     quantities=["bits_per_param"],
                     x_label="units active for a key, %",
-                    y_label="bits a parameter",
+                    y_label="bits per parameter",
                     x_scale="log",
                 ),
                 Chart(
@@ -175,7 +175,7 @@ class SparseUnitsConfig(PanelConfig):
         if 100.0 not in bits:
             raise NotMeasured(f"bits_per_param of {WINNERS}, all active")
         dense = bits.pop(100.0)
-        told = f"With all {self.width} units active an FFN holds {significant_text(dense.median)} bits a parameter"
+        told = f"With all {self.width} units active an FFN holds {significant_text(dense.median)} bits per parameter"
         as_much = "as much" if dense.num_seeds == 1 else "as much, within the seeds"
         words: dict[str, list[str]] = {"less": [], "more": [], as_much: []}
         for percent, spread in sorted(bits.items(), reverse=True):
@@ -195,7 +195,7 @@ class SparseUnitsConfig(PanelConfig):
 
 
 def _of_wide(points: Sequence[Point]) -> dict[str, float]:
-    """Bits a parameter at the smallest share of many units, by how they were trained."""
+    """Bits per parameter at the smallest share of many units, by how they were trained."""
 
     def bits(series: str) -> float:
         (spread,) = known_curve(points, "bits_per_param", series).values()

@@ -261,7 +261,7 @@ def test_a_capacity_by_how_trainings_end_is_that_of_whole_trainings(workplace: W
 
 
 def test_a_search_for_a_capacity_begins_near_it() -> None:
-    """At two bits a parameter, or where it is told to."""
+    """At two bits per parameter, or where it is told to."""
     ffn = FFNMemoryConfig(ffn=DenseConfig(kind="gelu", width=32))
     load = Load(demand_bits=4096 * 4, num_facts=4096, num_candidates=16, dim=16)
     bits_per_param = ffn.first_num_facts(load) * 4 / ffn.ffn.num_params(16, 16)

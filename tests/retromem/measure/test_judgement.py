@@ -188,7 +188,7 @@ def test_a_memory_is_as_sure_as_it_may_be_of_what_it_is_asked() -> None:
 
 
 class FewForgotten(MadeUpKeys):
-    """Of every twenty facts one is another thing in new words."""
+    """Of every twenty facts one is another thing paraphrased."""
 
     def keys(self, texts: Sequence[str], templates: Sequence[Template]) -> np.ndarray:
         keys_QD = super().keys(texts, templates)

@@ -131,7 +131,7 @@ def test_what_fell_clearly_short_is_not_looked_below(short_by: float, abandoned:
 
 
 def test_a_sample_of_questions_is_searched_in_few_looks_and_without_bias() -> None:
-    """Answers right at random around a law of the size, as 400 questions in new words tell them: 1,000 searches."""
+    """Answers right at random around a law of the size, as 400 paraphrased questions tell them: 1,000 searches."""
     search, generator = SmallestSearch(accuracy=0.95, phrasing="heldout"), np.random.default_rng(7)
     odds_of_size, needed, tried, errors = 4.2, 130.0, [], []
 

@@ -11,7 +11,7 @@ from retromem.report.tables import ledger_size
 from retromem.rows import Row
 
 Cells = dict[int, tuple[float, float, int]]
-"""num_facts -> accuracy as written, in new words, storage bytes"""
+"""num_facts -> accuracy as written, paraphrased, storage bytes"""
 
 
 def rows_of(memory: str, cells: Cells, *, twin: bool = False, seeds: int = 1, study: str = "cities") -> list[Row]:
@@ -38,10 +38,10 @@ def test_no_crossing() -> None:
     assert said == [
         "On 500 to 4,000 facts the index is the smaller memory at every size: at 4,000 facts it answers 99 % of the "
         "questions as written with 36 kB, where the smallest FFN tried that does so needs 52 kB "
-        "at most, for no smaller one was tried.",
-        "Asked in new words at 4,000 facts, the same two answer 93 % (index) and 90 % (weights); the best of each side "
-        "answer 93 % (faiss-q-LSH, 36 kB) and 90 % (ffn-gelu-64, 52 kB).",
-        "To answer 95 % in new words is more than any memory tried can do.",
+        "(upper bound: the smallest tried).",
+        "Asked in paraphrases at 4,000 facts, the same two answer 93 % (index) and 90 % (weights); the best of each "
+        "side answer 93 % (faiss-q-LSH, 36 kB) and 90 % (ffn-gelu-64, 52 kB).",
+        "To answer 95 % paraphrased is more than any memory tried can do.",
     ]
 
 
@@ -50,10 +50,10 @@ def test_weights_smaller_throughout() -> None:
     said = answer(rows_of("ffn-gelu-64", FFN) + rows_of("faiss-q-SQ8", index)).split("\n")
     assert said[0] == (
         "On 500 to 4,000 facts the weights are the smaller memory at every size: at 4,000 facts they answer 99 % of "
-        "the questions as written with 52 kB, where the smallest index tried that does so needs 70 kB at "
-        "most, for no smaller one was tried."
+        "the questions as written with 52 kB, where the smallest index tried that does so needs 70 kB "
+        "(upper bound: the smallest tried)."
     )
-    assert said[2] == "To answer 95 % in new words, no FFN tried suffices; an index of 70 kB does at 4,000 facts."
+    assert said[2] == "To answer 95 % paraphrased, no FFN tried suffices; an index of 70 kB does at 4,000 facts."
 
 
 def test_of_memories_that_answer_alike_the_smaller_one_is_the_best() -> None:
@@ -71,10 +71,10 @@ def test_a_crossing() -> None:
     assert said[0] == (
         "On 500 to 4,000 facts the smaller memory changes from the index to the weights between 1,000 and 4,000 facts: "
         "at 4,000 facts the weights answer 99 % of the questions as written with 52 kB, where the smallest index tried "
-        "that does so needs 61 kB at most, for no smaller one was tried."
+        "that does so needs 61 kB (upper bound: the smallest tried)."
     )
     assert said[2] == (
-        "To answer 95 % in new words, the index needs at most 61 kB and the weights at most 52 kB at 4,000 facts; no "
+        "To answer 95 % paraphrased, the index needs at most 61 kB and the weights at most 52 kB at 4,000 facts; no "
         "crossover in range."
     )
 
@@ -167,7 +167,7 @@ def test_the_twin_decides_and_the_real_values_stand_beside() -> None:
     both = rows + rows_of("ffn-gelu-64", real) + rows_of("faiss-q-LSH", INDEX)
     assert answer(both) == answer(rows)
     assert answer_on_real_values(both) == (
-        "at most 36 kB (index) and at most 20 kB (weights) for 99 % as written at 4,000 facts; the best in new words "
+        "at most 36 kB (index) and at most 20 kB (weights) for 99 % as written at 4,000 facts; the best paraphrased "
         "answer 93 % and 97 %."
     )
 

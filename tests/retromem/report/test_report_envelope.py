@@ -211,14 +211,14 @@ def test_each_goal_is_told_in_a_line_and_what_stops_in_further_sentences() -> No
     (contest,) = searched_contests(rows)
     answer = searched_answer(contest)
     assert answer.startswith("As written: the weights are")
-    assert "\nIn new words: only the index gets there at 2,000 and 4,000 facts (100 B of index" in answer
+    assert "\nParaphrased: only the index gets there at 2,000 and 4,000 facts (100 B of index" in answer
     assert searched_details(contest)[0].startswith(
-        "For each side the smallest memory was searched that answers 99 % as written and 95 % in new words, at 500 to"
+        "For each side the smallest memory was searched that answers 99 % as written and 95 % paraphrased, at 500 to"
     )
     assert searched_details(contest)[1:] == [
         "For 99 % as written success of the weights is noisy at 500 facts: a larger memory failed where a smaller one "
         "did not.",
-        "No weights searched answer 95 % in new words at 2,000 and 4,000 facts: the best of them reach 70 % at 4,000.",
+        "No weights searched answer 95 % paraphrased at 2,000 and 4,000 facts: the best of them reach 70 % at 4,000.",
     ]
     bounded = [replace(one, high=20 + one.seed) if one.storage_bytes is None else one for one in rows]
     assert "reach 70 % at 4,000, where the search was not to go beyond rotate_to 20, rotate_to 21" in " ".join(
@@ -226,7 +226,7 @@ def test_each_goal_is_told_in_a_line_and_what_stops_in_further_sentences() -> No
     )
     fewer = [one for one in rows if one.phrasing == "heldout" or one.num_facts > 500]
     assert (
-        "answers 99 % as written, at 1,000 to 4,000 facts and 95 % in new words, at 500 to 4,000 facts;"
+        "answers 99 % as written, at 1,000 to 4,000 facts and 95 % paraphrased, at 500 to 4,000 facts;"
         in (searched_details(searched_contests(fewer)[0])[0])
     )
 
@@ -304,8 +304,8 @@ def test_five_rows_of_the_largest_size() -> None:
     assert [[cell.text for cell in line] for line in lines] == [
         ["FFN weights, 99 % as written", "ffn-* in words", "8 kB", "99 %", "50 %", "0.250"],
         ["index, 99 % as written", "lsh-* in words", "16 kB", "99 %", "50 %", "0.125"],
-        ["FFN weights, 95 % in new words", "none found: the best reach 70 %", "–", "–", "–", "–"],
-        ["index, 95 % in new words", "lsh-* in words", "24 kB", "50 %", "95 %", "0.0833"],
+        ["FFN weights, 95 % paraphrased", "none found: the best reach 70 %", "–", "–", "–", "–"],
+        ["index, 95 % paraphrased", "lsh-* in words", "24 kB", "50 %", "95 %", "0.0833"],
         ["index, whole vectors", "4 bytes a number, nothing compressed", "6 MB", "100 %", "–", "0.00400"],
     ]
     apart = [one for one in smallest if (one.side == "parametric") == (one.num_facts == 500)]
@@ -328,7 +328,7 @@ def test_what_was_not_searched_is_a_line_of_its_own() -> None:
     table = five_rows(contest, rows)
     assert table is not None
     lines = [[cell.text for cell in line] for line in table.blocks[0][1]]
-    assert lines[3] == ["index, 95 % in new words", "not searched at this size", "–", "–", "–", "–"]
+    assert lines[3] == ["index, 95 % paraphrased", "not searched at this size", "–", "–", "–", "–"]
 
 
 def test_a_set_with_nothing_to_know_has_no_winner(tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_the_page_of_a_search_opens_with_both_charts_and_five_rows(tmp_path: Pat
     assert page.count("<figure>") >= 2
     head = page[: page.index("<section>")]
     assert head.count("<svg") == 2 and "Fewest bytes that answer 99 % as written" in head
-    assert "Fewest bytes that answer 95 % in new words" in head and "index, whole vectors" in head
+    assert "Fewest bytes that answer 95 % paraphrased" in head and "index, whole vectors" in head
     beside = "70 kB and 3 kB for the weights and 70 kB and 3 kB for the index at 4,000 facts for 99 % as"
     assert beside in without_tags(re.sub("\u00a0", " ", head))
     assert 'href="#word-as-written"' in head and 'id="word-as-written"' in page

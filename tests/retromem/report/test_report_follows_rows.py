@@ -12,7 +12,7 @@ from retromem.report.markdown import report_markdown
 from retromem.report.run_facts import RunFacts
 from retromem.rows import CapacityRow, Row
 
-# side, memory, role, stores, bytes (fixed, per fact), accuracy as written and in new words
+# side, memory, role, stores, bytes (fixed, per fact), accuracy as written and paraphrased
 MEMORIES = [
     ("parametric", "ffn-gelu-16", "arm", "questions", (9_000, 0.0), (0.995, 0.91)),
     ("parametric", "ffn-gelu-64", "arm", "questions", (52_000, 0.0), (0.999, 0.96)),

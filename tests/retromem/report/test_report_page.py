@@ -272,7 +272,7 @@ def test_floors_and_retrieval_alone_still_make_a_page(rows: list[Row], tmp_path:
 
 
 def test_the_densest_memory_of_a_study_stands_first_beside_medians_and_ranges() -> None:
-    """Facts of the seeds are 0, 8 and 16 more; bits a parameter are those that `run_facts` divides."""
+    """Facts of the seeds are 0, 8 and 16 more; bits per parameter are those that `run_facts` divides."""
     table = capacity_table(run_facts().capacities, [])
     assert table.header == ["memory", "values", "goal", "facts held", "storage", "bits per param.", "seeds"]
     assert [
@@ -311,7 +311,7 @@ def test_the_figure_shows_every_memory_at_the_largest_size_that_both_sides_finis
 @pytest.mark.parametrize(
     "is_poor, is_apart, titles",
     [
-        (True, False, ["Right answers in new words"]),
+        (True, False, ["Right answers paraphrased"]),
         (False, True, ["Smallest memory answering"]),
         (True, True, []),
     ],
@@ -328,7 +328,7 @@ def test_the_headline_leaves_out_what_the_rows_cannot_show(
     write_report(some, tmp_path / "r", run=run_facts(capacities=[]))
     page = (tmp_path / "r" / "index.html").read_text().split("<h2>")[0]
     assert [
-        title for title in ("Smallest memory answering", "Right answers in new words") if f">{title}" in page
+        title for title in ("Smallest memory answering", "Right answers paraphrased") if f">{title}" in page
     ] == titles
     assert (tmp_path / "r" / "figures" / "headline.png").exists() == bool(titles)
 

@@ -86,10 +86,10 @@ def test_a_tiny_measurement_has_its_kinds_and_lines_of_slope_one():
     # of their router. No product keys are so small.
     assert units == {("ReLU", 4.0), ("ReLU", 8.0), ("4 experts", 4.0)}
     lines = {(p.series, p.x): p.y for p in points if p.seed is None}
-    for line in ("slope 1 from ReLU at d", "published 2.08 bits a parameter"):
+    for line in ("slope 1 from ReLU at d", "published 2.08 bits per parameter"):
         assert lines[line, 8.0] == pytest.approx(2 * lines[line, 4.0])
     # 2 bits a fact, (4 + 4) parameters a unit.
-    assert lines["published 2.08 bits a parameter", 4.0] * 2 / (4 * 8) == pytest.approx(5 / 2.4)
+    assert lines["published 2.08 bits per parameter", 4.0] * 2 / (4 * 8) == pytest.approx(5 / 2.4)
     assert statistics.fmean(p.y for p in points if p.quantity == "facts") > 1
     assert tiny.page(points).finding == "Not measured: points enough for a slope."
 

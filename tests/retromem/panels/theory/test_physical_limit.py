@@ -42,7 +42,7 @@ def test_shares_are_those_of_the_bits_that_are_stored_scales_included(measured: 
 
 def test_the_capacity_is_a_number_of_facts_that_is_answered(measured: list[Point]) -> None:
     num_facts = round(at(measured, "bits", "ReLU, float32") / 2)
-    # The first facts of the table that is searched: twice 3 bits a parameter, of 72.
+    # The first facts of the table that is searched: twice 3 bits per parameter, of 72.
     table = first_facts(random_table(2 * 108 + 3, 3, 4, seed=0), num_facts)
     ffn = train(DenseConfig(kind="relu"), table, TrainingBudget(steps=100), seed=0)
     assert accuracy(ffn, table) >= 0.6
