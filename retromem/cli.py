@@ -304,7 +304,9 @@ def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) 
     for dotted, value in settings:
         apply_override(content, dotted, value)
     source = f"{path}, with the settings given" if settings else str(path)
-    config = build(ExperimentConfig, content, source=source, may_name_classes=True)
+    # What a run has kept may come from anybody: it names no class of others.
+    written = not _is_kept(path)
+    config = build(ExperimentConfig, content, source=source, may_name_classes=written)
     name = chosen.name
     if not name:  # settings make another run: it must not take the place of the one without them
         name = source_name(chosen.facts) if chosen.facts else _name_of(path)
@@ -324,6 +326,7 @@ def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) 
         force=chosen.force,
         num_workers=chosen.workers,
         engine=chosen.engine,
+        may_name_classes=written,
     )
     if finished.num_failed:
         sys.exit(1)
@@ -338,11 +341,15 @@ def _settings_name(settings: Sequence[tuple[str, str]]) -> str:
 
 def _name_of(config: Path) -> str:
     """Of the run: the config's, or that of the run that has kept it."""
+    return config.resolve().parent.name if _is_kept(config) else config.stem
+
+
+def _is_kept(config: Path) -> bool:
+    """Whether it is what a run has kept of its settings."""
     from retromem.configuration import RESOLVED
     from retromem.run.report_run import PLAN
 
-    kept = config.name == RESOLVED and (config.parent / PLAN).is_file()
-    return config.resolve().parent.name if kept else config.stem
+    return config.name == RESOLVED and (config.parent / PLAN).is_file()
 
 
 def _reproduce(chosen: Namespace, command: str) -> None:

@@ -7,14 +7,15 @@ dotted overrides (`studies.cities.seeds=[0]`) overlay the file.
 import json
 import math
 import re
+import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -103,6 +104,22 @@ def set_known(content: dict[str, Any], dotted: str, value: object, *, source: st
         place = place[here]
 
 
+def at(content: Any, dotted: str) -> Any:
+    """The value of a setting that is there."""
+    for key in dotted.split("."):
+        content = content[int(key)] if isinstance(content, list | tuple) else content[key]
+    return content
+
+
+def classes_named(content: object) -> frozenset[str]:
+    """Every `module:Class` among these settings."""
+    if isinstance(content, Mapping):
+        return frozenset().union(*map(classes_named, content.values()))
+    if isinstance(content, list | tuple):
+        return frozenset().union(*map(classes_named, content))
+    return frozenset({content} if isinstance(content, str) and _OUTSIDE.fullmatch(content) else ())
+
+
 def _element(place: list[Any], key: str, dotted: str, parents: Sequence[str]) -> int:
     if not key.isdecimal() or int(key) >= len(place):
         raise UserError(f"--{dotted}: {'.'.join(parents)} is a list of {len(place)} and has no element {key!r}")
@@ -114,14 +131,19 @@ class _Source:
     """Where settings come from, as messages name it."""
 
     name: str
-    may_name_classes: bool
+    may_name_classes: bool | Collection[str]
+
+    def may_name(self, name: str) -> bool:
+        allowed = self.may_name_classes
+        return allowed if isinstance(allowed, bool) else name in allowed
 
 
-def build(cls: type[T], content: object, *, source: str, may_name_classes: bool = False) -> T:
+def build(cls: type[T], content: object, *, source: str, may_name_classes: bool | Collection[str] = False) -> T:
     """`content` as an instance of a dataclass; UserError names source, dotted path and what would be right.
 
-    `may_name_classes`: `memory: my_package.my_memory:Config` imports that class. Of configs that a user names alone:
-    never of what a store or a run has saved, which would run whatever code its sender wants.
+    `may_name_classes`: `memory: my_package.my_memory:Config` imports that class, or only those named here. Of configs
+    that a user has written alone: never of what a store or a run has saved, which would run whatever code its sender
+    wants.
     """
     return _dataclass(cls, content, _Source(source, may_name_classes), "")  # type: ignore[no-any-return]
 
@@ -184,6 +206,8 @@ def _value(hint: Any, value: object, source: _Source, path: str) -> Any:
         return {str(key): _value(arguments[1], item, source, _join(path, key)) for key, item in value.items()}
     if is_dataclass(hint):
         return _dataclass(hint, value, source, path)
+    if hint is object:  # of a setting that is checked where it is set
+        return value
     if hint is float and isinstance(value, int | str) and not isinstance(value, bool):  # YAML 1.1 reads 1e-2 as text
         with suppress(ValueError, OverflowError):
             value = float(value)
@@ -217,16 +241,21 @@ def _named_class(base: Any, tag: str, classes: Mapping[str, str], value: object,
     if tag not in value:
         raise _fail(source, _join(path, tag), f"is missing; it is one of {', '.join(classes)}")
     name = value[tag]
-    if not (isinstance(name, str) and _OUTSIDE.fullmatch(name)):
+    if isinstance(name, str) and ":" in name and not _OUTSIDE.fullmatch(name):
+        raise _fail(source, _join(path, tag), f"{name!r} should read module:Class, such as my_package.my_memory:Config")
+    if not (isinstance(name, str) and ":" in name):
         found: type = load(classes[_value(Literal[tuple(classes)], name, source, _join(path, tag))])
         return found
-    if not source.may_name_classes:
+    # What the program has imported itself runs no code of the file's.
+    if not source.may_name(name) and name.partition(":")[0] not in sys.modules:
         raise _fail(
-            source, _join(path, tag), f"{name!r} is no kind of retromem's: a file that was saved names no class"
+            source,
+            _join(path, tag),
+            f"{name!r} is no {tag} of retromem's, and what was saved may name no class: use your own config",
         )
     try:
         found = load(name)
-    except Exception as error:  # whatever the user's module does while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
         told = f"{type(error).__name__}: {error}"
         where = "install its package into .venv, or name its folder in PYTHONPATH"
         raise _fail(source, _join(path, tag), f"cannot import {name} ({told}); {where}") from None
@@ -240,10 +269,27 @@ def _named_class(base: Any, tag: str, classes: Mapping[str, str], value: object,
 _OUTSIDE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
+def _is_setting(hint: Any) -> bool:
+    """Whether a config can give a field of this type."""
+    if get_origin(hint) is tuple:
+        item, *more = get_args(hint)
+        return more == [...] and _is_setting(item)
+    if get_origin(hint) in (Union, types.UnionType):
+        one, *others = [choice for choice in get_args(hint) if choice is not type(None)]
+        return not others and _is_setting(one)
+    return hint in _SCALARS or get_origin(hint) in (Literal, Annotated, ClassVar) or is_dataclass(hint)
+
+
 def _lacking(found: Any, base: Any, tag: str) -> str:
     """What keeps a class of the user's from standing in the place of `base`; empty where nothing does."""
     if not (isinstance(found, type) and is_dataclass(found)):
         return "should be a frozen dataclass"
+    for field in fields(found):
+        if not _is_setting(hint := get_type_hints(found, include_extras=True)[field.name]):
+            return (
+                f"should have settings of plain types, and {field.name} is {hint} (int, float, str, bool, Literal, "
+                "another frozen dataclass, tuple[X, ...] or X | None)"
+            )
     if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         return "should be a frozen dataclass: its fields name the result"
     has = {field.name for field in fields(found)}

@@ -1,6 +1,6 @@
 """One row: what one memory, written with the first N facts of one set, answered to one kind of question.
 
-A row is a flat record. `results.csv` is nothing but rows; the report reads nothing else.
+A row is a flat record. `results.csv` is rows and the settings that differ between them; the report reads nothing else.
 """
 
 import csv
@@ -40,7 +40,7 @@ class Row:
     side: Side
     """weights (parametric), an index (retrieval), a pair of both (paired), or a floor"""
     memory: str
-    """readable name with the kind in lower case or the factory string in it: ffn-relu-32, faiss-q-Flat"""
+    """its name: as its config calls it, or made of its settings, as ffn-relu-32 or faiss-q-Flat"""
     role: Role
     """what the report makes of it"""
     family: str
@@ -234,7 +234,7 @@ class SmallestRow:
     side: Side
     stores: Stores
     memory: str
-    """name of the family, `*` in place of the dial's setting"""
+    """as its config calls it, or the name with `*` in place of the dial's setting"""
     in_words: str
     """what the memory that was found keeps, in plain words"""
     twin: bool

@@ -26,7 +26,7 @@ from numpy import ndarray
 from retromem.knowledge.biography_wordings import BIOGRAPHY_WORDINGS
 from retromem.knowledge.from_table import fact_id
 from retromem.knowledge.knowledge_set import FollowingFacts, KnowledgeSet, TextTask, content_hash
-from retromem.knowledge.label_noise import LabelNoise, with_label_noise
+from retromem.knowledge.label_noise import LabelNoise
 from retromem.seam import ValueTable
 
 Attribute = Literal["birth_date", "birth_city", "university", "major", "employer", "work_city"]
@@ -159,7 +159,7 @@ def biographies_set(config: BiographiesConfig) -> KnowledgeSet:
         following=_following(attributes, starts_A, seats_E, config.num_people),
         max_calibration=config.max_calibration,
     )
-    return with_label_noise(knowledge, config.label_noise)
+    return knowledge.with_label_noise(config.label_noise)
 
 
 def _following(

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Float64, Int64
 from numpy import ndarray
 
 from retrieval.errors import UserError
+from retromem.knowledge.label_noise import mislabelled
 from retromem.knowledge.text_keys import Template, TextKeys
 from retromem.knowledge.wordings import Wordings, fill
 from retromem.measure.bits import demand_of_values, demand_uniform
@@ -73,6 +74,8 @@ class KnowledgeSet:
     following: FollowingFacts | None = None
     """None where no fact fixes another"""
     is_twin: bool = False
+    label_noise: float = 0.0
+    """share of the facts that are written with another value than the one asked for"""
     max_calibration: int = 512
     """calibration questions at most"""
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -148,6 +151,13 @@ class KnowledgeSet:
             permuted[rows] = self.following.value_of_V[permuted[self.following.cause_A[rows]]]
         return replace(self, all_value_ids=permuted, is_twin=not self.uniform)
 
+    def with_label_noise(self, share: float) -> "KnowledgeSet":
+        """The same set with this share of its facts written with another value of their relation."""
+        if not share:
+            return self
+        told = content_hash(self.content_hash.encode(), np.float64(share).tobytes())
+        return replace(self, name=f"{self.name}, label noise {share:g}", content_hash=told, label_noise=share)
+
     # ---- what is written ----------------------------------------------------------------------------------------
 
     def facts(self, *, statements: bool = False) -> Facts:
@@ -156,12 +166,17 @@ class KnowledgeSet:
         num_cues = self.text.num_written if self.text else 1
         return Facts(
             ids_N=self.all_fact_ids[rows_N],
-            value_ids_N=self.all_value_ids[rows_N],
+            value_ids_N=self._written_values()[rows_N],
             cues=[self._cue(rows_N, number) for number in range(num_cues)],
             statements=self._statements(rows_N) if statements and self.text else None,
             calibration=self._calibration(),
             values=self.values,
         )
+
+    def _written_values(self) -> Int64[ndarray, " A"]:
+        if not self.label_noise:
+            return self.all_value_ids
+        return mislabelled(self.all_value_ids, self.all_relation_ids, self.values, self.label_noise)
 
     def _cue(self, rows_N: Int64[ndarray, " N"], number: int) -> Queries:
         if self.text is None:
@@ -181,12 +196,13 @@ class KnowledgeSet:
             [Template(wording, strings[starts[relation] : starts[relation + 1]]) for wording in wordings.statements]
             for relation, wordings in enumerate(self.text.wordings)
         ]
+        written = self._written_values()
         templates, texts = [], []
         for row in rows_N.tolist():
             own = templates_R[int(self.all_relation_ids[row])]
             template = own[int(self.text.dealt_N[row]) // 7 % len(own)]
             templates.append(template)
-            value = strings[int(self.all_value_ids[row])]
+            value = strings[int(written[row])]
             texts.append(fill(template.text, self.text.subjects[row], value))
         return self._encoded(texts, templates, rows_N)
 

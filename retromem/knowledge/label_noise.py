@@ -1,14 +1,16 @@
-"""Label noise: a share of the facts are dealt another value of their relation, before anything is written.
+"""Label noise: a share of the facts are written with another value of their relation than the one that is asked for.
 
-The set is then about the noisy facts: they are written, asked for and counted. From real values (0) to values that
-nobody can know from the subject (near 1) it is a dial of how much of the facts an encoder can guess.
+What a memory is asked, judged by and calibrated on stays right, so a memory that holds all that was written answers
+1 - share: more where it does not believe what stands against the other facts, as an encoder's keys may let it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
 
-from retromem.knowledge.knowledge_set import KnowledgeSet, content_hash
+from retromem.seam import ValueTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,36 +18,25 @@ class LabelNoise:
     """The dial that every knowledge set has."""
 
     label_noise: float = 0.0
-    """share of the facts that are dealt another value of their relation, 0 to 1"""
+    """share of the facts that are written with another value of their relation than the one asked for, 0 to 1"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_noise <= 1:
             raise ValueError(f"label_noise is a share of the facts, from 0 to 1, not {self.label_noise:g}")
 
 
-def with_label_noise(knowledge: KnowledgeSet, share: float) -> KnowledgeSet:
-    """The same set with this share of its facts at another value, drawn uniformly from the others of their relation.
+def mislabelled(
+    value_ids_A: Int64[ndarray, " A"], relation_ids_A: Int64[ndarray, " A"], values: ValueTable, share: float
+) -> Int64[ndarray, " A"]:
+    """The values of a whole set, this share of them replaced, each uniformly by another value of its relation.
 
-    Facts are chosen by the set's hash: those of a smaller share are among those of a larger one, with the same values.
-    What follows from another fact follows from its new value. Facts of a relation with one value keep it.
+    A relation with one value keeps it. The facts of a smaller share are among those of a larger one, and get the same.
     """
-    if not share:
-        return knowledge
-    rng = np.random.default_rng([int(knowledge.content_hash, 16), 0x1AB])
-    values_A, relations_A = knowledge.all_value_ids.copy(), knowledge.all_relation_ids
-    chosen_A = rng.random(len(values_A)) < share
-    counts_A = knowledge.values.num_candidates_R()[relations_A]
-    starts_A = np.asarray(knowledge.values.starts)[relations_A]
+    rng = np.random.default_rng([len(value_ids_A), 0x1AB])
+    chosen_A = rng.random(len(value_ids_A)) < share
+    counts_A = values.num_candidates_R()[relation_ids_A]
+    starts_A = np.asarray(values.starts)[relation_ids_A]
     # One step to all but one further along the relation's values is never the value itself.
     steps_A = 1 + rng.integers(0, np.maximum(counts_A - 1, 1))
-    others_A = starts_A + (values_A - starts_A + steps_A) % counts_A
-    values_A[chosen_A] = others_A[chosen_A]
-    if (following := knowledge.following) is not None:
-        rows = np.flatnonzero(following.cause_A >= 0)
-        values_A[rows] = following.value_of_V[values_A[following.cause_A[rows]]]
-    return replace(
-        knowledge,
-        name=f"{knowledge.name}, label noise {share:g}",
-        content_hash=content_hash(knowledge.content_hash.encode(), np.float64(share).tobytes()),
-        all_value_ids=values_A,
-    )
+    others_A = starts_A + (value_ids_A - starts_A + steps_A) % counts_A
+    return np.where(chosen_A, others_A, value_ids_A)

@@ -18,7 +18,7 @@ import numpy as np
 from retromem.knowledge.biography_wordings import BIOGRAPHY_WORDINGS
 from retromem.knowledge.from_table import fact_id
 from retromem.knowledge.knowledge_set import KnowledgeSet, TextTask, content_hash
-from retromem.knowledge.label_noise import LabelNoise, with_label_noise
+from retromem.knowledge.label_noise import LabelNoise
 from retromem.knowledge.wordings import Wordings
 from retromem.seam import ValueTable
 
@@ -127,7 +127,7 @@ def near_duplicates_set(config: NearDuplicatesConfig) -> KnowledgeSet:
         ),
         max_calibration=config.max_calibration,
     )
-    return with_label_noise(knowledge, config.label_noise)
+    return knowledge.with_label_noise(config.label_noise)
 
 
 def _people(config: NearDuplicatesConfig, rng: np.random.Generator) -> list[str]:

@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from retromem.knowledge.knowledge_set import KnowledgeSet, content_hash
-from retromem.knowledge.label_noise import LabelNoise, with_label_noise
+from retromem.knowledge.label_noise import LabelNoise
 from retromem.seam import MAX_WORDINGS, ValueTable
 
 _MOST_TOKENS = 10_000
@@ -76,7 +76,7 @@ def keys_set(config: KeysConfig) -> KnowledgeSet:
     rng = np.random.default_rng(config.seed)
     keys_ND = rng.standard_normal((config.num_facts, config.dim))
     keys_ND = (keys_ND / np.linalg.norm(keys_ND, axis=1, keepdims=True)).astype(np.float32)
-    return with_label_noise(_uniform_set("keys", keys_ND, config.num_values, rng), config.label_noise)
+    return _uniform_set("keys", keys_ND, config.num_values, rng).with_label_noise(config.label_noise)
 
 
 def token_pairs_set(config: TokenPairsConfig) -> KnowledgeSet:
@@ -87,7 +87,7 @@ def token_pairs_set(config: TokenPairsConfig) -> KnowledgeSet:
     facts_N = np.arange(config.num_facts)
     keys_ND[facts_N, pairs_N // config.num_tokens] = 1
     keys_ND[facts_N, config.num_tokens + pairs_N % config.num_tokens] = 1
-    return with_label_noise(_uniform_set("token pairs", keys_ND, config.num_values, rng), config.label_noise)
+    return _uniform_set("token pairs", keys_ND, config.num_values, rng).with_label_noise(config.label_noise)
 
 
 def _uniform_set(

@@ -14,7 +14,7 @@ from retromem.knowledge.fact_files import read_facts
 from retromem.knowledge.fact_table import FactTable
 from retromem.knowledge.from_table import text_set
 from retromem.knowledge.knowledge_set import KnowledgeSet
-from retromem.knowledge.label_noise import LabelNoise, with_label_noise
+from retromem.knowledge.label_noise import LabelNoise
 from retromem.knowledge.wordings import (
     Wordings,
     check_covers,
@@ -76,7 +76,7 @@ class TextConfig(LabelNoise):
             seed=self.seed,
             several_values=several_values,
         )
-        return with_label_noise(knowledge, self.label_noise)
+        return knowledge.with_label_noise(self.label_noise)
 
 
 SOURCES: Mapping[str, str] = {
@@ -98,7 +98,7 @@ def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
     return _built(config, tuple(_last_change(file) for file in files if file))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...]) -> KnowledgeSet:
     return config.build()
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy import ndarray
 
 from retrieval.chunks import npy_bytes
+from retromem.configuration import build
+from retromem.memories.named_config import NamedConfig
 from retromem.memories.saved import FiledMemory, SavedFiles
 from retromem.seam import Part, ValueTable
 
@@ -28,15 +30,16 @@ class ArrayMemory(FiledMemory):
         self.values = ValueTable(strings=None, relations=(), starts=(0,))
 
     def _saved_files(self) -> SavedFiles:
-        files = SavedFiles(self.kind, asdict(self.config), self.values, self.calibration)
+        settings = self.config.saved() if isinstance(self.config, NamedConfig) else asdict(self.config)
+        meta = {"config": settings, "arrays": list(self.arrays)}
+        files = SavedFiles(self.kind, meta, self.values, self.calibration)
         for name, array in self.arrays.items():
             files.add(f"{name}.npy", Part.STORAGE, npy_bytes(array), num_params=array.size)
         return files
 
     @classmethod
     def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
-        settings = {name: value for name, value in meta.items() if name not in ("relations", "starts")}
-        memory = cls(cls.config_type(**settings))
+        memory = cls(build(cls.config_type, meta["config"], source=str(folder)))
         memory.values = values
-        memory.arrays = {file.stem: np.load(file, allow_pickle=False) for file in sorted(folder.glob("*.npy"))}
+        memory.arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in meta["arrays"]}
         return memory

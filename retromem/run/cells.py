@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from models.any_ffn import AnyFFNConfig, sized
@@ -42,6 +42,10 @@ class Cell:
     """'' for the keys task"""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """whose hash that is"""
+    max_calibration: int = 512
+    """of the set"""
+    place: str = field(default="", compare=False)
+    """of the memory in its study: `arms 0, memory 1`"""
     memory: AnyMemoryConfig
     num_facts: int
     """largest N in reach of the search, where there is one"""
@@ -58,10 +62,13 @@ class Cell:
 
     def identity(self) -> dict[str, Any]:
         """All that changes the result, ready for JSON."""
-        fields = asdict(self)
-        del fields["knowledge"], fields["encoder"]  # their hashes stand for them
-        fields["max_calibration"] = getattr(self.knowledge, "max_calibration", None)
-        return {"measure_version": VERSION, "memory_version": self.memory.version, **fields}
+        settings = asdict(self)
+        for name in ("knowledge", "encoder", "place"):  # hashes stand for two; where it stands is no matter
+            del settings[name]
+        versions: dict[str, Any] = {"measure_version": VERSION, "memory_version": self.memory.version}
+        if parts := versions_of_others(self.memory):
+            versions["versions_of_others"] = parts
+        return {**versions, **settings}
 
     @property
     def folder_name(self) -> str:
@@ -87,6 +94,18 @@ class Cell:
         return float(searches * training.steps * (0.0003 if not self.encoder_hash else 0.003))
 
 
+def versions_of_others(config: Any) -> dict[str, int]:
+    """Of the classes of a user's within this config: the `version` of each, 1 where it has none."""
+    found: dict[str, int] = {}
+    if is_dataclass(config):
+        cls = type(config)
+        if cls.__module__.partition(".")[0] not in ("models", "retrieval", "retromem"):
+            found[f"{cls.__module__}:{cls.__qualname__}"] = getattr(cls, "version", 1)
+        for part in fields(config):
+            found |= versions_of_others(getattr(config, part.name))
+    return found
+
+
 def readable_hash(readable: str, identity: Mapping[str, Any]) -> str:
     """The name of a cell's folder: what a reader looks for, and a hash of all that changes the result."""
     canonical = json.dumps(identity, sort_keys=True).encode()
@@ -103,7 +122,9 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
     cells: list[Cell] = []
     for study_name, study in config.studies.items():
         whole = build_knowledge(study.knowledge)
-        own = Encoder(study.encoder) if study.encoder and whole.text else None
+        if study.encoder and not whole.text:
+            raise UserError(f"studies.{study_name}.encoder: {whole.name} has no text to encode; leave it out")
+        own = Encoder(study.encoder) if study.encoder else None
         study_hash, study_dim = (own.content_hash, own.dim) if own else (encoder_hash, text_dim)
         for number, arms in enumerate(study.arms):
             _refuse_other_sets(arms, whole, path=f"studies.{study_name}.arms.{number}")
@@ -123,7 +144,8 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                         measures=config.measures,
                         path=f"studies.{study_name}.arms.{number}",
                     )
-            for memory in _resized(arms, whole, config, dim, path=f"studies.{study_name}.arms.{number}"):
+            resized = _resized(arms, whole, config, dim, path=f"studies.{study_name}.arms.{number}")
+            for place, memory in enumerate(resized):
                 # Both sides of a search for the smallest are asked at the same sizes.
                 trained = hasattr(memory, "training") or arms.smallest is not None
                 for num_facts in _sizes(arms, whole, config, trained=trained):
@@ -136,6 +158,8 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                                 knowledge_hash=whole.content_hash,
                                 encoder_hash=study_hash if whole.text else "",
                                 encoder=study.encoder or config.encoder,
+                                max_calibration=whole.max_calibration,
+                                place=f"arms {number}, memory {place}",
                                 memory=memory,
                                 num_facts=num_facts,
                                 capacity=arms.capacity,
@@ -191,8 +215,8 @@ def _refuse_namesakes(cells: Sequence[Cell]) -> None:
         other = named.setdefault((cell.study, cell.name, cell.role), cell)
         if other.memory != cell.memory:
             raise UserError(
-                f"studies.{cell.study}: two memories are called {cell.name}, but differ in their settings; give one "
-                "another name (`called:`)"
+                f"studies.{cell.study}: two memories are called {cell.name}, but differ in their settings; give each a "
+                "name of its own (`called:`), or a study of its own"
             )
 
 

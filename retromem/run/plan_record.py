@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from retromem.knowledge.sources import build_knowledge
-from retromem.run.cells import unsearched
+from retromem.run.cells import Cell, unsearched
 from retromem.run.experiment import ExperimentConfig
 from retromem.run.panel_cells import PanelCell
 from retromem.run.run_cell import AnyCell
@@ -26,6 +26,7 @@ def plan_record(
     capped = [k.name for k in sets.values() if k.text and k.num_facts > config.max_weight_facts]
     if capped and any(not arms.num_facts and not arms.capacity for s in config.studies.values() for arms in s.arms):
         notes.append(f"The weights' curve takes at most {config.max_weight_facts:,} facts (MAX_FACTS= raises it).")
+    swept = {study: part.sweep for study, part in config.studies.items() if part.sweep}
     dropped: Counter[str] = Counter()
     for knowledge in {knowledge.content_hash: knowledge for knowledge in sets.values()}.values():
         dropped.update(knowledge.dropped)
@@ -39,10 +40,9 @@ def plan_record(
         "knowledge_hashes": {knowledge.content_hash: knowledge.name for knowledge in sets.values()},
         "knowledge_names": {study: knowledge.name for study, knowledge in sets.items()},
         "sweeps": {
-            study: {"study": part.sweep.study, "axis": part.sweep.axis, "value": part.sweep.values[0]}
-            for study, part in config.studies.items()
-            if part.sweep
+            study: {"study": part.study, "axis": part.axis, "value": part.values[0]} for study, part in swept.items()
         },
+        "places": {cell.folder_name: cell.place for cell in cells if isinstance(cell, Cell) and cell.study in swept},
         "cells": [cell.folder_name for cell in cells],
         "method": {
             "command": command,

@@ -38,6 +38,8 @@ class RunResults:
     rows: list[Row] = field(default_factory=list)
     identities: list[Mapping[str, Any]] = field(default_factory=list)
     """all settings of the cell of each row"""
+    cells_of: dict[str, list[str]] = field(default_factory=lambda: {"rows": [], "capacities": []})
+    """the cell of each row, and of each capacity"""
     capacities: list[CapacityRow] = field(default_factory=list)
     smallest: list[SmallestRow] = field(default_factory=list)
     points: list[tuple[str, Point]] = field(default_factory=list)
@@ -59,6 +61,8 @@ class RunResults:
         self.seconds[cell] = result.get("seconds", 0.0)
         self.rows.extend(rows)
         self.identities.extend([result["identity"]] * len(rows))
+        self.cells_of["rows"].extend([cell] * len(rows))
+        self.cells_of["capacities"].extend([cell] if capacity else [])
         self.points.extend(points)
         self.capacities.extend([capacity] if capacity else [])
         self.smallest.extend([smallest] if smallest else [])
@@ -141,9 +145,11 @@ def published_of(record: Mapping[str, Any], results: RunResults, panels: Panels 
 
 
 def _configs(record: Mapping[str, Any], known: Panels) -> Iterator[tuple[str, PanelConfig, Sequence[str]]]:
-    """Name, config and cells of each panel, as the plan says; those known are not read from it, for one of a class of
-    the user's cannot be."""
+    """Name, config and cells of each panel, as the plan says. One of a class of the user's is left out where it is not
+    known: a plan names no class."""
     for name, its in record.get("panels", {}).items():
+        if name not in known and ":" in its["config"]["panel"]:
+            continue
         config = known.get(name) or build(_OnePanel, {"panel": its["config"]}, source=PLAN).panel
         yield name, config, its["cells"]
 
@@ -183,10 +189,10 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
                 for row, own in zip(rows, settings_that_differ(results.identities), strict=True)
             ],
             swept=frozenset(sweeps),
-            panels=[*sweep_panels(sweeps, rows), *panels_of(record, results, panels)],
+            panels=[*sweep_panels(sweeps, *_placed(record, results)), *panels_of(record, results, panels)],
             published=published_of(record, results, panels),
             problems=problems,
-            notes=[*record["notes"], *_warnings(rows)],
+            notes=[*record["notes"], *_warnings(rows), *_not_shown(record, panels)],
             unsearched=record.get("unsearched", []),
             dropped=record["dropped"],
             method={name: text for name, text in method.items() if text},
@@ -197,6 +203,28 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
         for line in answer.split("\n"):
             say(line)
     return folder
+
+
+def _not_shown(record: Mapping[str, Any], known: Panels) -> list[str]:
+    """Panels of classes of the user's, whose page only the config can give."""
+    return [
+        f"The panel {name} is left out: it is of {its['config']['panel']}, which a kept plan may not import; run its "
+        "config again (nothing is measured anew)."
+        for name, its in record.get("panels", {}).items()
+        if name not in known and ":" in its["config"]["panel"]
+    ]
+
+
+def _placed(
+    record: Mapping[str, Any], results: RunResults
+) -> tuple[list[tuple[str, Row]], list[tuple[str, CapacityRow]]]:
+    """Rows and capacities of sweeps, each with the place of its memory in its study."""
+    places = record.get("places", {})
+    of_rows, of_capacities = ([places.get(cell) for cell in cells] for cells in results.cells_of.values())
+    return (
+        [(place, row) for place, row in zip(of_rows, results.rows, strict=True) if place],
+        [(place, row) for place, row in zip(of_capacities, results.capacities, strict=True) if place],
+    )
 
 
 def _swept_value(part: Mapping[str, Any] | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ _IN_ROWS = ("study", "role", "seed", "num_facts", "twin", "halves", "shuffled", 
 def settings_that_differ(identities: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Of the cell of each row, by dotted path (`memory.training.learning_rate`): what is not the same for all rows.
 
-    Lists are one setting. A row whose memory does not have a setting has no entry for it.
+    Lists are one setting. A row whose memory does not have a setting has no entry for it; one that is left empty is ''.
     """
     flat = [dict(_flat(identity)) for identity in identities]
     names = dict.fromkeys(name for settings in flat for name in settings)
@@ -25,5 +25,5 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, st
             continue
         if isinstance(value, Mapping):
             yield from _flat(value, dotted)
-        elif value is not None:
-            yield dotted, str(value)
+        else:
+            yield dotted, "" if value is None else str(value)

@@ -56,7 +56,7 @@ class Workplace:
     """versions, commit, machine and day, noted in every result"""
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _cache(folder: str, changed_ns: int) -> EmbeddingCache:
     """Read anew once a batch was added: a worker outlives a run, and the next one may have encoded more."""
     return EmbeddingCache(Path(folder))

@@ -72,14 +72,15 @@ def run_experiment(
     force: bool = False,
     num_workers: int | None = None,
     engine: str = "loky",
+    may_name_classes: bool = False,
 ) -> FinishedRun:
     """Run what is not done yet and write the report. UserError before anything is written.
 
     `engine`: where cells compute, `loky` (this machine), `ray`, `dask` or `slurm`. `num_workers`: processes where it
-    starts its own.
+    starts its own. `may_name_classes`: a sweep may set a `module:Class` of the user's.
     """
     start = time.perf_counter()
-    config = with_sweeps_expanded(config)
+    config = with_sweeps_expanded(config, may_name_classes=may_name_classes)
     num_workers = num_workers or num_cores()
     engine_name = check_engine(engine)
     text_dim = text_dim_of(config)

@@ -64,7 +64,6 @@ class NeuronsConfig(PanelConfig):
 
     seconds_expected: ClassVar[float] = 31.0
     version: ClassVar[int] = 3
-    """of one seed"""
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds"})
 
     def __post_init__(self) -> None:

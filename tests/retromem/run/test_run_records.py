@@ -251,6 +251,7 @@ def test_the_whole_record_of_a_plan(people: TextConfig) -> None:
         },
         "knowledge_names": {"people": people_set.name, "keys": keys_set_.name},
         "sweeps": {},
+        "places": {},
         "cells": [cell.folder_name for cell in cells],
         "method": {
             "command": "make two",
