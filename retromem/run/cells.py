@@ -100,7 +100,7 @@ def versions_of_others(config: Any) -> dict[str, int]:
     if is_dataclass(config):
         cls = type(config)
         if cls.__module__.partition(".")[0] not in ("models", "retrieval", "retromem"):
-            found[f"{cls.__module__}:{cls.__qualname__}"] = getattr(cls, "version", 1)
+            found[f"{cls.__module__}:{cls.__name__}"] = getattr(cls, "version", 1)
         for part in fields(config):
             found |= versions_of_others(getattr(config, part.name))
     return found
