@@ -1,22 +1,18 @@
 """Points of the architecture: capacity at equal parameters, by search, of stacks, single layers and presets."""
 
 import math
-from typing import TYPE_CHECKING
 
 from models.any_ffn import AnyFFNConfig, sized
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, train
 from retromem.panels.facts_stored import most_stored
-from retromem.panels.limits.architecture import GUIDE_LINE, ONE_LAYER, one_layer
+from retromem.panels.limits.architecture import GUIDE_LINE, ONE_LAYER, ArchitectureConfig, one_layer
 from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
 from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
 
-if TYPE_CHECKING:
-    from retromem.panels.limits.architecture import ArchitectureConfig
 
-
-def architecture_points(config: "ArchitectureConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
+def architecture_points(config: ArchitectureConfig, seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Facts, parameters and bits per parameter of each; the one-layer FFNs also as lines over depth."""
     table = keys.table(config.num_keys, config.dim, config.num_values, seed=seed)
     points = []
@@ -38,7 +34,7 @@ def architecture_points(config: "ArchitectureConfig", seed: int, keys: ChosenKey
 
 
 def _searched(
-    config: "ArchitectureConfig", ffn: AnyFFNConfig, table: KeyTable, seed: int, *, series: str, x: float | None
+    config: ArchitectureConfig, ffn: AnyFFNConfig, table: KeyTable, seed: int, *, series: str, x: float | None
 ) -> list[Point]:
     of_size = sized(ffn, config.num_params, config.dim, config.dim)
     num_params, bits_per_fact = of_size.num_params(config.dim, config.dim), math.log2(config.num_values)

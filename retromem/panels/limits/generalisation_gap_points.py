@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget
@@ -16,12 +15,9 @@ from retromem.measure.settings import MeasureConfig
 from retromem.measure.trained_ffn import most_facts_around
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
-from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN
+from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN, GeneralisationConfig
 from retromem.panels.points import Point
 from retromem.seam import Memory, MemoryConfig
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.generalisation_gap import GeneralisationConfig
 
 _DIM, _NUM_VALUES, _BITS_A_FACT, _ACCURACY = 16, 16, 4.0, 0.99
 _CODE_DIM = 64
@@ -31,7 +27,7 @@ _EXPECTED_BITS = 2.64
 _MEASURES = MeasureConfig(robustness=False)
 
 
-def generalisation_points(config: "GeneralisationConfig", seed: int, encoded: Sequence[KnowledgeSet]) -> list[Point]:
+def generalisation_points(config: GeneralisationConfig, seed: int, encoded: Sequence[KnowledgeSet]) -> list[Point]:
     """Everything of one seed; `encoded` are its text sets, with keys."""
     points = []
     for knowledge in encoded:
@@ -74,7 +70,7 @@ def _noisy_ffn(noise: float, steps: int, num_facts: int) -> FFNMemoryConfig:
     return FFNMemoryConfig(ffn=_NOISY_FFN, training=budget)
 
 
-def _with_noise(config: "GeneralisationConfig", seed: int) -> list[Point]:
+def _with_noise(config: GeneralisationConfig, seed: int) -> list[Point]:
     """Accuracy under every query noise, by the noise in training."""
     knowledge = _keys(config.num_noisy_facts, seed)
     configs: dict[str, MemoryConfig] = {
@@ -91,7 +87,7 @@ def _with_noise(config: "GeneralisationConfig", seed: int) -> list[Point]:
     return points
 
 
-def _capacities(config: "GeneralisationConfig", seed: int) -> list[Point]:
+def _capacities(config: GeneralisationConfig, seed: int) -> list[Point]:
     """Bits a parameter of the most facts that are right without noise, by the noise in training."""
     num_params = _NOISY_FFN.num_params(_DIM, _DIM)
     expected = _EXPECTED_BITS * num_params / _BITS_A_FACT

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,13 +20,11 @@ from retromem.panels.limits.optimisation_gap import (
     PUBLISHED_BITS,
     SOLVED_PAIRS,
     TRAINED_PAIRS,
+    OptimisationConfig,
 )
 from retromem.panels.points import Point
 from retromem.panels.published.two_token_keys import constructed, pair_table
 from retromem.panels.published.two_token_noise import sigma90
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.optimisation_gap import OptimisationConfig
 
 _ACCURACY = 0.99
 _SHARE_DISTURBED = 0.9
@@ -47,7 +44,7 @@ _Tables = Callable[[int], KeyTable]
 """the table of so many facts"""
 
 
-def optimisation_points(config: "OptimisationConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
+def optimisation_points(config: OptimisationConfig, seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Everything of one seed."""
     table_of = partial(keys.table, dim=DIM, num_values=NUM_VALUES, seed=seed)
 
@@ -100,7 +97,7 @@ class _Writer:
     """shares of that, where the search starts and ends"""
 
 
-def _constructions(config: "OptimisationConfig", table_of: _Tables, seed: int) -> list[Point]:
+def _constructions(config: OptimisationConfig, table_of: _Tables, seed: int) -> list[Point]:
     points = [] if config.reads_text else _on_pairs(config, seed)  # pairs have keys of their own
     trained_keys, solved_keys = config.tasks[-1]
     gated = GatedConfig(kind="swiglu", width=config.width, bias=True)
@@ -121,7 +118,7 @@ def _constructions(config: "OptimisationConfig", table_of: _Tables, seed: int) -
     return points + _compared(on_keys, table_of, _ACCURACY, num_params, config.resolution / 2, seed)
 
 
-def _on_pairs(config: "OptimisationConfig", seed: int) -> list[Point]:
+def _on_pairs(config: OptimisationConfig, seed: int) -> list[Point]:
     pairs = DenseConfig(kind="relu", width=DIM)
     on_pairs = [
         _Writer(

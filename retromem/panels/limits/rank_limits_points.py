@@ -7,7 +7,6 @@ a matrix.
 import math
 from copy import deepcopy
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,12 +29,19 @@ from retromem.measure.trained_ffn import (
     weight_generator,
 )
 from retromem.panels.facts_stored import most_stored
-from retromem.panels.limits.rank_limits import ARMS, CHANCE, CUT_SHARES, CUTS, FULL_RANK, GUIDE_LINE, LOADS, cut_place
+from retromem.panels.limits.rank_limits import (
+    ARMS,
+    CHANCE,
+    CUT_SHARES,
+    CUTS,
+    FULL_RANK,
+    GUIDE_LINE,
+    LOADS,
+    RankLimitsConfig,
+    cut_place,
+)
 from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.rank_limits import RankLimitsConfig
 
 NOISE_DRAWS = 5
 
@@ -106,7 +112,7 @@ def widest(num_params: int, dim: int, *, rank_in: int | None, rank_out: int | No
     return (num_params - fixed) // a_unit
 
 
-def rank_limits_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
+def rank_limits_points(config: RankLimitsConfig, seed: int) -> list[Point]:
     """Capacities with limited ranks, then what is left of trained FFNs once cut."""
     points = _limited_points(config, seed)
     for kind in config.cut_kinds:
@@ -114,7 +120,7 @@ def rank_limits_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
     return points
 
 
-def _limited_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
+def _limited_points(config: RankLimitsConfig, seed: int) -> list[Point]:
     def bits_held(units: int, rank_in: int | None, rank_out: int | None) -> tuple[float, RankLimitedFFN]:
         def built() -> tuple[RankLimitedFFN, torch.Generator]:
             generator = weight_generator(seed)
@@ -152,13 +158,13 @@ def _limited_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
     return points
 
 
-def _table(config: "RankLimitsConfig", seed: int) -> KeyTable:
+def _table(config: RankLimitsConfig, seed: int) -> KeyTable:
     """4 bits a parameter: more than any FFN trained like this has held."""
     most = 2 * int(2 * config.num_params / math.log2(config.num_values)) + 3
     return random_table(most, config.dim, config.num_values, seed=seed)
 
 
-def _cut_points(config: "RankLimitsConfig", kind: str, seed: int) -> list[Point]:
+def _cut_points(config: RankLimitsConfig, kind: str, seed: int) -> list[Point]:
     sized_config = sized(config.cut_kinds[kind], config.num_params, config.dim, config.dim)
     num_params = sized_config.num_params(config.dim, config.dim)
     budget = TrainingBudget(steps=config.steps)

@@ -6,7 +6,6 @@ Shape legend: N facts, D key dimension, B batch, E output dimension, I and O sid
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,11 +16,8 @@ from models.ffn import FFN, GatedFFN, HiddenLayerFFN
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, train_built, weight_generator
 from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
-from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, KINDS, OWN, RANKS, gaussian
+from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, KINDS, OWN, RANKS, RanksInTrainingConfig, gaussian
 from retromem.panels.points import Point
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.ranks_in_training import RanksInTrainingConfig
 
 GAUSSIAN_DRAWS = 20
 
@@ -69,7 +65,7 @@ def gaussian_ranks(shape: tuple[int, int], *, centred: bool) -> dict[str, float]
     return {name: fmean(draw[name] for draw in draws) for name in draws[0]}
 
 
-def ranks_in_training_points(config: "RanksInTrainingConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
+def ranks_in_training_points(config: RanksInTrainingConfig, seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Every kind at its own load and, once trained, at the number of facts that all kinds hold; and the chosen keys."""
     table_of = partial(keys.table, dim=config.dim, num_values=config.num_values, seed=seed)
     points = []
@@ -88,7 +84,7 @@ def ranks_in_training_points(config: "RanksInTrainingConfig", seed: int, keys: C
 
 
 def _one_training(
-    config: "RanksInTrainingConfig", kind: str, table: KeyTable, *, seed: int, at_equal_facts: bool = False
+    config: RanksInTrainingConfig, kind: str, table: KeyTable, *, seed: int, at_equal_facts: bool = False
 ) -> list[Point]:
     generator = weight_generator(seed)
     sized_config = sized(KINDS[kind], config.num_params, config.dim, config.dim)

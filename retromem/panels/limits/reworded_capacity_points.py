@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -13,17 +13,12 @@ from retromem.measure.answers import accuracy
 from retromem.measure.trained_ffn import most_facts_around
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
-from retromem.panels.limits.reworded_capacity import ASKED, FFN, INDEX, REQUIRED
+from retromem.panels.limits.reworded_capacity import ASKED, FFN, INDEX, REQUIRED, RewordedCapacityConfig
 from retromem.panels.points import Point
 from retromem.seam import Memory, MemoryConfig
 
-if TYPE_CHECKING:
-    from retromem.panels.limits.reworded_capacity import RewordedCapacityConfig
 
-
-def reworded_capacity_points(
-    config: "RewordedCapacityConfig", seed: int, encoded: Sequence[KnowledgeSet]
-) -> list[Point]:
+def reworded_capacity_points(config: RewordedCapacityConfig, seed: int, encoded: Sequence[KnowledgeSet]) -> list[Point]:
     """Everything of one seed; `encoded` are its text sets, with keys: people first, then cities."""
     points = []
     for num_written, knowledge in zip(config.wordings, encoded, strict=False):
@@ -33,7 +28,7 @@ def reworded_capacity_points(
     return points
 
 
-def _capacities(config: "RewordedCapacityConfig", knowledge: KnowledgeSet, x: float, seed: int) -> list[Point]:
+def _capacities(config: RewordedCapacityConfig, knowledge: KnowledgeSet, x: float, seed: int) -> list[Point]:
     """Of every phrasing, and what the index answers over all facts."""
     memory_config = _ffn(config, config.width)
 
@@ -58,7 +53,7 @@ def _reaches(accuracies: Callable[[int], dict[str, float]], phrasing: str, num_f
     return accuracies(num_facts)[phrasing] >= REQUIRED
 
 
-def _other_names(config: "RewordedCapacityConfig", knowledge: KnowledgeSet, x: float, seed: int) -> list[Point]:
+def _other_names(config: RewordedCapacityConfig, knowledge: KnowledgeSet, x: float, seed: int) -> list[Point]:
     # Guessing well means to name the commonest value each time.
     chance = float(np.bincount(knowledge.value_ids_N).max()) / knowledge.num_facts
     found = {"chance": chance}
@@ -68,7 +63,7 @@ def _other_names(config: "RewordedCapacityConfig", knowledge: KnowledgeSet, x: f
     return [Point(quantity="accuracy_alias", series=series, x=x, y=y, seed=seed) for series, y in found.items()]
 
 
-def _ffn(config: "RewordedCapacityConfig", width: int) -> FFNMemoryConfig:
+def _ffn(config: RewordedCapacityConfig, width: int) -> FFNMemoryConfig:
     return FFNMemoryConfig(
         ffn=GatedConfig(width=width),
         code_dim=config.code_dim,
