@@ -18,7 +18,7 @@ from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
 from retromem.panels.limits.overload import DIM, NUM_VALUES, OverloadConfig
-from retromem.panels.points import Point
+from retromem.panels.points import PUBLISHED, Point
 
 _BITS_A_FACT = math.log2(NUM_VALUES)
 _PUBLISHED_BITS = {
@@ -38,10 +38,8 @@ def overload_points(config: OverloadConfig, seed: int, keys: ChosenKeys = RANDOM
             points += [Point(quantity=what, series=name, x=load, y=y, seed=seed) for what, y in found.items()]
             if load in _PUBLISHED_BITS[name]:
                 y = _PUBLISHED_BITS[name][load]
-                points.append(Point(quantity="bits_per_param", series=f"{name}, published", x=load, y=y))
-        points += [
-            Point(quantity="loss_noisy_bits", series="guessing", x=load, y=_BITS_A_FACT) for load in config.loads
-        ]
+                points.append(Point(quantity="bits_per_param", series=name, labels=PUBLISHED, x=load, y=y))
+        points += [Point(quantity="loss_noisy_bits", series="guessing", x=x, y=_BITS_A_FACT) for x in config.loads]
     return points
 
 
