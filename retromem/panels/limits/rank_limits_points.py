@@ -29,17 +29,7 @@ from retromem.measure.trained_ffn import (
     weight_generator,
 )
 from retromem.panels.facts_stored import most_stored
-from retromem.panels.limits.rank_limits import (
-    ARMS,
-    CHANCE,
-    CUT_SHARES,
-    CUTS,
-    FULL_RANK,
-    GUIDE_LINE,
-    LOADS,
-    RankLimitsConfig,
-    cut_place,
-)
+from retromem.panels.limits.rank_limits import ARMS, CHANCE, CUTS, FULL_RANK, GUIDE_LINE, LOADS, RankLimitsConfig
 from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
 
@@ -136,25 +126,26 @@ def _limited_points(config: RankLimitsConfig, seed: int) -> list[Point]:
         return num_facts * math.log2(config.num_values), built()[0]
 
     points = []
+
+    def add(quantity: str, series: str, rank: int | None, y: float, seed: int | None = seed) -> None:
+        x = None if rank is None else float(rank)
+        points.append(Point(quantity=quantity, series=series, x=x, y=y, seed=seed))
+
     units = widest(config.num_params, config.dim, rank_in=None, rank_out=None)
     bits, ffn = bits_held(units, None, None)
     for rank in config.ranks:
-        y = bits / ffn.stored()
-        points.append(Point(quantity="bits_per_param", series=FULL_RANK, x=float(rank), y=y, seed=seed))
+        add("bits_per_param", FULL_RANK, rank, bits / ffn.stored())
     bits, ffn = bits_held(units, min(config.dim, units), min(config.dim, units))
-    y = bits / ffn.free()
-    points.append(Point(quantity="bits_per_free_param", series=FULL_RANK, y=y, seed=seed))
+    add("bits_per_free_param", FULL_RANK, None, bits / ffn.free())
     guide = relu_memory(config.dim, units).bits_per_param
     for arm, series in ARMS.items():
         for rank in config.ranks:
             rank_in, rank_out = (None if arm == "out" else rank), (None if arm == "in" else rank)
             units = widest(config.num_params, config.dim, rank_in=rank_in, rank_out=rank_out)
             bits, ffn = bits_held(units, rank_in, rank_out)
-            y = bits / ffn.stored()
-            points.append(Point(quantity="bits_per_param", series=series, x=float(rank), y=y, seed=seed))
+            add("bits_per_param", series, rank, bits / ffn.stored())
             if arm == "both":
-                y = guide * ffn.free() / ffn.stored()
-                points.append(Point(quantity="bits_per_param", series=GUIDE_LINE, x=float(rank), y=y))
+                add("bits_per_param", GUIDE_LINE, rank, guide * ffn.free() / ffn.stored(), None)
     return points
 
 
@@ -186,19 +177,16 @@ def _cut_points(config: RankLimitsConfig, kind: str, seed: int) -> list[Point]:
         add("bits_per_param_uncut", bits_left(ffn, table) / num_params)
         ranks = [effective_rank(torch.linalg.svdvals(w_IO.detach())) for w_IO in ffn.parameters()]
         add("rank_kept", fmean(float(rank.round()) for rank in ranks))
-        for name in CUTS:
-            ending, x = cut_place(name)
-            less, cut_away = cut_ffn(ffn, x)
-            add(f"accuracy_cut{ending}", accuracy(less, table), x)
-            add(f"bits_per_param_cut{ending}", bits_left(less, table) / num_params, x)
-            add(f"energy_cut{ending}", cut_away, x)
+        for share in CUTS.values():
+            less, cut_away = cut_ffn(ffn, share)
+            add("accuracy_cut", accuracy(less, table), share)
+            add("bits_per_param_cut", bits_left(less, table) / num_params, share)
+            add("energy_cut", cut_away, share)
             noisy = fmean(accuracy(noise_of_cut(ffn, less, generator), table) for _ in range(NOISE_DRAWS))
-            add(f"accuracy_noise{ending}", noisy, x)
+            add("accuracy_noise", noisy, share)
         add("accuracy_cut", accuracy(ffn, table), 1.0)
-    chance = [
-        Point(quantity="accuracy_cut", series=CHANCE, x=x, y=1 / config.num_values) for x in (*CUT_SHARES.values(), 1.0)
-    ]
-    return points + chance
+    shares = [*filter(None, CUTS.values()), 1.0]
+    return points + [Point(quantity="accuracy_cut", series=CHANCE, x=x, y=1 / config.num_values) for x in shares]
 
 
 @torch.no_grad()
