@@ -116,7 +116,7 @@ def _one_training(
     budget = TrainingBudget(steps=max(config.at_steps), goal_nats=0.0)
     train_built(WatchedFFN(ffn, budget.steps, look), table, budget, generator=generator)
     if at_equal_facts:
-        add(**EQUAL_FACTS)
+        add(None, **EQUAL_FACTS)
         return points
     points.append(Point(quantity="accuracy", series=kind, y=accuracy(ffn, table), seed=seed))
     for part, (_, shape) in ranks_of_parts(ffn, table.keys_ND).items():
