@@ -64,8 +64,6 @@ class ArchitectureConfig(KeyChoiceConfig):
     """of each training, at most"""
     resolution: float = 0.05
     """of the searches for the capacity, relative"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 150.0
     version: ClassVar[int] = 3

@@ -39,8 +39,6 @@ class CodeDimensionConfig(PanelConfig):
     """the load"""
     noisy_bits_per_param: float = 2.0
     """the load at which keys are moved"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, values, codes and first weights"""
 
     seconds_expected: ClassVar[float] = 160.0
     version: ClassVar[int] = 2

@@ -93,8 +93,6 @@ class DepthAtWorkConfig(PanelConfig):
     """blocks"""
     steps: int = 1500
     """of each training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 150.0
     version: ClassVar[int] = 3

@@ -43,7 +43,6 @@ class GeneralisationConfig(PanelConfig):
     """of the search for the capacity, as a share of the facts found"""
     steps: int = 3000
     """of a training on random keys; half as many on biographies"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 47.0
     version: ClassVar[int] = 2

@@ -56,7 +56,6 @@ class InterferenceConfig(KeyChoiceConfig):
     """lengths of a group's common direction, relative to a key's own; 0: nothing in a key tells its group"""
     steps: int = 3000
     """of each training, at most"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 60.0
     version: ClassVar[int] = 3

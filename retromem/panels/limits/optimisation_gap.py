@@ -57,7 +57,6 @@ class OptimisationConfig(KeyChoiceConfig):
     """of every search, as a share of the facts found"""
     constructions: bool = True
     """compare them with training too, on keys and, where these are random, on token pairs"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 135.0
     version: ClassVar[int] = 3

@@ -34,7 +34,6 @@ class OverloadConfig(KeyChoiceConfig):
     """length of the Gaussian noise on a query, relative to its own"""
     steps: int = 3000
     """of each training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 20.0
     version: ClassVar[int] = 3

@@ -46,8 +46,6 @@ class RankLimitsConfig(PanelConfig):
     """of each training, at most"""
     resolution: float = 0.05
     """of the searches for the capacity, relative"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 60.0
     version: ClassVar[int] = 3

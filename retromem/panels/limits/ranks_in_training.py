@@ -68,8 +68,6 @@ class RanksInTrainingConfig(KeyChoiceConfig):
     """share of what each kind can hold"""
     at_steps: tuple[int, ...] = (0, 30, 100, 300, 1000, 3000)
     """where it is looked at; the last one ends the training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 20.0
     version: ClassVar[int] = 3
