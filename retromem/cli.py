@@ -169,100 +169,92 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     new = partial(commands.add_parser, allow_abbrev=False)
 
-    compare = new(
+    option = new(
         "compare",
         help="run an experiment and write its report",
         description="Run an experiment and write its report. `--section.field VALUE` overlays any field of its config, "
         "such as --studies.cities.knowledge.num_written 2; numbers select an element of a list.",
-    )
-    compare.add_argument("config", nargs="?", help="YAML file; configs/quickstart.yaml where empty")
-    compare.add_argument(
+    ).add_argument
+    option("config", nargs="?", help="YAML file; configs/quickstart.yaml where empty")
+    option(
         "--facts",
         help="your facts: CSV, TSV, JSON or Parquet, packed or not, a folder, or hf:org/name[:config][@split]",
     )
-    compare.add_argument("--phrasings", help="wordings of their relations: YAML or JSON")
-    compare.add_argument(
+    option("--phrasings", help="wordings of their relations: YAML or JSON")
+    option(
         "--columns",
         help="ours=theirs,... where columns have other names, places such as 1,2,3 where they have none, "
         """or relation='"text"' for one relation of all rows""",
     )
-    compare.add_argument("--max-facts", type=_count, help="facts that memories with weights are trained on, at most")
-    compare.add_argument("--name", help="of the run; the stem of config or facts where empty")
-    compare.add_argument("--set", help='"a.b=c d.e=f": the same as --a.b c --d.e f')
-    compare.add_argument("--force", action="store_true", help="run finished cells again")
-    compare.add_argument("--workers", type=_count, help="processes; one a core where empty")
-    compare.add_argument(
-        "--engine", default="loky", help="where cells compute: loky (here, the default), ray, dask, slurm"
-    )
+    option("--max-facts", type=_count, help="facts that memories with weights are trained on, at most")
+    option("--name", help="of the run; the stem of config or facts where empty")
+    option("--set", help='"a.b=c d.e=f": the same as --a.b c --d.e f')
+    option("--force", action="store_true", help="run finished cells again")
+    option("--workers", type=_count, help="processes; one a core where empty")
+    option("--engine", default="loky", help="where cells compute: loky (here, the default), ray, dask, slurm")
 
-    index = new(
+    option = new(
         "index",
         help="build, verify, search or add to a store of facts or documents",
         description="Build, verify or search a store of facts or of documents; add facts to one.",
-    )
-    index.add_argument("action", choices=list(_TAKEN), help="what to do")
-    index.add_argument("store", help="folder of the store")
-    index.add_argument("--facts", help="build, add: your facts")
-    index.add_argument("--documents", help="build: a text or Markdown file, or a folder of them, in place of facts")
-    index.add_argument(
-        "--split", help="build: passages of documents, as '128 tokens, 32 shared' (default: 3 sentences)"
-    )
-    index.add_argument("--phrasings", help="build, add: wordings of their relations")
-    index.add_argument("--columns", help="build, add: ours=theirs,... as of compare")
-    index.add_argument("--index", help="build: FAISS factory string (default: Flat)")
-    index.add_argument("--rotate-to", type=_count, help="build: dimensions of a random rotation before it")
-    index.add_argument(
-        "--key-by", choices=["question", "statement"], help="build: whose vectors are stored (default: statement)"
-    )
-    index.add_argument("--shards", type=_count, help="build: threads that build at once (default: 1)")
-    index.add_argument(
+    ).add_argument
+    option("action", choices=list(_TAKEN), help="what to do")
+    option("store", help="folder of the store")
+    option("--facts", help="build, add: your facts")
+    option("--documents", help="build: a text or Markdown file, or a folder of them, in place of facts")
+    option("--split", help="build: passages of documents, as '128 tokens, 32 shared' (default: 3 sentences)")
+    option("--phrasings", help="build, add: wordings of their relations")
+    option("--columns", help="build, add: ours=theirs,... as of compare")
+    option("--index", help="build: FAISS factory string (default: Flat)")
+    option("--rotate-to", type=_count, help="build: dimensions of a random rotation before it")
+    option("--key-by", choices=["question", "statement"], help="build: whose vectors are stored (default: statement)")
+    option("--shards", type=_count, help="build: threads that build at once (default: 1)")
+    option(
         "--encoder",
         help="folder or hub id of a sentence-transformers model (default: the packaged one; search, add: the store's)",
     )
-    index.add_argument("--query", help="search: a question")
-    index.add_argument(
+    option("--query", help="search: a question")
+    option(
         "--engine",
         choices=["faiss", "faiss-gpu", "torch"],
         help="search: what searches, torch and faiss-gpu for Flat on a GPU (default: faiss)",
     )
-    index.add_argument("--top", type=_count, help="search: answers shown (default: 5)")
+    option("--top", type=_count, help="search: answers shown (default: 5)")
 
-    report = new(
+    option = new(
         "report",
         help="write the report of a run again",
         description="Write the report of a run again, from its results alone.",
-    )
-    report.add_argument("run", help="run folder, such as runs/quickstart")
+    ).add_argument
+    option("run", help="run folder, such as runs/quickstart")
 
-    diff = new(
+    option = new(
         "diff",
         help="what changed from one run to another",
         description="Two runs side by side: settings that differ, and numbers that differ beyond the noise of seeds.",
-    )
-    diff.add_argument("first", help="run folder, such as runs/keys")
-    diff.add_argument("second", help="another one")
+    ).add_argument
+    option("first", help="run folder, such as runs/keys")
+    option("second", help="another one")
 
-    again = new(
+    option = new(
         "reproduce",
         help="measure published numbers again",
         description="Measure published numbers again, each in its own setting, and set ours beside them.",
-    )
-    again.add_argument("--tier", default="quick", help="quick (default: minutes) or full (hours)")
-    again.add_argument("--limit-small", help="folder of LIMIT-small, for the row of BM25 on it")
-    again.add_argument("--only", help="rows whose source or setting holds these words, such as Nichani")
-    again.add_argument("--force", action="store_true", help="measure finished numbers again")
-    again.add_argument("--workers", type=_count, help="processes; one a core where empty")
-    again.add_argument("--engine", default="loky", help="as of compare")
+    ).add_argument
+    option("--tier", default="quick", help="quick (default: minutes) or full (hours)")
+    option("--limit-small", help="folder of LIMIT-small, for the row of BM25 on it")
+    option("--only", help="rows whose source or setting holds these words, such as Nichani")
+    option("--force", action="store_true", help="measure finished numbers again")
+    option("--workers", type=_count, help="processes; one a core where empty")
+    option("--engine", default="loky", help="as of compare")
 
-    bench = new(
+    option = new(
         "bench",
         help="our code beside FAISS's, torch's and the processor's, in turns",
         description="Time our code beside what it stands on, in turns within one run.",
-    )
-    bench.add_argument(
-        "--only", help="index, encoder, engines, training or million (all where empty), search or curves"
-    )
-    bench.add_argument("--tier", default="quick", help="quick (default) or full: searches of an hour")
+    ).add_argument
+    option("--only", help="index, encoder, engines, training or million (all where empty), search or curves")
+    option("--tier", default="quick", help="quick (default) or full: searches of an hour")
 
     new(
         "doctor",

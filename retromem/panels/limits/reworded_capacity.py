@@ -89,17 +89,11 @@ class RewordedCapacityConfig(PanelConfig):
 
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         """The same people, cities and wordings for every seed, which deals the values anew."""
-        people = [
-            build_knowledge(
-                BiographiesConfig(num_people=self.num_people, attributes=self.attributes, num_written=num_written)
-            )
-            for num_written in self.wordings
-        ]
-        cities = [
-            _with_other_names(build_knowledge(TextConfig(source="cities", num_written=num_written)), self.num_cities)
-            for num_written in self.city_wordings
-        ]
-        return [knowledge.twin(seed=seed) for knowledge in (*people, *cities)]
+        people = partial(BiographiesConfig, num_people=self.num_people, attributes=self.attributes)
+        cities = [build_knowledge(TextConfig(source="cities", num_written=written)) for written in self.city_wordings]
+        sets = [build_knowledge(people(num_written=written)) for written in self.wordings]
+        sets += [_with_other_names(knowledge, self.num_cities) for knowledge in cities]
+        return [knowledge.twin(seed=seed) for knowledge in sets]
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.reworded_capacity_points import reworded_capacity_points
