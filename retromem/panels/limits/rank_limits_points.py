@@ -36,33 +36,26 @@ from retromem.theory.memory_formulas import relu_memory
 NOISE_DRAWS = 5
 
 
-class ThinProduct(nn.Module):
-    """A matrix of rank R at most, as a product. Its entries start with the variance that `uniform` gives a matrix."""
+class LimitedMatrix(nn.Module):
+    """A matrix of rank R at most, as a product of two; None: no limit, and one matrix.
 
-    def __init__(self, rows: int, rank: int, columns: int, *, generator: torch.Generator) -> None:
+    The product's entries start with the variance that `uniform` gives a matrix.
+    """
+
+    def __init__(self, rows: int, rank: int | None, columns: int, *, generator: torch.Generator) -> None:
         super().__init__()
-        self.left_IR = uniform(rows, rank, fan_in=rows, generator=generator)
-        self.right_RO = uniform(rank, columns, fan_in=rank, generator=generator)
-        with torch.no_grad():
-            self.right_RO.mul_(math.sqrt(3.0))  # R products of variances 1 / (3 I) and 1 / R
+        first = uniform(rows, columns if rank is None else rank, fan_in=rows, generator=generator)
+        self.factors = nn.ParameterList([first])
+        if rank is not None:
+            right_RO = uniform(rank, columns, fan_in=rank, generator=generator)
+            with torch.no_grad():
+                right_RO.mul_(math.sqrt(3.0))  # R products of variances 1 / (3 I) and 1 / R
+            self.factors.append(right_RO)
 
     def forward(self, x_BI: Tensor) -> Tensor:
-        return x_BI @ self.left_IR @ self.right_RO
-
-    @staticmethod
-    def num_params(rows: int, rank: int, columns: int) -> int:
-        return rank * (rows + columns)
-
-
-class FullMatrix(nn.Module):
-    """A matrix without limit."""
-
-    def __init__(self, rows: int, columns: int, *, generator: torch.Generator) -> None:
-        super().__init__()
-        self.w_IO = uniform(rows, columns, fan_in=rows, generator=generator)
-
-    def forward(self, x_BI: Tensor) -> Tensor:
-        return x_BI @ self.w_IO
+        for factor in self.factors:
+            x_BI = x_BI @ factor
+        return x_BI
 
 
 class RankLimitedFFN(FFN):
@@ -72,8 +65,8 @@ class RankLimitedFFN(FFN):
         self, dim: int, units: int, *, rank_in: int | None, rank_out: int | None, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.matrix_in = _matrix(dim, rank_in, units, generator)
-        self.matrix_out = _matrix(units, rank_out, dim, generator)
+        self.matrix_in = LimitedMatrix(dim, rank_in, units, generator=generator)
+        self.matrix_out = LimitedMatrix(units, rank_out, dim, generator=generator)
 
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
         out_BE: Tensor = self.matrix_out(functional.relu(self.matrix_in(x_BD)))
@@ -85,14 +78,9 @@ class RankLimitedFFN(FFN):
 
     def free(self) -> int:
         """Parameters less the R x R numbers of each product that can be moved from one factor to the other."""
-        products = [matrix for matrix in (self.matrix_in, self.matrix_out) if isinstance(matrix, ThinProduct)]
-        return self.stored() - sum(product.left_IR.shape[1] ** 2 for product in products)
-
-
-def _matrix(rows: int, rank: int | None, columns: int, generator: torch.Generator) -> nn.Module:
-    if rank is None:
-        return FullMatrix(rows, columns, generator=generator)
-    return ThinProduct(rows, rank, columns, generator=generator)
+        products = [matrix.factors for matrix in (self.matrix_in, self.matrix_out) if len(matrix.factors) == 2]
+        ranks = [int(first_IR.shape[1]) for first_IR, _ in products]
+        return self.stored() - sum(rank * rank for rank in ranks)
 
 
 def widest(num_params: int, dim: int, *, rank_in: int | None, rank_out: int | None) -> int:
