@@ -115,7 +115,7 @@ def _numbers(results: RunResults) -> Iterator[tuple[_What, int | None, float]]:
     for cell, point in results.points:
         panel = cell.rsplit("-s", 1)[0]
         place = "" if point.x is None else f"{point.x:g}"
-        yield _What(panel, point.series, place, point.quantity), point.seed, point.y
+        yield _What(panel, point.name, place, point.quantity), point.seed, point.y
 
 
 def _asked(row: Row) -> str:
