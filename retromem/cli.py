@@ -23,18 +23,20 @@ from collections.abc import Sequence
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from retrieval.encoder_files import DEFAULT_MODEL
 from retrieval.errors import UserError
 
+if TYPE_CHECKING:
+    from retromem.run.experiment import ExperimentConfig
+    from retromem.run.run_experiment import FinishedRun
+
 _DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.[\w-]+)+)(?:=(.*))?", re.DOTALL)
-
-
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, the user's share of it, one file
 # What stands in the way is the user's to remove.
 _IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 _CLOSED_PIPE = 141  # as a shell reports a program that SIGPIPE ended
+_SAY = partial(print, flush=True)  # progress goes to stdout, so that a mistake stays one line on stderr
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,29 +54,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         finally:
             sys.stdout.flush()  # here, where a closed pipe is heard; Python's own last flush would print a traceback
     except UserError as error:
-        sys.stderr.write(f"retromem: {error}\n")
-        sys.exit(2)
+        _end(2, str(error))
     except BrokenPipeError:  # whoever read has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         sys.exit(_CLOSED_PIPE)
     except OSError as error:
+        where = error.filename or "a file"
         if error.errno in _NO_ROOM:
-            said = f"cannot be written: {error.strerror}; make room"
-        elif error.errno in _IN_THE_WAY:
-            said = f"cannot be used: {error.strerror}; name another place, or change its permissions"
-        else:
-            raise
-        sys.stderr.write(f"retromem: {error.filename or 'a file'}: {said}\n")
-        sys.exit(2)
+            _end(2, f"{where}: cannot be written: {error.strerror}; make room")
+        if error.errno in _IN_THE_WAY:
+            _end(2, f"{where}: cannot be used: {error.strerror}; name another place, or change its permissions")
+        raise
     except MemoryError as error:
-        sys.stderr.write(f"retromem: not enough memory ({str(error) or 'for what was asked'}); ask for less\n")
-        sys.exit(2)
+        _end(2, f"not enough memory ({str(error) or 'for what was asked'}); ask for less")
     except KeyboardInterrupt:
         exec("")  # forgets an interrupt inside of an exec (dataclasses use it): Python would end by it, not by a status
         kept = "finished cells are kept, the same command goes on from there"
-        left = kept if arguments[:1] == ["compare"] else "nothing is left half-written"
-        sys.stderr.write(f"retromem: interrupted; {left}\n")
-        sys.exit(130)
+        _end(130, f"interrupted; {kept if arguments[:1] == ['compare'] else 'nothing is left half-written'}")
+
+
+def _end(status: int, said: str) -> NoReturn:
+    sys.stderr.write(f"retromem: {said}\n")
+    sys.exit(status)
 
 
 def _run(arguments: list[str]) -> None:
@@ -110,7 +111,7 @@ def _run(arguments: list[str]) -> None:
         case "bench":
             from retromem.benchmarks.run_benchmarks import run_benchmarks
 
-            run_benchmarks(chosen.only, Path("reports/bench"), say=partial(print, flush=True), tier=chosen.tier)
+            run_benchmarks(chosen.only, Path("reports/bench"), say=_SAY, tier=chosen.tier)
         case "doctor":
             from retromem.run.doctor import describe
 
@@ -168,109 +169,92 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     new = partial(commands.add_parser, allow_abbrev=False)
 
-    compare = new(
+    option = new(
         "compare",
         help="run an experiment and write its report",
         description="Run an experiment and write its report. `--section.field VALUE` overlays any field of its config, "
         "such as --studies.cities.knowledge.num_written 2; numbers select an element of a list.",
-    )
-    compare.add_argument("config", nargs="?", type=str, help="YAML file; configs/quickstart.yaml where empty")
-    compare.add_argument(
+    ).add_argument
+    option("config", nargs="?", help="YAML file; configs/quickstart.yaml where empty")
+    option(
         "--facts",
-        type=str,
         help="your facts: CSV, TSV, JSON or Parquet, packed or not, a folder, or hf:org/name[:config][@split]",
     )
-    compare.add_argument("--phrasings", type=str, help="wordings of their relations: YAML or JSON")
-    compare.add_argument(
+    option("--phrasings", help="wordings of their relations: YAML or JSON")
+    option(
         "--columns",
-        type=str,
         help="ours=theirs,... where columns have other names, places such as 1,2,3 where they have none, "
         """or relation='"text"' for one relation of all rows""",
     )
-    compare.add_argument("--max-facts", type=_count, help="facts that memories with weights are trained on, at most")
-    compare.add_argument("--name", type=str, help="of the run; the stem of config or facts where empty")
-    compare.add_argument("--set", type=str, help='"a.b=c d.e=f": the same as --a.b c --d.e f')
-    compare.add_argument("--force", action="store_true", help="run finished cells again")
-    compare.add_argument("--workers", type=_count, help="processes; one a core where empty")
-    compare.add_argument(
-        "--engine", default="loky", help="where cells compute: loky (here, the default), ray, dask, slurm"
-    )
+    option("--max-facts", type=_count, help="facts that memories with weights are trained on, at most")
+    option("--name", help="of the run; the stem of config or facts where empty")
+    option("--set", help='"a.b=c d.e=f": the same as --a.b c --d.e f')
+    option("--force", action="store_true", help="run finished cells again")
+    option("--workers", type=_count, help="processes; one a core where empty")
+    option("--engine", default="loky", help="where cells compute: loky (here, the default), ray, dask, slurm")
 
-    index = new(
+    option = new(
         "index",
         help="build, verify, search or add to a store of facts or documents",
         description="Build, verify or search a store of facts or of documents; add facts to one.",
-    )
-    index.add_argument("action", type=str, choices=list(_TAKEN), help="what to do")
-    index.add_argument("store", type=str, help="folder of the store")
-    index.add_argument("--facts", type=str, help="build, add: your facts")
-    index.add_argument(
-        "--documents", type=str, help="build: a text or Markdown file, or a folder of them, in place of facts"
-    )
-    index.add_argument(
-        "--split", type=str, help="build: passages of documents, as '128 tokens, 32 shared' (default: 3 sentences)"
-    )
-    index.add_argument("--phrasings", type=str, help="build, add: wordings of their relations")
-    index.add_argument("--columns", type=str, help="build, add: ours=theirs,... as of compare")
-    index.add_argument("--index", type=str, help="build: FAISS factory string (default: Flat)")
-    index.add_argument("--rotate-to", type=_count, help="build: dimensions of a random rotation before it")
-    index.add_argument(
-        "--key-by",
-        type=str,
-        choices=["question", "statement"],
-        help="build: whose vectors are stored (default: statement)",
-    )
-    index.add_argument("--shards", type=_count, help="build: threads that build at once (default: 1)")
-    index.add_argument(
+    ).add_argument
+    option("action", choices=list(_TAKEN), help="what to do")
+    option("store", help="folder of the store")
+    option("--facts", help="build, add: your facts")
+    option("--documents", help="build: a text or Markdown file, or a folder of them, in place of facts")
+    option("--split", help="build: passages of documents, as '128 tokens, 32 shared' (default: 3 sentences)")
+    option("--phrasings", help="build, add: wordings of their relations")
+    option("--columns", help="build, add: ours=theirs,... as of compare")
+    option("--index", help="build: FAISS factory string (default: Flat)")
+    option("--rotate-to", type=_count, help="build: dimensions of a random rotation before it")
+    option("--key-by", choices=["question", "statement"], help="build: whose vectors are stored (default: statement)")
+    option("--shards", type=_count, help="build: threads that build at once (default: 1)")
+    option(
         "--encoder",
-        type=str,
         help="folder or hub id of a sentence-transformers model (default: the packaged one; search, add: the store's)",
     )
-    index.add_argument("--query", type=str, help="search: a question")
-    index.add_argument(
+    option("--query", help="search: a question")
+    option(
         "--engine",
-        type=str,
         choices=["faiss", "faiss-gpu", "torch"],
         help="search: what searches, torch and faiss-gpu for Flat on a GPU (default: faiss)",
     )
-    index.add_argument("--top", type=_count, help="search: answers shown (default: 5)")
+    option("--top", type=_count, help="search: answers shown (default: 5)")
 
-    report = new(
+    option = new(
         "report",
         help="write the report of a run again",
         description="Write the report of a run again, from its results alone.",
-    )
-    report.add_argument("run", type=str, help="run folder, such as runs/quickstart")
+    ).add_argument
+    option("run", help="run folder, such as runs/quickstart")
 
-    diff = new(
+    option = new(
         "diff",
         help="what changed from one run to another",
         description="Two runs side by side: settings that differ, and numbers that differ beyond the noise of seeds.",
-    )
-    diff.add_argument("first", type=str, help="run folder, such as runs/keys")
-    diff.add_argument("second", type=str, help="another one")
+    ).add_argument
+    option("first", help="run folder, such as runs/keys")
+    option("second", help="another one")
 
-    again = new(
+    option = new(
         "reproduce",
         help="measure published numbers again",
         description="Measure published numbers again, each in its own setting, and set ours beside them.",
-    )
-    again.add_argument("--tier", type=str, default="quick", help="quick (default: minutes) or full (hours)")
-    again.add_argument("--limit-small", type=str, help="folder of LIMIT-small, for the row of BM25 on it")
-    again.add_argument("--only", type=str, help="rows whose source or setting holds these words, such as Nichani")
-    again.add_argument("--force", action="store_true", help="measure finished numbers again")
-    again.add_argument("--workers", type=_count, help="processes; one a core where empty")
-    again.add_argument("--engine", default="loky", help="as of compare")
+    ).add_argument
+    option("--tier", default="quick", help="quick (default: minutes) or full (hours)")
+    option("--limit-small", help="folder of LIMIT-small, for the row of BM25 on it")
+    option("--only", help="rows whose source or setting holds these words, such as Nichani")
+    option("--force", action="store_true", help="measure finished numbers again")
+    option("--workers", type=_count, help="processes; one a core where empty")
+    option("--engine", default="loky", help="as of compare")
 
-    bench = new(
+    option = new(
         "bench",
         help="our code beside FAISS's, torch's and the processor's, in turns",
         description="Time our code beside what it stands on, in turns within one run.",
-    )
-    bench.add_argument(
-        "--only", type=str, help="index, encoder, engines, training or million (all where empty), search or curves"
-    )
-    bench.add_argument("--tier", type=str, default="quick", help="quick (default) or full: searches of an hour")
+    ).add_argument
+    option("--only", help="index, encoder, engines, training or million (all where empty), search or curves")
+    option("--tier", default="quick", help="quick (default) or full: searches of an hour")
 
     new(
         "doctor",
@@ -291,6 +275,7 @@ def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) 
     from retromem.configuration import apply_override, build, read_config
     from retromem.knowledge.fact_files import source_name
     from retromem.run.experiment import ExperimentConfig
+    from retromem.run.sweeps import with_sweeps_expanded
 
     path = Path(chosen.config or ("configs/own_facts.yaml" if chosen.facts else "configs/quickstart.yaml"))
     content = read_config(path)
@@ -307,6 +292,7 @@ def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) 
     # What a run has kept may come from anybody: it names no class of others.
     written = not _is_kept(path)
     config = build(ExperimentConfig, content, source=source, may_name_classes=written)
+    config = with_sweeps_expanded(config, may_name_classes=written)
     name = chosen.name
     if not name:  # settings make another run: it must not take the place of the one without them
         name = source_name(chosen.facts) if chosen.facts else _name_of(path)
@@ -314,22 +300,22 @@ def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) 
     if not name.isprintable() or not re.fullmatch(r"[^./\\][^/\\]{0,99}", name):
         raise UserError(f"--name {name!r}: is no good name of a folder; use letters, digits, - and _, 100 at most")
 
+    if _finished(config, name, chosen, command).num_failed:
+        sys.exit(1)
+
+
+def _finished(config: "ExperimentConfig", name: str, chosen: Namespace, command: str) -> "FinishedRun":
     from retromem.run.run_experiment import run_experiment
 
-    # Progress goes to stdout, so that a mistake stays one line on stderr.
-    say = partial(print, flush=True)
-    finished = run_experiment(
+    return run_experiment(
         config,
         name=name,
         command=command,
-        say=say,
+        say=_SAY,
         force=chosen.force,
         num_workers=chosen.workers,
         engine=chosen.engine,
-        may_name_classes=written,
     )
-    if finished.num_failed:
-        sys.exit(1)
 
 
 def _settings_name(settings: Sequence[tuple[str, str]]) -> str:
@@ -355,21 +341,13 @@ def _is_kept(config: Path) -> bool:
 def _reproduce(chosen: Namespace, command: str) -> None:
     """Status 1 where a number is out of its band."""
     from retromem.run.reproduction import reproduction
-    from retromem.run.run_experiment import run_experiment
 
     folder = Path(chosen.limit_small) if chosen.limit_small else None
-    finished = run_experiment(
-        reproduction(tier=chosen.tier, only=chosen.only, limit_small_folder=folder),
-        # A part must not take the place of the whole table.
-        name="reproduce-part" if chosen.only else "reproduce",
-        command=command,
-        say=partial(print, flush=True),
-        force=chosen.force,
-        num_workers=chosen.workers,
-        engine=chosen.engine,
-    )
-    failed = sum(not row.passes for row in finished.published)
-    print(f"{len(finished.published) - failed} of {len(finished.published)} published numbers reproduced")
+    config = reproduction(tier=chosen.tier, only=chosen.only, limit_small_folder=folder)
+    name = "reproduce-part" if chosen.only else "reproduce"  # a part must not take the place of the whole table
+    published = _finished(config, name, chosen, command).published
+    failed = sum(not row.passes for row in published)
+    print(f"{len(published) - failed} of {len(published)} published numbers reproduced")
     if failed:
         sys.exit(1)
 
@@ -415,8 +393,6 @@ _TAKEN = {
 
 
 def _index(chosen: Namespace) -> None:
-    from retromem.knowledge.fact_columns import split_columns
-
     if not chosen.store:
         raise UserError(f"index {chosen.action} needs the folder of the store (make index OUT=folder)")
     store = Path(chosen.store)
@@ -441,9 +417,27 @@ def _index(chosen: Namespace) -> None:
             raise UserError("index add needs --facts FILE, a JSONL, CSV or Parquet of subject, relation, value")
         from retromem.stores.fact_additions import add_facts
 
-        columns = split_columns(chosen.columns)
-        print(add_facts(store, facts=chosen.facts, phrasings=chosen.phrasings, columns=columns, model=chosen.encoder))
-    elif chosen.documents:
+        print(add_facts(store, **_told_of_facts(chosen), model=chosen.encoder))
+    else:
+        print(_built(store, chosen))
+
+
+def _told_of_facts(chosen: Namespace) -> dict[str, Any]:
+    from retromem.knowledge.fact_columns import split_columns
+
+    return {"facts": chosen.facts, "phrasings": chosen.phrasings, "columns": split_columns(chosen.columns)}
+
+
+def _built(store: Path, chosen: Namespace) -> str:
+    """The ledger of a store of facts or of documents, whose builders know what is left out here."""
+    shared = {
+        "factory": chosen.index,
+        "rotate_to": chosen.rotate_to,
+        "num_shards": chosen.shards,
+        "model": chosen.encoder,
+    }
+    given = {name: value for name, value in shared.items() if value is not None}
+    if chosen.documents:
         if chosen.facts:
             raise UserError("index build: --facts and --documents make two stores; give one of them")
         for name in ("phrasings", "columns"):
@@ -453,38 +447,16 @@ def _index(chosen: Namespace) -> None:
             raise UserError("--key-by question: documents have no questions of their own; leave it out")
         from retromem.stores.document_stores import build_document_store
 
-        print(
-            build_document_store(
-                store,
-                documents=Path(chosen.documents),
-                split=chosen.split or "3 sentences",
-                factory="Flat" if chosen.index is None else chosen.index,
-                rotate_to=chosen.rotate_to,
-                num_shards=chosen.shards or 1,
-                model=DEFAULT_MODEL if chosen.encoder is None else chosen.encoder,
-            )
+        given |= {"split": chosen.split} if chosen.split else {}
+        return build_document_store(store, documents=Path(chosen.documents), **given)
+    if not chosen.facts:
+        raise UserError(
+            "index build needs --facts FILE, a CSV, TSV, JSON or Parquet of subject, relation, value, "
+            "or --documents FOLDER"
         )
-    else:
-        if not chosen.facts:
-            raise UserError(
-                "index build needs --facts FILE, a CSV, TSV, JSON or Parquet of subject, relation, value, "
-                "or --documents FOLDER"
-            )
-        if chosen.split:
-            raise UserError("--split cuts documents, and --facts has none; leave it out")
-        from retromem.stores.fact_stores import build_fact_store
+    if chosen.split:
+        raise UserError("--split cuts documents, and --facts has none; leave it out")
+    from retromem.stores.fact_stores import build_fact_store
 
-        print(
-            build_fact_store(
-                store,
-                facts=chosen.facts,
-                phrasings=chosen.phrasings,
-                columns=split_columns(chosen.columns),
-                factory="Flat" if chosen.index is None else chosen.index,
-                rotate_to=chosen.rotate_to,
-                key_by=chosen.key_by or "statement",
-                num_shards=chosen.shards or 1,
-                model=DEFAULT_MODEL if chosen.encoder is None else chosen.encoder,
-                say=partial(print, flush=True),
-            )
-        )
+    given |= {"key_by": chosen.key_by} if chosen.key_by else {}
+    return build_fact_store(store, **_told_of_facts(chosen), **given, say=_SAY)

@@ -37,7 +37,7 @@ TAGS = ("memory", "kind", "panel", "source")
 
 def dataclasses_in(hint: Any) -> Iterator[type]:
     """Dataclasses that a type hint names, in its order."""
-    if isinstance(hint, type) and is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint) and not inspect.isabstract(hint):
         yield hint
     for part in get_args(hint):
         yield from dataclasses_in(part)

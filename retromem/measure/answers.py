@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy import ndarray
 
+from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure import bits
 from retromem.measure.bits import Calibration, CalibrationFit
 from retromem.memories.ranking import blocks
-from retromem.seam import Asked, Memory, Phrasing, Recall, ValueTable
+from retromem.seam import Asked, Memory, MemoryConfig, Phrasing, Recall, ValueTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,13 @@ class Answers:
     @property
     def accuracy(self) -> float:
         return float(self.right_Q.mean())
+
+
+def written(config: MemoryConfig, knowledge: KnowledgeSet, *, seed: int) -> Memory:
+    """A memory of this seed that was written with all facts of the set."""
+    memory = config.build(seed=seed)
+    memory.write(knowledge.facts())
+    return memory
 
 
 def _scored_blocks(

@@ -39,14 +39,15 @@ class PlainTexts:
     documents: Sequence[str] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
 class PanelConfig(ABC):
-    """A frozen dataclass whose first field, `panel`, names its kind. One cell measures it for one seed."""
+    """Its first field, `panel`, names its kind. One cell measures it for one seed."""
 
     panel: str
     """its kind"""
     version: ClassVar[int] = 1
     """raised when the same settings give other points than before"""
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
     """of everything that is drawn: keys, labels, first weights"""
     seconds_expected: ClassVar[float]
     """of one seed at its defaults on one core, as measured"""
@@ -69,7 +70,7 @@ class PanelConfig(ABC):
         Raises:
             ValueError: a field that cannot be measured.
         """
-        for field in fields(self):  # type: ignore[arg-type]  # every panel is a dataclass
+        for field in fields(self):
             value = getattr(self, field.name)
             if value == () and field.name not in self.may_be_empty:
                 raise ValueError(f"{field.name} must name one or more")

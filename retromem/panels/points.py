@@ -31,6 +31,8 @@ class Point:
         return ", ".join([self.series, *self.labels.values()])
 
 
+PUBLISHED = {"source": "published"}
+"""labels of a number of others beside our own of the same series"""
 POINT_COLUMNS: tuple[str, ...] = ("panel", *(field.name for field in fields(Point)))
 
 

@@ -62,15 +62,20 @@ def _caption(panel: Panel) -> str:
 
 
 def _looks(panel: Panel) -> Mapping[str, tuple[str, str, tuple[float, ...]]]:
-    """Colour, marker and dash of every series, the same in all charts of the panel."""
+    """Colour, marker and dash of every series, the same in all charts of the panel; of formulas by their labels too."""
     measured = list(dict.fromkeys(point.series for point in panel.points if point.seed is not None))
-    formulas = [series for series in dict.fromkeys(point.series for point in panel.points) if series not in measured]
+    formulas = [name for name in dict.fromkeys(map(_look_of, panel.points)) if name not in measured]
     looks: dict[str, tuple[str, str, tuple[float, ...]]] = {}
     for at, series in enumerate(measured):
         looks[series] = (_COLOURS[at % len(_COLOURS)], _MARKERS[at % len(_MARKERS)], ())
     for at, series in enumerate(formulas):
         looks[series] = (_FORMULA, "", _DASHES[at % len(_DASHES)])
     return looks
+
+
+def _look_of(point: Point) -> str:
+    """Whose look the line of this point has."""
+    return point.name if point.seed is None else point.series
 
 
 def _shown(chart: Chart, points: Sequence[Point]) -> dict[str, list[Point]]:
@@ -90,7 +95,7 @@ def _draw_curves(
 ) -> None:
     shown = _shown(chart, points)
     for name, of_line in shown.items():
-        colour, marker, dash = looks[of_line[0].series]
+        colour, marker, dash = looks[_look_of(of_line[0])]
         for number, quantity in enumerate(chart.quantities):
             own = [point for point in of_line if point.quantity == quantity]
             places = sorted({point.x for point in own if point.x is not None})
@@ -127,7 +132,7 @@ def _draw_rows(
             spread = spread_of(point.y for point in own if point.quantity == quantity)
             if spread is None:
                 continue
-            colour = looks[own[0].series][0] if len(chart.quantities) == 1 else _COLOURS[number % len(_COLOURS)]
+            colour = looks[_look_of(own[0])][0] if len(chart.quantities) == 1 else _COLOURS[number % len(_COLOURS)]
             axes.plot([spread.low, spread.high], [height, height], color=colour, linewidth=2, alpha=0.4)
             label = (chart.names or {}).get(quantity, quantity) if len(chart.quantities) > 1 else None
             axes.plot(spread.median, height, linestyle="None", marker=_MARKERS[number], color=colour, label=label)

@@ -127,53 +127,37 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
         own = Encoder(study.encoder) if study.encoder else None
         study_hash, study_dim = (own.content_hash, own.dim) if own else (encoder_hash, text_dim)
         for number, arms in enumerate(study.arms):
-            _refuse_other_sets(arms, whole, path=f"studies.{study_name}.arms.{number}")
-            try:
-                for num_facts in _sizes(arms, whole, config, trained=False):  # those of all memories
-                    whole.prefix(num_facts)
-            except UserError as error:
-                raise UserError(f"studies.{study_name}.arms.{number}.num_facts: {error}") from None
-            dim = key_dim(whole, study_dim)
-            if arms.smallest:
-                for num_facts in _sizes(arms, whole, config, trained=True):
-                    refuse_search(
-                        arms.smallest,
-                        arms.memories,
-                        whole.prefix(num_facts),
-                        dim=dim,
-                        measures=config.measures,
-                        path=f"studies.{study_name}.arms.{number}",
-                    )
-            resized = _resized(arms, whole, config, dim, path=f"studies.{study_name}.arms.{number}")
-            for place, memory in enumerate(resized):
+            path = f"studies.{study_name}.arms.{number}"
+            block = _Block(arms=arms, whole=whole, config=config, dim=key_dim(whole, study_dim), path=path)
+            block.refuse()
+            cells += [
+                Cell(
+                    study=study_name,
+                    knowledge=study.knowledge,
+                    knowledge_hash=whole.content_hash,
+                    encoder_hash=study_hash if whole.text else "",
+                    encoder=study.encoder or config.encoder,
+                    max_calibration=whole.max_calibration,
+                    place=f"arms {number}, memory {place}",
+                    memory=memory,
+                    num_facts=num_facts,
+                    capacity=arms.capacity,
+                    smallest=arms.smallest,
+                    seed=seed,
+                    twin=twin,
+                    raw_keys=arms.keys == "raw",
+                    role=arms.role,
+                    halves=arms.halves,
+                    shuffled=arms.shuffled,
+                    measures=config.measures,
+                )
+                for place, memory in enumerate(block.memories())
                 # Both sides of a search for the smallest are asked at the same sizes.
-                trained = hasattr(memory, "training") or arms.smallest is not None
-                for num_facts in _sizes(arms, whole, config, trained=trained):
-                    # Uniformly drawn values are dealt anew for each seed as it is: a twin would be the same again.
-                    for twin in (False,) if whole.uniform else arms.twins:
-                        cells += [
-                            Cell(
-                                study=study_name,
-                                knowledge=study.knowledge,
-                                knowledge_hash=whole.content_hash,
-                                encoder_hash=study_hash if whole.text else "",
-                                encoder=study.encoder or config.encoder,
-                                max_calibration=whole.max_calibration,
-                                place=f"arms {number}, memory {place}",
-                                memory=memory,
-                                num_facts=num_facts,
-                                capacity=arms.capacity,
-                                smallest=arms.smallest,
-                                seed=seed,
-                                twin=twin,
-                                raw_keys=arms.keys == "raw",
-                                role=arms.role,
-                                halves=arms.halves,
-                                shuffled=arms.shuffled,
-                                measures=config.measures,
-                            )
-                            for seed in arms.seeds
-                        ]
+                for num_facts in block.sizes(trained=hasattr(memory, "training") or arms.smallest is not None)
+                # Uniformly drawn values are dealt anew for each seed as it is: a twin would be the same again.
+                for twin in ((False,) if whole.uniform else arms.twins)
+                for seed in arms.seeds
+            ]
     _refuse_namesakes(cells)
     return list({cell.folder_name: cell for cell in cells}.values())
 
@@ -189,23 +173,91 @@ def unsearched(config: ExperimentConfig) -> list[str]:
     return [sentence for sentence in dict.fromkeys(told) if sentence]
 
 
-def _refuse_other_sets(arms: ArmsConfig, whole: KnowledgeSet, *, path: str) -> None:
-    """What is asked or read must be there."""
-    asked = whole.phrasings()
-    if arms.capacity and arms.capacity.phrasing not in asked:
-        raise UserError(
-            f"{path}.capacity.phrasing: {whole.name} has no {arms.capacity.phrasing} questions; it is asked in "
-            f"{', '.join(asked)} ones"
-        )
-    for number, memory in enumerate(arms.memories):
-        if memory.stores == "statements" and whole.text is None:
-            raise UserError(f"{path}.memories.{number}: {memory.name} reads statements, and {whole.name} has no text")
-        most = int(whole.values.num_candidates_R().max(initial=0))
-        if getattr(memory, "code_dim", None) == 1 and most > 2:
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """One block of arms of a study, on its set."""
+
+    arms: ArmsConfig
+    whole: KnowledgeSet
+    config: ExperimentConfig
+    dim: int
+    """of the keys"""
+    path: str
+    """in the config"""
+
+    def refuse(self) -> None:
+        """UserError where what is asked or read is not there."""
+        arms, whole, asked = self.arms, self.whole, self.whole.phrasings()
+        if arms.capacity and arms.capacity.phrasing not in asked:
             raise UserError(
-                f"{path}.memories.{number}.code_dim: {most:,} values have two codes between them in one dimension: "
-                "name 2 or more"
+                f"{self.path}.capacity.phrasing: {whole.name} has no {arms.capacity.phrasing} questions; it is asked "
+                f"in {', '.join(asked)} ones"
             )
+        for number, memory in enumerate(arms.memories):
+            path = f"{self.path}.memories.{number}"
+            if memory.stores == "statements" and whole.text is None:
+                raise UserError(f"{path}: {memory.name} reads statements, and {whole.name} has no text")
+            most = int(whole.values.num_candidates_R().max(initial=0))
+            if getattr(memory, "code_dim", None) == 1 and most > 2:
+                raise UserError(
+                    f"{path}.code_dim: {most:,} values have two codes between them in one dimension: name 2 or more"
+                )
+        try:
+            for num_facts in self.sizes(trained=False):  # those of all memories
+                whole.prefix(num_facts)
+        except UserError as error:
+            raise UserError(f"{self.path}.num_facts: {error}") from None
+        if arms.smallest:
+            measures = self.config.measures
+            for num_facts in self.sizes(trained=True):
+                prefix = whole.prefix(num_facts)
+                refuse_search(arms.smallest, arms.memories, prefix, dim=self.dim, measures=measures, path=self.path)
+
+    def sizes(self, *, trained: bool) -> Sequence[int]:
+        """As asked for; else four up to what weights are trained on, and for others on from there to the whole set."""
+        arms, num_all = self.arms, self.whole.num_facts
+        if arms.capacity:
+            return [min(arms.capacity.high, num_all)]
+        if arms.num_facts:
+            return arms.num_facts
+        most = min(self.config.max_weight_facts, num_all)
+        sizes = {max(1, most >> halvings) for halvings in range(4)}
+        if not trained:
+            sizes |= {most << doublings for doublings in range(1, 40) if most << doublings < 0.75 * num_all}
+            sizes.add(num_all)
+        if arms.smallest:  # of a set that nobody knew when the config was written: what cannot be asked is left out
+            measures = self.config.measures
+            sizes = {size for size in sizes if can_be_asked(arms.smallest, self.whole.prefix(size), measures)}
+        return sorted(sizes)
+
+    def memories(self) -> Iterator[AnyMemoryConfig]:
+        """Each FFN in every size that is asked for. UserError where a size cannot be had."""
+        for number, memory in enumerate(self.arms.memories):
+            try:
+                yield from self._sized(memory) if isinstance(memory, Sizable) else [memory]
+            except ValueError as error:
+                raise UserError(f"{self.path}.memories.{number}.ffn: {error}") from None
+
+    def _sized(self, memory: Sizable) -> Iterator[AnyMemoryConfig]:
+        """One FFN at the parameters that the block names, or at those that its largest demand asks for."""
+        arms, dim = self.arms, memory.rotate_to or self.dim
+        dims = dim, memory.code_dim or dim
+        if not (arms.num_params or arms.num_active_params or arms.widths_from_demand):
+            _check_most(memory.ffn, *dims)
+            yield memory
+        for num_params in arms.num_params:
+            yield memory.with_ffn(_check_most(sized(memory.ffn, num_params, *dims), *dims))
+        for num_params in arms.num_active_params:
+            yield memory.with_ffn(_check_most(sized(memory.ffn, num_params, *dims, active=True), *dims))
+        if arms.widths_from_demand:
+            demand_bits = self.whole.prefix(max(self.sizes(trained=True))).demand_bits()
+            for bits_per_param in arms.widths_from_demand:
+                if demand_bits / bits_per_param > MOST_PARAMS:
+                    raise ValueError(
+                        f"widths_from_demand of {bits_per_param:g} would give {demand_bits:,.0f} bits more than "
+                        f"{_TOO_MANY}: name {_rounded_up(demand_bits / MOST_PARAMS)} or more"
+                    )
+                yield memory.with_ffn(_holding(memory.ffn, math.ceil(demand_bits / bits_per_param), *dims))
 
 
 def _refuse_namesakes(cells: Sequence[Cell]) -> None:
@@ -218,59 +270,6 @@ def _refuse_namesakes(cells: Sequence[Cell]) -> None:
                 f"studies.{cell.study}: two memories are called {cell.name}, but differ in their settings; give each a "
                 "name of its own (`called:`), or a study of its own"
             )
-
-
-def _sizes(arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, *, trained: bool) -> Sequence[int]:
-    """As asked for; else four up to what weights are trained on, and, for others, on from there to the whole set."""
-    if arms.capacity:
-        return [min(arms.capacity.high, whole.num_facts)]
-    if arms.num_facts:
-        return arms.num_facts
-    most = min(config.max_weight_facts, whole.num_facts)
-    sizes = {max(1, most >> halvings) for halvings in range(4)}
-    if not trained:
-        sizes |= {most << doublings for doublings in range(1, 40) if most << doublings < 0.75 * whole.num_facts}
-        sizes.add(whole.num_facts)
-    if arms.smallest:  # of a set that nobody knew when the config was written: what cannot be asked is left out
-        sizes = {size for size in sizes if can_be_asked(arms.smallest, whole.prefix(size), config.measures)}
-    return sorted(sizes)
-
-
-def _resized(
-    arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, dim: int, *, path: str
-) -> list[AnyMemoryConfig]:
-    """The memories of a block, each FFN in every size that it asks for. UserError where a size cannot be had."""
-    found: list[AnyMemoryConfig] = []
-    for number, memory in enumerate(arms.memories):
-        try:
-            found += _sizes_of(memory, arms, whole, config, dim) if isinstance(memory, Sizable) else [memory]
-        except ValueError as error:
-            raise UserError(f"{path}.memories.{number}.ffn: {error}") from None
-    return found
-
-
-def _sizes_of(
-    memory: Sizable, arms: ArmsConfig, whole: KnowledgeSet, config: ExperimentConfig, dim: int
-) -> Iterator[AnyMemoryConfig]:
-    """One FFN at the parameters that the block names, or at those that its largest demand asks for."""
-    dim = memory.rotate_to or dim
-    dims = dim, memory.code_dim or dim
-    if not (arms.num_params or arms.num_active_params or arms.widths_from_demand):
-        _check_most(memory.ffn, *dims)
-        yield memory
-    for num_params in arms.num_params:
-        yield memory.with_ffn(_check_most(sized(memory.ffn, num_params, *dims), *dims))
-    for num_params in arms.num_active_params:
-        yield memory.with_ffn(_check_most(sized(memory.ffn, num_params, *dims, active=True), *dims))
-    if arms.widths_from_demand:
-        demand_bits = whole.prefix(max(_sizes(arms, whole, config, trained=True))).demand_bits()
-        for bits_per_param in arms.widths_from_demand:
-            if demand_bits / bits_per_param > MOST_PARAMS:
-                raise ValueError(
-                    f"widths_from_demand of {bits_per_param:g} would give {demand_bits:,.0f} bits more than "
-                    f"{_TOO_MANY}: name {_rounded_up(demand_bits / MOST_PARAMS)} or more"
-                )
-            yield memory.with_ffn(_holding(memory.ffn, math.ceil(demand_bits / bits_per_param), *dims))
 
 
 def _check_most(ffn: AnyFFNConfig, dim_in: int, dim_out: int) -> AnyFFNConfig:

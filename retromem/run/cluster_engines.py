@@ -111,6 +111,10 @@ class _Joblib(_Cluster):
 
     lost: tuple[type[BaseException], ...] = ()
 
+    def __init__(self, num_workers: int) -> None:
+        """`num_workers`: where it starts its own."""
+        self._num_local = num_workers
+
     def _call(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         from joblib import Parallel, delayed, parallel_config
 
@@ -130,9 +134,7 @@ class RayEngine(_Joblib):
     """RAY_ADDRESS names a cluster; without it, one is started here for the run."""
 
     name = "ray"
-
-    def __init__(self, num_workers: int) -> None:
-        self._num_local, self._joined = num_workers, False
+    _joined = False
 
     def __enter__(self) -> Self:
         import ray
@@ -186,9 +188,6 @@ class DaskEngine(_Joblib):
     """DASK_SCHEDULER_ADDRESS names a cluster; without it, one is started here for the run."""
 
     name = "dask"
-
-    def __init__(self, num_workers: int) -> None:
-        self._num_local = num_workers
 
     def __enter__(self) -> Self:
         import dask
@@ -278,12 +277,7 @@ class SlurmEngine(_Cluster):
 
 def engine_of(name: EngineName, *, num_workers: int, run: Path) -> Engine:
     """The engine of this name. `num_workers`: where it starts its own; `run`: the folder of the run."""
-    match name:
-        case "loky":
-            return LokyEngine(num_workers)
-        case "ray":
-            return RayEngine(num_workers)
-        case "dask":
-            return DaskEngine(num_workers)
-        case "slurm":
-            return SlurmEngine(run.absolute() / "slurm")
+    if name == "slurm":
+        return SlurmEngine(run.absolute() / "slurm")
+    kinds: dict[EngineName, Callable[[int], Engine]] = {"loky": LokyEngine, "ray": RayEngine, "dask": DaskEngine}
+    return kinds[name](num_workers)

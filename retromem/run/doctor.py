@@ -26,27 +26,25 @@ def device_name() -> str:
 
 def describe() -> str:
     """Versions, threads, both OpenMP runtimes, GPU, FAISS build, the encoder found and its hash."""
+    from retrieval._faiss import faiss
     from retrieval.encoder_config import EncoderConfig
     from retrieval.encoder_files import find_default
 
-    lines = [f"{key:<12} {value}" for key, value in describe_machine().items()]
-    lines += [f"{package:<12} {version}" for package, version in versions().items()]
-
-    from retrieval._faiss import faiss
-
     import torch  # isort: skip  # FAISS's door imports torch first
 
-    lines.append(f"{'gpu':<12} {device_name()}")
-    lines.append(f"{'threads':<12} torch {torch.get_num_threads()}, faiss {faiss.omp_get_max_threads()}")
-    lines.append(f"{'openmp':<12} {', '.join(_openmp_runtimes())}")
-    lines.append(f"{'':<12} OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'not set')}")
-    lines.append(
-        f"{'faiss build':<12} {faiss.get_compile_options().strip()}; {getattr(faiss, 'get_num_gpus', int)()} GPUs"
-    )
+    told = [
+        *describe_machine().items(),
+        *versions().items(),
+        ("gpu", device_name()),
+        ("threads", f"torch {torch.get_num_threads()}, faiss {faiss.omp_get_max_threads()}"),
+        ("openmp", ", ".join(_openmp_runtimes())),
+        ("", f"OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'not set')}"),
+        ("faiss build", f"{faiss.get_compile_options().strip()}; {getattr(faiss, 'get_num_gpus', int)()} GPUs"),
+    ]
     try:
         path, sha256 = find_default()
-        lines.append(f"{'encoder':<12} {EncoderConfig().resolve().description}")
-        lines.append(f"{'':<12} {path.name}, model.safetensors sha256 {sha256}")
+        told.append(("encoder", EncoderConfig().resolve().description))
+        told.append(("", f"{path.name}, model.safetensors sha256 {sha256}"))
     except UserError as error:
-        lines.append(f"{'encoder':<12} {error}")
-    return "\n".join(lines)
+        told.append(("encoder", str(error)))
+    return "\n".join(f"{key:<12} {value}" for key, value in told)

@@ -30,7 +30,7 @@ class PanelCell:
 
     def identity(self) -> dict[str, Any]:
         """All that changes the result; not the other seeds."""
-        config: dict[str, Any] = asdict(self.panel)  # type: ignore[call-overload]  # every panel is a dataclass
+        config: dict[str, Any] = asdict(self.panel)
         for name in self.panel.no_part_of_the_result:
             del config[name]
         for name, paths in self.panel.files_read().items():

@@ -56,7 +56,7 @@ def plan_record(
         "measures": asdict(config.measures),
         "panels": {
             name: {
-                "config": asdict(panel),  # type: ignore[call-overload]  # every panel is a dataclass
+                "config": asdict(panel),
                 "cells": [cell.folder_name for cell in cells if isinstance(cell, PanelCell) and cell.name == name],
             }
             for name, panel in config.panels.items()

@@ -62,21 +62,6 @@ def _cache(folder: str, changed_ns: int) -> EmbeddingCache:
     return EmbeddingCache(Path(folder))
 
 
-def _cache_of(encoder_hash: str, workplace: Workplace) -> EmbeddingCache:
-    folder = workplace.cache_folder
-    return _cache(folder, (Path(folder) / encoder_hash).stat().st_mtime_ns)
-
-
-def _text_keys(cell: AnyCell, workplace: Workplace, *, centred: bool) -> CachedTextKeys:
-    return CachedTextKeys(
-        _cache_of(cell.encoder_hash, workplace),
-        cell.encoder_hash,
-        centred=centred,
-        names_off_the_set=spare_city_names(),
-        prompts=cell.encoder.prompts(),
-    )
-
-
 def cell_knowledge(cell: Cell) -> KnowledgeSet:
     """The set that the cell is about, without keys: the twin where it says so, its labels dealt by its seed."""
     whole = build_knowledge(cell.knowledge)
@@ -108,20 +93,12 @@ def _collect_of_memories(cells: Sequence[Cell], collector: TextCollector) -> Non
         if not cell.encoder_hash:
             continue
         # Statements of the real set are the same for every seed; smaller sets are prefixes, but calibrate on others.
-        signature = (
-            cell.knowledge,
-            cell.measures,
-            cell.twin,
-            cell.seed,
-            cell.num_facts,
-            cell.halves,
-            cell.memory.stores,
-        )
+        reads = cell.memory.stores == "statements"
+        signature = (cell.knowledge, cell.measures, cell.twin, cell.seed, cell.num_facts, cell.halves, reads)
         if signature in seen:
             continue
         seen.add(signature)
         knowledge = cell_knowledge(cell).prefix(cell.num_facts).with_keys(collector)
-        reads = cell.memory.stores == "statements"
         collect_texts(knowledge, cell.measures, statements=reads, halves=cell.halves, seed=cell.seed)
 
 
@@ -142,7 +119,7 @@ def measure_cell(cell: Cell, workplace: Workplace) -> Measured:
     encoder = EncoderCost()
     if cell.encoder_hash:
         encoder = workplace.encoders[cell.encoder_hash]
-        knowledge = knowledge.with_keys(_text_keys(cell, workplace, centred=not cell.raw_keys))
+        knowledge = _EncodedTexts(cell, workplace)(knowledge, centred=not cell.raw_keys)
     setting = Setting(
         study=cell.study,
         role=cell.role,
@@ -172,16 +149,23 @@ def measure_cell(cell: Cell, workplace: Workplace) -> Measured:
 class _EncodedTexts:
     """Of the encoder of a cell."""
 
-    cell: PanelCell
+    cell: AnyCell
     workplace: Workplace
 
-    def __call__(self, knowledge: KnowledgeSet) -> KnowledgeSet:
-        return knowledge.with_keys(_text_keys(self.cell, self.workplace, centred=True))
+    @property
+    def cache(self) -> EmbeddingCache:
+        folder = self.workplace.cache_folder
+        return _cache(folder, (Path(folder) / self.cell.encoder_hash).stat().st_mtime_ns)
+
+    def __call__(self, knowledge: KnowledgeSet, *, centred: bool = True) -> KnowledgeSet:
+        encoder_hash, prompts, names = self.cell.encoder_hash, self.cell.encoder.prompts(), spare_city_names()
+        keys = CachedTextKeys(self.cache, encoder_hash, centred=centred, names_off_the_set=names, prompts=prompts)
+        return knowledge.with_keys(keys)
 
     def vectors(self, texts: Sequence[str], *, is_document: bool) -> Float32[ndarray, "N D"]:
-        prompts, encoder_hash = self.cell.encoder.prompts(), self.cell.encoder_hash
+        prompts = self.cell.encoder.prompts()
         given = [prompts.before(text, is_document=is_document) for text in texts]
-        return _cache_of(encoder_hash, self.workplace).vectors(encoder_hash, given)
+        return self.cache.vectors(self.cell.encoder_hash, given)
 
     def tokens(self, texts: Sequence[str]) -> list[Tokens]:
         return loaded_encoder(self.cell.encoder).tokens(texts)

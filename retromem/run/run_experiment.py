@@ -72,53 +72,49 @@ def run_experiment(
     force: bool = False,
     num_workers: int | None = None,
     engine: str = "loky",
-    may_name_classes: bool = False,
 ) -> FinishedRun:
     """Run what is not done yet and write the report. UserError before anything is written.
 
     `engine`: where cells compute, `loky` (this machine), `ray`, `dask` or `slurm`. `num_workers`: processes where it
-    starts its own. `may_name_classes`: a sweep may set a `module:Class` of the user's.
+    starts its own.
     """
     start = time.perf_counter()
-    config = with_sweeps_expanded(config, may_name_classes=may_name_classes)
+    config = with_sweeps_expanded(config)
     num_workers = num_workers or num_cores()
     engine_name = check_engine(engine)
-    text_dim = text_dim_of(config)
-    cells = _all_cells(config, text_dim)
-    run = runs / name
-    todo = [cell for cell in cells if force or not is_finished(run / "cells" / cell.folder_name)]
-    found = {} if force else _finished_elsewhere(todo, run)
+    cells = _all_cells(config, text_dim_of(config))
+    run = _Run(config=config, name=name, folder=runs / name, cells=cells, cache=cache, say=say, force=force)
+    todo = [cell for cell in cells if force or not is_finished(run.cells_folder / cell.folder_name)]
+    found = {} if force else _finished_elsewhere(todo, run.folder)
     todo = [cell for cell in todo if cell.folder_name not in found]
     say(opening(name, config, cells, todo, num_workers, engine_name))
     remarks = remarks_before(cells)
     told = [line for knowledge in sets_of(config) for line in (*left_out(knowledge), *knowledge.notes)]
-    for line in dict.fromkeys([*told, *remarks]):
-        say(f"  {line}")
-    for folder in (run, reports / name):
+    run.remark(dict.fromkeys([*told, *remarks]))
+    for folder in (run.folder, reports / name):
         _check_place(folder)
-    if before := _other_sets(run, config):
-        say(f"  {reports / name} was of {before}: it is replaced (NAME=... keeps both)")
+    if before := _other_sets(run.folder, config):
+        run.remark([f"{reports / name} was of {before}: it is replaced (NAME=... keeps both)"])
     if todo:
         _check_indexes(todo)
-    with locked(run, seconds=1.0):
+    with locked(run.folder, seconds=1.0):
         for cell, result in found.items():
-            write_text(run / "cells" / cell / RESULT, result)
+            write_text(run.cells_folder / cell / RESULT, result)
         if todo:
             prepare_workers()
-        with engine_of(engine_name, num_workers=num_workers, run=run) if todo else nullcontext() as joined:
+        with engine_of(engine_name, num_workers=num_workers, run=run.folder) if todo else nullcontext() as joined:
             if joined is not None:
-                joined.check([(run / "cells").absolute(), cache.absolute()])
-            _run(config, cells, todo, name, command, run, cache, say, remarks, force=force, engine=joined)
-        results = read_results(run, [cell.folder_name for cell in cells])
-        report = (
-            report_run(run, reports / name, say=say, panels=config.panels) if results.rows or results.points else None
-        )
-        published = published_of(read_plan(run), results, config.panels)
+                joined.check([run.cells_folder.absolute(), cache.absolute()])
+            run.compute(todo, command, remarks, joined)
+        results = read_results(run.folder, [cell.folder_name for cell in cells])
+        report = None
+        if results.rows or results.points:
+            report = report_run(run.folder, reports / name, say=say, panels=config.panels)
+        published = published_of(read_plan(run.folder), results, config.panels)
     num_failed = sum(kind != "refused" for _, kind, _ in results.problems)
     num_refused = len(results.problems) - num_failed
-    for row in published:
-        say(f"  {published_line(row)}")
-    failed = f"; {num_failed} FAILED, see {run / 'cells'}/*/{ERROR}" if num_failed else ""
+    run.remark(map(published_line, published))
+    failed = f"; {num_failed} FAILED, see {run.cells_folder}/*/{ERROR}" if num_failed else ""
     ran = f"{len(todo)} of {len(cells)} cells run in {time.perf_counter() - start:.0f} s"
     ran += f", {num_refused} of all refused" if num_refused else ""
     if report is None:
@@ -127,6 +123,54 @@ def run_experiment(
     else:
         say(f"{ran}; read {report / 'index.html'}{failed}")
     return FinishedRun(report=report, num_failed=num_failed, published=published)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What is run, and where it is kept."""
+
+    config: ExperimentConfig
+    name: str
+    folder: Path
+    cells: Sequence[AnyCell]
+    cache: Path
+    say: Say
+    force: bool
+
+    @property
+    def cells_folder(self) -> Path:
+        return self.folder / "cells"
+
+    def remark(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.say(f"  {line}")
+
+    def compute(self, todo: Sequence[AnyCell], command: str, remarks: Sequence[str], engine: Engine | None) -> None:
+        """Encode, note the plan, run the cells; the run's lock is held."""
+        if self.force:
+            for cell in self.cells:
+                forget_cell(self.cells_folder / cell.folder_name)
+        workplace = Workplace(
+            # Workers outlive a run, and may have begun in another folder.
+            cells_folder=str(self.cells_folder.absolute()),
+            cache_folder=str(self.cache.absolute()),
+            encoders=encode_missing(todo, self.cache, self.say),
+            made_by=made_by(),
+        )
+        alike = remarks_on_keys(self.cells, self.cache)
+        self.remark(alike)
+        encoder_text = described_encoders(self.cells)
+        record = plan_record(self.config, self.name, command, self.cells, encoder_text=encoder_text)
+        record["notes"] += [*remarks, *alike]
+        plan = self.folder / PLAN
+        if not todo and plan.exists() and (before := json.loads(plan.read_text()))["cells"] == record["cells"]:
+            # Nothing was run: the report keeps the command of the measurement.
+            record["method"]["command"] = before["method"]["command"]
+        resolved = _with_precisions(self.config, encoders_of(self.cells).values())
+        write_text(self.folder / RESOLVED, resolved_text(resolved, self.name))
+        write_text(plan, json.dumps(record, indent=1) + "\n")
+        if engine is not None:
+            run_cells(todo, workplace, engine=engine, progress=Progress(len(todo), self.say))
 
 
 def _finished_elsewhere(cells: Sequence[AnyCell], run: Path) -> dict[str, str]:
@@ -164,45 +208,6 @@ def _all_cells(config: ExperimentConfig, text_dim: int) -> list[AnyCell]:
             "or a panel its seeds"
         )
     return cells
-
-
-def _run(
-    config: ExperimentConfig,
-    cells: list[AnyCell],
-    todo: list[AnyCell],
-    name: str,
-    command: str,
-    run: Path,
-    cache: Path,
-    say: Say,
-    remarks: list[str],
-    *,
-    force: bool,
-    engine: Engine | None,
-) -> None:
-    """Encode, note the plan, run the cells; the run's lock is held."""
-    cells_folder = run / "cells"
-    if force:
-        for cell in cells:
-            forget_cell(cells_folder / cell.folder_name)
-    workplace = Workplace(
-        cells_folder=str(cells_folder.absolute()),  # workers outlive a run, and may have begun in another folder
-        cache_folder=str(cache.absolute()),
-        encoders=encode_missing(todo, cache, say),
-        made_by=made_by(),
-    )
-    alike = remarks_on_keys(cells, cache)
-    for line in alike:
-        say(f"  {line}")
-    record = plan_record(config, name, command, cells, encoder_text=described_encoders(cells))
-    record["notes"] += [*remarks, *alike]
-    if not todo and (run / PLAN).exists() and json.loads((run / PLAN).read_text())["cells"] == record["cells"]:
-        # Nothing was run: the report keeps the command of the measurement.
-        record["method"]["command"] = json.loads((run / PLAN).read_text())["method"]["command"]
-    write_text(run / RESOLVED, resolved_text(_with_precisions(config, encoders_of(cells).values()), name))
-    write_text(run / PLAN, json.dumps(record, indent=1) + "\n")
-    if engine is not None:
-        run_cells(todo, workplace, engine=engine, progress=Progress(len(todo), say))
 
 
 def _with_precisions(config: ExperimentConfig, read_with: Iterable[EncoderConfig]) -> ExperimentConfig:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval.atomic import write_text
@@ -16,9 +16,8 @@ from retromem.knowledge.text_keys import CachedTextKeys, TextCollector
 from retromem.measure.latency import EncoderCost
 from retromem.run.cells import Cell
 from retromem.run.experiment import ExperimentConfig
+from retromem.run.progress import Say
 from retromem.run.run_cell import AnyCell, cell_knowledge, texts_of
-
-Say = Callable[[str], None]
 
 
 def sets_of(config: ExperimentConfig) -> list[KnowledgeSet]:
@@ -42,14 +41,11 @@ def remarks_before(cells: Sequence[AnyCell]) -> list[str]:
 
 def remarks_on_keys(cells: Sequence[AnyCell], folder: Path) -> list[str]:
     """Which facts of the largest size of each study the encoder gives one key; their texts are encoded."""
-    largest: dict[tuple[str, bool], Cell] = {}
-    for cell in cells:
-        if isinstance(cell, Cell) and cell.encoder_hash:
-            known = largest.setdefault((cell.study, cell.twin), cell)
-            if cell.num_facts > known.num_facts:
-                largest[cell.study, cell.twin] = cell
+    reading = [cell for cell in cells if isinstance(cell, Cell) and cell.encoder_hash]
     lines, cache = [], EmbeddingCache(folder)
-    for (study, is_twin), cell in largest.items():
+    for study, is_twin in dict.fromkeys((cell.study, cell.twin) for cell in reading):
+        own = [cell for cell in reading if (cell.study, cell.twin) == (study, is_twin)]
+        cell = max(own, key=lambda cell: cell.num_facts)
         knowledge, prompts = cell_knowledge(cell).prefix(cell.num_facts), cell.encoder.prompts()
         collector = TextCollector((), prompts)
         knowledge.with_keys(collector).facts()
@@ -81,33 +77,23 @@ def described_encoders(cells: Sequence[AnyCell]) -> str:
 
 def encode_missing(todo: Sequence[AnyCell], folder: Path, say: Say) -> dict[str, EncoderCost]:
     """Encode what no earlier run did; the cold cost is charged to every row all the same."""
-    found = {}
+    cache, found = EmbeddingCache(folder), {}
     for encoder_hash, config in encoders_of(todo).items():
-        reading = [cell for cell in todo if cell.encoder_hash == encoder_hash]
-        found[encoder_hash] = _encode(reading, Encoder(config), folder, say)
+        encoder, start = Encoder(config), time.perf_counter()
+        texts = texts_of([cell for cell in todo if cell.encoder_hash == encoder_hash], encoder.prompts)
+
+        def tell(num_done: int, num_all: int, start: float = start) -> None:
+            say(f"  {num_done:,} of {num_all:,} texts, {time.perf_counter() - start:.0f} s")
+
+        if missing := cache.missing(encoder_hash, texts):
+            say(f"encoding {len(missing):,} texts with {encoder.description}")
+            cache.encode_missing(encoder, texts, on_progress=tell)
+        cost_file = folder / encoder_hash / "single_text.json"
+        if not cost_file.exists():
+            write_text(cost_file, json.dumps({"single_text_ms": encoder.single_text_ms(texts[:60])}))
+        found[encoder_hash] = EncoderCost(
+            seconds_per_text=cache.seconds_per_text(encoder_hash),
+            single_text_ms=json.loads(cost_file.read_text())["single_text_ms"],
+            file_bytes=encoder.file_bytes,
+        )
     return found
-
-
-def _encode(cells: Sequence[AnyCell], encoder: Encoder, folder: Path, say: Say) -> EncoderCost:
-    cache = EmbeddingCache(folder)
-    texts = texts_of(cells, encoder.prompts)
-    missing = cache.missing(encoder.content_hash, texts)
-    cost_file = folder / encoder.content_hash / "single_text.json"
-    if missing:
-        say(f"encoding {len(missing):,} texts with {encoder.description}")
-        cache.encode_missing(encoder, texts, on_progress=_EncodingProgress(say))
-    if not cost_file.exists():
-        write_text(cost_file, json.dumps({"single_text_ms": encoder.single_text_ms(texts[:60])}))
-    return EncoderCost(
-        seconds_per_text=cache.seconds_per_text(encoder.content_hash),
-        single_text_ms=json.loads(cost_file.read_text())["single_text_ms"],
-        file_bytes=encoder.file_bytes,
-    )
-
-
-class _EncodingProgress:
-    def __init__(self, say: Say) -> None:
-        self._say, self._start = say, time.perf_counter()
-
-    def __call__(self, num_done: int, num_all: int) -> None:
-        self._say(f"  {num_done:,} of {num_all:,} texts, {time.perf_counter() - self._start:.0f} s")

@@ -31,9 +31,9 @@ def build_document_store(
     store: Path,
     *,
     documents: Path,
-    split: str,
-    factory: str,
-    rotate_to: int | None,
+    split: str = "3 sentences",
+    factory: str = "Flat",
+    rotate_to: int | None = None,
     num_shards: int = 1,
     model: str = DEFAULT_MODEL,
 ) -> str:

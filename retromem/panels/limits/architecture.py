@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal, get_args
 
 from models.any_ffn import AnyFFNConfig, sized
@@ -11,13 +12,13 @@ from models.presets import Preset, PresetConfig
 from models.stack_kinds import StackConfig
 from retromem.panels.limits.key_choice import KeyChoiceConfig
 from retromem.panels.panel_config import Encoded
-from retromem.panels.point_spread import curve, series_of, spread_at
+from retromem.panels.point_spread import curve, spread_at
 from retromem.panels.points import Point
 from retromem.panels.spread_text import (
     against,
     known,
     known_curve,
-    median_cell,
+    least_and_most,
     of_each,
     sentences,
     spread_cell,
@@ -63,11 +64,9 @@ class ArchitectureConfig(KeyChoiceConfig):
     """of each training, at most"""
     resolution: float = 0.05
     """of the searches for the capacity, relative"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 150.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,6 +98,7 @@ class ArchitectureConfig(KeyChoiceConfig):
         return architecture_points(self, seed, self.chosen_keys(self.dim, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        bits = partial(Chart, quantities=["bits_per_param"], y_label="bits per parameter at accuracy .99")
         return PanelPage(
             title=self.titled("Architecture at equal parameters"),
             answer=sentences(points, _of_stacks, _of_presets),
@@ -120,18 +120,15 @@ class ArchitectureConfig(KeyChoiceConfig):
                 "say nothing of what depth gives a language model beside storage.",
             ],
             charts=[
-                Chart(
+                bits(
                     title="Depth against width",
-                    quantities=["bits_per_param"],
                     x_label="blocks",
-                    y_label="bits per parameter at accuracy .99",
                     x_scale="log",
-                    series=[*STACKS, *(one_layer(kind) for kind in ONE_LAYER), GUIDE_LINE],
+                    series=[*STACKS, *map(one_layer, ONE_LAYER), GUIDE_LINE],
                 ),
-                Chart(
+                bits(
                     title=f"Presets at depth {self.preset_depth}, and one layer",
-                    quantities=["whole_bits_per_param"],
-                    y_label="bits per parameter at accuracy .99",
+                    series=[*self.whole, GUIDE_LINE],
                 ),
             ],
             tables=tables(points, self._table),
@@ -139,7 +136,7 @@ class ArchitectureConfig(KeyChoiceConfig):
 
     def _of_depth(self, points: Sequence[Point]) -> str:
         def said(kind: str) -> str:
-            flat = known(points, "whole_bits_per_param", one_layer(kind))
+            flat = known(points, "bits_per_param", one_layer(kind))
             by_depth = known_curve(points, "bits_per_param", kind)
             best, deepest = max(by_depth, key=lambda depth: by_depth[depth].median), max(by_depth)
             told = (
@@ -155,9 +152,9 @@ class ArchitectureConfig(KeyChoiceConfig):
 
     def _of_parallel(self, points: Sequence[Point]) -> str:
         def said(preset: str) -> str:
-            beside = known(points, "whole_bits_per_param", preset)
+            beside = known(points, "bits_per_param", preset)
             of = (
-                known(points, "whole_bits_per_param", "gpt2")
+                known(points, "bits_per_param", "gpt2")
                 if preset == "gptj"
                 else known(points, "bits_per_param", "swiglu", float(self.preset_depth))
             )
@@ -173,25 +170,18 @@ class ArchitectureConfig(KeyChoiceConfig):
         return against(spread, other, resolution=self.resolution)
 
     def _table(self, points: Sequence[Point]) -> Table:
-        def line(name: str, series: str, quantity: str, x: float | None) -> list[Cell]:
-            of = quantity.removesuffix("bits_per_param")
-            return [
-                Cell(text=name),
-                spread_cell(spread_at(points, f"{of}facts", series, x), count_text),
-                median_cell(spread_at(points, f"{of}params", series, x), count_text),
-                spread_cell(spread_at(points, quantity, series, x), significant_text),
-            ]
+        columns = {"facts": count_text, "params": count_text, "bits_per_param": significant_text}
+
+        def line(name: str, series: str, x: float | None = None) -> list[Cell]:
+            spreads = [spread_cell(spread_at(points, quantity, series, x), text) for quantity, text in columns.items()]
+            return [Cell(text=name), *spreads]
 
         stacks = [
-            line(f"{series}, {_blocks(depth)}", series, "bits_per_param", depth)
+            line(f"{series}, {_blocks(depth)}", series, depth)
             for series in STACKS
             for depth in curve(points, "bits_per_param", series)
         ]
-        whole = [
-            line(series, series, "whole_bits_per_param", None)
-            for series in series_of(points, "whole_bits_per_param")
-            if series != GUIDE_LINE
-        ]
+        whole = [line(series, series) for series in self.whole]
         return Table(
             caption=f"Facts held at accuracy .99. {medians_text(points)}",
             header=["", "facts", "parameters", "bits per parameter"],
@@ -206,12 +196,12 @@ def one_layer(kind: str) -> str:
 
 def _held(points: Sequence[Point]) -> dict[str, float]:
     """Bits per parameter of every preset that was measured."""
-    return of_each(lambda name: known(points, "whole_bits_per_param", name).median, PRESETS)
+    return of_each(lambda name: known(points, "bits_per_param", name).median, PRESETS)
 
 
 def _of_stacks(points: Sequence[Point]) -> str:
     def said(kind: str) -> str:
-        flat = known(points, "whole_bits_per_param", one_layer(kind)).median
+        flat = known(points, "bits_per_param", one_layer(kind)).median
         stacks = {depth: spread for depth, spread in curve(points, "bits_per_param", kind).items() if depth > 1}
         best = max(of_each(lambda depth: stacks[depth].median, stacks).values())
         return f"{significant_text(flat)} in one {kind} layer and {significant_text(best)} in its best stack"
@@ -221,12 +211,12 @@ def _of_stacks(points: Sequence[Point]) -> str:
 
 def _of_presets(points: Sequence[Point]) -> str:
     held = _held(points)
-    ends = dict.fromkeys(pick(held, key=lambda name: held[name]) for pick in (max, min))
+    ends = reversed(least_and_most(held))
     return f"Presets hold {' to '.join(f'{significant_text(held[name])} ({name})' for name in ends)}."
 
 
 def _guide(points: Sequence[Point]) -> str:
-    guide = known(points, "whole_bits_per_param", GUIDE_LINE).median
+    guide = known(points, "bits_per_param", GUIDE_LINE).median
     return f"The published guide line of one ReLU layer is {significant_text(guide)}."
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from models.any_ffn import sized
@@ -38,8 +39,6 @@ class CodeDimensionConfig(PanelConfig):
     """the load"""
     noisy_bits_per_param: float = 2.0
     """the load at which keys are moved"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, values, codes and first weights"""
 
     seconds_expected: ClassVar[float] = 160.0
     version: ClassVar[int] = 2
@@ -59,6 +58,7 @@ class CodeDimensionConfig(PanelConfig):
         return code_dimension_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        by_dim = partial(Chart, x_label="dimensions of a value's code", x_scale="log")
         return PanelPage(
             title="How values are coded",
             answer=sentences(points, _answer),
@@ -76,19 +76,11 @@ class CodeDimensionConfig(PanelConfig):
                 f"{significant_text(self.noisy_bits_per_param)} bits a parameter.",
             ],
             charts=[
-                Chart(
-                    title="Capacity",
-                    quantities=["bits_per_param"],
-                    x_label="dimensions of a value's code",
-                    y_label="bits per parameter",
-                    x_scale="log",
-                ),
-                Chart(
+                by_dim(title="Capacity", quantities=["bits_per_param"], y_label="bits per parameter"),
+                by_dim(
                     title=f"Keys moved by a tenth, at {significant_text(self.noisy_bits_per_param)} bits a parameter",
                     quantities=["accuracy at key noise .1"],
-                    x_label="dimensions of a value's code",
                     y_label="right answers",
-                    x_scale="log",
                     percent=True,
                 ),
             ],

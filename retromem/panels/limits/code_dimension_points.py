@@ -5,7 +5,6 @@ Shape legend: N facts, D key dimension.
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,23 +12,21 @@ from models.any_ffn import sized
 from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, most_facts_around, random_table, train, unit_rows
+from retromem.panels.limits.code_dimension import CodeDimensionConfig
 from retromem.panels.points import Point
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.code_dimension import CodeDimensionConfig
 
 _GUIDES = {"ReLU, published guide line": 5 / 2.4, "densest construction here": 3.6}
 _EXPECTED_BITS, _RESOLUTION = 2.7, 0.03
 
 
-def coded_table(num_facts: int, config: "CodeDimensionConfig", code_dim: int, *, seed: int) -> KeyTable:
+def coded_table(num_facts: int, config: CodeDimensionConfig, code_dim: int, *, seed: int) -> KeyTable:
     """Random keys and values; codes of their own dimension, the same for every N."""
     table = random_table(num_facts, config.dim, config.num_values, seed=seed)
     generator = torch.Generator().manual_seed(20_000 + seed)
     return replace(table, codes_VE=unit_rows(config.num_values, code_dim, generator))
 
 
-def code_dimension_points(config: "CodeDimensionConfig", seed: int) -> list[Point]:
+def code_dimension_points(config: CodeDimensionConfig, seed: int) -> list[Point]:
     """Capacities and what they stand, then the one load at length."""
     points = [
         Point(quantity="bits_per_param", series=series, x=float(dim), y=y)
@@ -47,11 +44,11 @@ def code_dimension_points(config: "CodeDimensionConfig", seed: int) -> list[Poin
     return [*points, Point(quantity="accuracy at length", series="SwiGLU", x=float(config.long_dim), y=held, seed=seed)]
 
 
-def _bits(config: "CodeDimensionConfig") -> float:
+def _bits(config: CodeDimensionConfig) -> float:
     return math.log2(config.num_values)
 
 
-def _at_capacity(config: "CodeDimensionConfig", code_dim: int, seed: int) -> list[Point]:
+def _at_capacity(config: CodeDimensionConfig, code_dim: int, seed: int) -> list[Point]:
     ffn = sized(GatedConfig(), config.num_params, config.dim, code_dim)
     facts_of_a_bit = ffn.num_params(config.dim, code_dim) / _bits(config)
 

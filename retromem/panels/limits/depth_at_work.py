@@ -1,8 +1,9 @@
 """Panel: do the residual schemes keep deep stacks of FFNs at work? Rank, updates, dead units, ablated blocks."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from models.any_ffn import sized
@@ -47,29 +48,30 @@ OTHERS: Mapping[str, StackConfig] = {
     "DeepNorm, parallel": StackConfig(block=_BLOCK, residual="deepnorm", norm="post", parallel=True),
 }
 """at the largest depth"""
+_EVERY = {**SCHEMES, **OTHERS}
 # Seven colours are told apart at a glance; plain post-norm is in the table.
 _CHARTED = [scheme for scheme in SCHEMES if scheme != "plain, post-norm"]
 NO_STREAM = "no stream"
 _STREAM = {NO_STREAM: "without a residual stream", "plain, pre-norm": "with one (pre-norm)"}
-_WITH_STREAM = [name for name, stack in {**SCHEMES, **OTHERS}.items() if stack.residual != "none"]
+_WITH_STREAM = [name for name, stack in _EVERY.items() if stack.residual != "none"]
 CHANCE = "chance"
 UNCORRELATED = "uncorrelated numbers"
 
-_COLUMNS: Mapping[str, tuple[str, bool]] = {
-    "accuracy": ("accuracy", True),
-    "loss": ("final loss, nats", False),
-    "last_rank_untrained": ("rank after the last block, untrained", False),
-    "last_rank_trained": ("trained", False),
-    "mean_update": ("update, of the stream", False),
-    "mean_dead_units": ("dead units", True),
-    "mean_bits_lost": ("bits a fact lost without one block: mean", False),
-    "least_bits_lost": ("without the idlest", False),
+_COLUMNS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "accuracy": ("accuracy", percent_text),
+    "loss": ("final loss, nats", significant_text),
+    "last_rank_untrained": ("rank after the last block, untrained", significant_text),
+    "last_rank_trained": ("trained", significant_text),
+    "mean_update": ("update, of the stream", significant_text),
+    "mean_dead_units": ("dead units", percent_text),
+    "mean_bits_lost": ("bits a fact lost without one block: mean", significant_text),
+    "least_bits_lost": ("without the idlest", significant_text),
 }
-"""quantity -> its column, and whether it is a share"""
-_OF_BLOCKS: Mapping[str, tuple[str, bool]] = {
-    "bits_lost_of_block": ("bits a fact lost without the block", False),
-    "update_of_block": ("update of the block, of the stream", False),
-    "dead_units_of_block": ("dead units of the block", True),
+"""quantity -> its column, and how it is written"""
+_OF_BLOCKS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "bits_lost_of_block": ("bits a fact lost without the block", significant_text),
+    "update_of_block": ("update of the block, of the stream", significant_text),
+    "dead_units_of_block": ("dead units of the block", percent_text),
 }
 """the same for every block of the deepest stacks"""
 
@@ -91,8 +93,6 @@ class DepthAtWorkConfig(PanelConfig):
     """blocks"""
     steps: int = 1500
     """of each training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 150.0
     version: ClassVar[int] = 3
@@ -102,7 +102,7 @@ class DepthAtWorkConfig(PanelConfig):
         if self.dim < 2:
             raise ValueError(f"dim must be 2 or more, as a norm leaves nothing of one number, not {self.dim}")
         check_facts(self.num_facts, 2, "raise bits_per_param or num_params")
-        for scheme in (*SCHEMES, *OTHERS):
+        for scheme in _EVERY:
             # Says which scheme does not fit, and its smallest size.
             sized(self.stack(scheme, max(self.depths)), self.num_params, self.dim, self.dim)
 
@@ -112,7 +112,7 @@ class DepthAtWorkConfig(PanelConfig):
 
     def stack(self, scheme: str, depth: int) -> StackConfig:
         """Of width still to be chosen."""
-        return replace({**SCHEMES, **OTHERS}[scheme], depth=depth)
+        return replace(_EVERY[scheme], depth=depth)
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.depth_at_work_points import depth_at_work_points
@@ -120,7 +120,12 @@ class DepthAtWorkConfig(PanelConfig):
         return depth_at_work_points(self, seed)
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        deepest = max(self.depths)
+        ranks = partial(
+            Chart,
+            x_label=f"after block, of {max(self.depths)}",
+            y_label=f"participation ratio, {self.dim} at most",
+            series=[*_CHARTED, UNCORRELATED],
+        )
         return PanelPage(
             title="Deep stacks at work: residual schemes",
             answer=sentences(points, self._of_untrained, self._of_trained),
@@ -152,20 +157,8 @@ class DepthAtWorkConfig(PanelConfig):
                     y_scale="log",
                     series=[*_CHARTED, CHANCE],
                 ),
-                Chart(
-                    title="Rank of the stream, untrained",
-                    quantities=["rank_untrained"],
-                    x_label=f"after block, of {deepest}",
-                    y_label=f"participation ratio, {self.dim} at most",
-                    series=[*_CHARTED, UNCORRELATED],
-                ),
-                Chart(
-                    title="Rank of the stream, trained",
-                    quantities=["rank_trained"],
-                    x_label=f"after block, of {deepest}",
-                    y_label=f"participation ratio, {self.dim} at most",
-                    series=[*_CHARTED, UNCORRELATED],
-                ),
+                ranks(title="Rank of the stream, untrained", quantities=["rank_untrained"]),
+                ranks(title="Rank of the stream, trained", quantities=["rank_trained"]),
             ],
             tables=tables(points, self._table, self._blocks_table),
         )
@@ -199,10 +192,8 @@ class DepthAtWorkConfig(PanelConfig):
 
     def _without_stream(self, points: Sequence[Point]) -> str:
         right = self._at_deepest(points, "accuracy", [NO_STREAM])[NO_STREAM]
-        return (
-            f"Without a stream {percent_text(right)} of the facts are answered (chance "
-            f"{percent_text(1 / self.num_values)})."
-        )
+        chance = percent_text(1 / self.num_values)
+        return f"Without a stream {percent_text(right)} of the facts are answered (chance {chance})."
 
     def _with_stream(self, points: Sequence[Point]) -> str:
         accuracy, loss = (self._at_deepest(points, quantity, _WITH_STREAM) for quantity in ("accuracy", "loss"))
@@ -211,24 +202,21 @@ class DepthAtWorkConfig(PanelConfig):
         of_best = self._at_deepest(points, "accuracy", [best])[best]
         one_layer = spread_at(points, "loss", NO_STREAM, 1.0)
         beside = "" if one_layer is None else f"; one layer of this size: {significant_text(one_layer.median)} nats"
-        said = (
+        least = "" if worst == best else f", with the least accurate, {worst}, {percent_text(accuracy[worst])}"
+        return (
             f"With the scheme of the lowest loss, {best}, {percent_text(of_best)} ({significant_text(loss[best])} "
-            f"nats{beside})"
-        )
-        return said + (
-            "." if worst == best else f", with the least accurate, {worst}, {percent_text(accuracy[worst])}."
+            f"nats{beside}){least}."
         )
 
     def _table(self, points: Sequence[Point]) -> Table:
         deepest = max(self.depths)
         blocks = [
-            (f"{depth} blocks" if depth > 1 else "1 block", self._lines(points, list(SCHEMES), depth))
+            (f"{depth} blocks" if depth > 1 else "1 block", self._lines(points, SCHEMES, depth))
             for depth in self.depths
             if depth != deepest
         ]
-        every = {**SCHEMES, **OTHERS}
         for heading, parallel in (("serial", False), ("parallel", True)):
-            names = [name for name, stack in every.items() if stack.parallel == parallel]
+            names = [name for name, stack in _EVERY.items() if stack.parallel == parallel]
             blocks.append((f"{count_text(deepest)} blocks, {heading}", self._lines(points, names, deepest)))
         return Table(
             caption=f"Stacks of equal parameters, the most accurate first. {medians_text(points)}",
@@ -237,40 +225,32 @@ class DepthAtWorkConfig(PanelConfig):
         )
 
     def _blocks_table(self, points: Sequence[Point]) -> Table:
-        blocks = []
-        for quantity, (heading, is_share) in _OF_BLOCKS.items():
-            text = percent_text if is_share else significant_text
-            lines = []
-            for scheme in SCHEMES:
-                by_block = [
-                    spread_at(points, quantity, scheme, float(block)) for block in range(1, max(self.depths) + 1)
-                ]
-                lines.append([Cell(text=scheme), *(median_cell(spread, text) for spread in by_block)])
-            blocks.append((heading, lines))
+        every_block = range(1, max(self.depths) + 1)
+
+        def line(scheme: str, quantity: str, text: Callable[[float], str]) -> list[Cell]:
+            spreads = (spread_at(points, quantity, scheme, float(block)) for block in every_block)
+            return [Cell(text=scheme), *(median_cell(spread, text) for spread in spreads)]
+
         return Table(
             caption=f"Every block of the stacks of {count_text(max(self.depths))}, from the input on. A block whose "
             f"loss costs nothing is not at work. {medians_text(points)}",
-            header=["", *(f"block {block}" for block in range(1, max(self.depths) + 1))],
-            blocks=blocks,
+            header=["", *(f"block {block}" for block in every_block)],
+            blocks=[
+                (heading, [line(scheme, quantity, text) for scheme in SCHEMES])
+                for quantity, (heading, text) in _OF_BLOCKS.items()
+            ],
         )
 
-    def _lines(self, points: Sequence[Point], names: Sequence[str], depth: int) -> list[list[Cell]]:
-        x = float(depth)
-        accuracy, loss = (
-            {name: spread_at(points, quantity, name, x) for name in names} for quantity in ("accuracy", "loss")
-        )
+    def _lines(self, points: Sequence[Point], names: Iterable[str], depth: int) -> list[list[Cell]]:
+        at = {
+            name: {quantity: spread_at(points, quantity, name, float(depth)) for quantity in _COLUMNS} for name in names
+        }
 
         def rank(name: str) -> tuple[float, float]:
-            right, nats = accuracy[name], loss[name]
+            right, nats = at[name]["accuracy"], at[name]["loss"]
             return (-right.median if right else 1.0, nats.median if nats else math.inf)
 
-        best_first = sorted(names, key=rank)
-        lines = []
-        for name in best_first:
-            cells = [Cell(text=name)]
-            for quantity, (_, is_share) in _COLUMNS.items():
-                spread = spread_at(points, quantity, name, x)
-                text = percent_text if is_share else significant_text
-                cells.append(spread_cell(spread, text))
-            lines.append(cells)
-        return lines
+        return [
+            [Cell(text=name), *(spread_cell(at[name][quantity], text) for quantity, (_, text) in _COLUMNS.items())]
+            for name in sorted(at, key=rank)
+        ]

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -20,14 +19,11 @@ from models.ffn import HiddenLayerFFN
 from models.stack import StackFFN
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, random_table, stored_bits, train_built, weight_generator
-from retromem.panels.limits.depth_at_work import CHANCE, OTHERS, SCHEMES, UNCORRELATED
+from retromem.panels.limits.depth_at_work import CHANCE, OTHERS, SCHEMES, UNCORRELATED, DepthAtWorkConfig
 from retromem.panels.points import Point
 
-if TYPE_CHECKING:
-    from retromem.panels.limits.depth_at_work import DepthAtWorkConfig
 
-
-def depth_at_work_points(config: "DepthAtWorkConfig", seed: int) -> list[Point]:
+def depth_at_work_points(config: DepthAtWorkConfig, seed: int) -> list[Point]:
     """The charted schemes at every depth, the others at the largest."""
     table = random_table(config.num_facts, config.dim, config.num_values, seed=seed)
     deepest = max(config.depths)
@@ -47,7 +43,7 @@ def depth_at_work_points(config: "DepthAtWorkConfig", seed: int) -> list[Point]:
     return points
 
 
-def _one_stack(config: "DepthAtWorkConfig", scheme: str, depth: int, table: KeyTable, *, seed: int) -> list[Point]:
+def _one_stack(config: DepthAtWorkConfig, scheme: str, depth: int, table: KeyTable, *, seed: int) -> list[Point]:
     generator = weight_generator(seed)
     sized_config = sized(config.stack(scheme, depth), config.num_params, config.dim, config.dim)
     stack = sized_config.build(config.dim, config.dim, generator=generator)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from retromem.knowledge.biographies import NUM_WRITTEN, Attribute, BiographiesConfig
@@ -27,7 +28,6 @@ class GeneralisationConfig(PanelConfig):
     wordings: tuple[int, ...] = (1, 2, 4, 8)
     """W, in which each fact is written"""
     num_people: int = 200
-    """whose attributes are the facts"""
     """invented, each with one fact an attribute"""
     attributes: tuple[Attribute, ...] = ("university", "employer")
     """of each person; every wording of each costs 200 texts more to encode"""
@@ -43,7 +43,6 @@ class GeneralisationConfig(PanelConfig):
     """of the search for the capacity, as a share of the facts found"""
     steps: int = 3000
     """of a training on random keys; half as many on biographies"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 47.0
     version: ClassVar[int] = 2
@@ -57,12 +56,8 @@ class GeneralisationConfig(PanelConfig):
 
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         """The same people and wordings for every seed, which deals the values anew."""
-        return [self._biographies(num_written).twin(seed=seed) for num_written in self.wordings]
-
-    def _biographies(self, num_written: int) -> KnowledgeSet:
-        return build_knowledge(
-            BiographiesConfig(num_people=self.num_people, attributes=self.attributes, num_written=num_written)
-        )
+        people = partial(BiographiesConfig, num_people=self.num_people, attributes=self.attributes)
+        return [build_knowledge(people(num_written=written)).twin(seed=seed) for written in self.wordings]
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.generalisation_gap_points import generalisation_points

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from models.ffn_kinds import GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.random_keys import KeysConfig, keys_set
-from retromem.measure.answers import accuracy
+from retromem.measure.answers import accuracy, written
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
@@ -16,12 +15,9 @@ from retromem.measure.settings import MeasureConfig
 from retromem.measure.trained_ffn import most_facts_around
 from retromem.memories.faiss_memory import FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
-from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN
+from retromem.panels.limits.generalisation_gap import INDEX, NOISY_FFN, GeneralisationConfig
 from retromem.panels.points import Point
-from retromem.seam import Memory, MemoryConfig
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.generalisation_gap import GeneralisationConfig
+from retromem.seam import MemoryConfig
 
 _DIM, _NUM_VALUES, _BITS_A_FACT, _ACCURACY = 16, 16, 4.0, 0.99
 _CODE_DIM = 64
@@ -31,7 +27,7 @@ _EXPECTED_BITS = 2.64
 _MEASURES = MeasureConfig(robustness=False)
 
 
-def generalisation_points(config: "GeneralisationConfig", seed: int, encoded: Sequence[KnowledgeSet]) -> list[Point]:
+def generalisation_points(config: GeneralisationConfig, seed: int, encoded: Sequence[KnowledgeSet]) -> list[Point]:
     """Everything of one seed; `encoded` are its text sets, with keys."""
     points = []
     for knowledge in encoded:
@@ -63,18 +59,12 @@ def _keys(num_facts: int, seed: int) -> KnowledgeSet:
     return keys_set(KeysConfig(dim=_DIM, num_values=_NUM_VALUES, num_facts=num_facts, seed=seed))
 
 
-def _written(config: MemoryConfig, knowledge: KnowledgeSet, seed: int) -> Memory:
-    memory = config.build(seed=seed)
-    memory.write(knowledge.facts())
-    return memory
-
-
 def _noisy_ffn(noise: float, steps: int, num_facts: int) -> FFNMemoryConfig:
     budget = TrainingBudget(steps=steps, key_noise=noise, full_batch_up_to=num_facts)
     return FFNMemoryConfig(ffn=_NOISY_FFN, training=budget)
 
 
-def _with_noise(config: "GeneralisationConfig", seed: int) -> list[Point]:
+def _with_noise(config: GeneralisationConfig, seed: int) -> list[Point]:
     """Accuracy under every query noise, by the noise in training."""
     knowledge = _keys(config.num_noisy_facts, seed)
     configs: dict[str, MemoryConfig] = {
@@ -83,7 +73,7 @@ def _with_noise(config: "GeneralisationConfig", seed: int) -> list[Point]:
     }
     points = []
     for series, memory_config in {**configs, INDEX: FaissMemoryConfig()}.items():
-        memory = _written(memory_config, knowledge, seed)
+        memory = written(memory_config, knowledge, seed=seed)
         for noise in config.query_noises:
             asked = with_key_noise(knowledge.ask("identical"), noise, seed=seed)
             y = accuracy(memory, asked)
@@ -91,7 +81,7 @@ def _with_noise(config: "GeneralisationConfig", seed: int) -> list[Point]:
     return points
 
 
-def _capacities(config: "GeneralisationConfig", seed: int) -> list[Point]:
+def _capacities(config: GeneralisationConfig, seed: int) -> list[Point]:
     """Bits a parameter of the most facts that are right without noise, by the noise in training."""
     num_params = _NOISY_FFN.num_params(_DIM, _DIM)
     expected = _EXPECTED_BITS * num_params / _BITS_A_FACT
@@ -100,7 +90,7 @@ def _capacities(config: "GeneralisationConfig", seed: int) -> list[Point]:
 
     def reaches(num_facts: int, *, noise: float) -> bool:
         knowledge = whole.prefix(num_facts)
-        memory = _written(_noisy_ffn(noise, config.steps, num_facts), knowledge, seed)
+        memory = written(_noisy_ffn(noise, config.steps, num_facts), knowledge, seed=seed)
         return accuracy(memory, knowledge.ask("identical")) >= _ACCURACY
 
     points = []

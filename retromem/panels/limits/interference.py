@@ -26,18 +26,18 @@ INDEX = "index"
 CHANCE = "chance"
 
 _COLUMNS = {
-    "facts_a_group": ("facts a group", False),
-    "accuracy_alone": ("A, written alone", True),
-    "accuracy_beside": ("A, written together with B", True),
-    "accuracy_after": ("A, once B was written after it", True),
-    "bits_lost": ("bits lost a fact of A", False),
-    "accuracy_rewritten": ("A, once B was rewritten", True),
-    "cosine_at_start": ("gradient cosine at initial weights", False),
-    "purity": ("routing purity", True),
-    "purity_permuted": ("the same, groups permuted", True),
-    "slots_used": ("slots in use", True),
+    "facts_a_group": ("facts a group", significant_text),
+    "accuracy_alone": ("A, written alone", percent_text),
+    "accuracy_beside": ("A, written together with B", percent_text),
+    "accuracy_after": ("A, once B was written after it", percent_text),
+    "bits_lost": ("bits lost a fact of A", significant_text),
+    "accuracy_rewritten": ("A, once B was rewritten", percent_text),
+    "cosine_at_start": ("gradient cosine at initial weights", significant_text),
+    "purity": ("routing purity", percent_text),
+    "purity_permuted": ("the same, groups permuted", percent_text),
+    "slots_used": ("slots in use", percent_text),
 }
-"""quantity -> its column, and whether it is a share"""
+"""quantity -> its column, and how it is written"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,6 @@ class InterferenceConfig(KeyChoiceConfig):
     """lengths of a group's common direction, relative to a key's own; 0: nothing in a key tells its group"""
     steps: int = 3000
     """of each training, at most"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 60.0
     version: ClassVar[int] = 3
@@ -96,6 +95,7 @@ class InterferenceConfig(KeyChoiceConfig):
         apart = max(self.offsets)
         whose = ", the countries and the time zones of the same cities" if self.keys == "relations" else ""
         unmoved = "nothing is added" if whose else "nothing in a key tells its group"
+        by_direction = partial(Chart, x_label="group direction, lengths of a key")
         return PanelPage(
             title=self.titled("Interference: what new facts do to old ones"),
             answer=sentences(points, partial(_answer, offset=apart)),
@@ -122,17 +122,15 @@ class InterferenceConfig(KeyChoiceConfig):
                 "penalties on change are not tried, and no kind was told which group a fact belongs to.",
             ],
             charts=[
-                Chart(
+                by_direction(
                     title="A, after B was written",
                     quantities=["accuracy_after"],
-                    x_label="group direction, lengths of a key",
                     y_label="facts of A right",
                     percent=True,
                 ),
-                Chart(
+                by_direction(
                     title="Gradients, in training both",
                     quantities=["cosine", "cosine_permuted"],
-                    x_label="group direction, lengths of a key",
                     y_label="cosine",
                     names={"cosine": "A with B", "cosine_permuted": "groups permuted"},
                 ),
@@ -204,22 +202,15 @@ def _least(kept: Mapping[str, Spread]) -> str:
 
 
 def _table(points: Sequence[Point], offsets: Sequence[float]) -> Table:
+    def line(kind: str, offset: float) -> list[Cell]:
+        cells = [median_cell(spread_at(points, of, kind, offset), text) for of, (_, text) in _COLUMNS.items()]
+        return [Cell(text=kind), *cells]
+
     kinds = [series for series in series_of(points, "accuracy_after") if series != CHANCE]
-    blocks = []
-    for offset in offsets:
-        rows = [
-            [
-                Cell(text=kind),
-                *(
-                    median_cell(spread_at(points, quantity, kind, offset), percent_text if share else significant_text)
-                    for quantity, (_, share) in _COLUMNS.items()
-                ),
-            ]
-            for kind in kinds
-        ]
-        blocks.append((f"groups {significant_text(offset)} apart", rows))
     return Table(
         caption="Accuracy on A, what was lost, and how routing follows the groups. " + medians_text(points),
         header=["", *(name for name, _ in _COLUMNS.values())],
-        blocks=blocks,
+        blocks=[
+            (f"groups {significant_text(offset)} apart", [line(kind, offset) for kind in kinds]) for offset in offsets
+        ],
     )

@@ -6,7 +6,6 @@ parameters.
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Int64
@@ -22,11 +21,8 @@ from models.memory_kinds import ProductKeysConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, stored_bits, unit_rows
 from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
-from retromem.panels.limits.interference import CHANCE, DIM, INDEX, NUM_VALUES
+from retromem.panels.limits.interference import CHANCE, DIM, INDEX, NUM_VALUES, InterferenceConfig
 from retromem.panels.points import Point
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.interference import InterferenceConfig
 
 _PERMUTATIONS = 20
 _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
@@ -100,7 +96,7 @@ def nearest_key_accuracy(stored: KeyTable, asked: KeyTable) -> float:
     return float((stored.value_ids_N[nearest_Q] == asked.value_ids_N).double().mean())
 
 
-def interference_points(config: "InterferenceConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
+def interference_points(config: InterferenceConfig, seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Every kind at every offset, and an index with as many facts as the first kind gets."""
     budget = TrainingBudget(steps=config.steps)
     points = []

@@ -25,7 +25,6 @@ _NAMES = {
 class KeyChoiceConfig(PanelConfig):
     """A panel about tables of keys and values. Values and their codes are the same whatever the keys are."""
 
-    panel: str
     keys: Literal["random", "cities", "shaped"] = "random"
     """of the facts: `random` ones, an encoder's of questions about `cities`, or Gaussian ones `shaped` like those, with
     their mean and covariance"""

@@ -1,7 +1,7 @@
 """Panel: how far gradient descent stays below what the same parameters can hold, and what the difference costs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -9,13 +9,14 @@ from typing import ClassVar, Literal
 from retromem.panels.limits.key_choice import KeyChoiceConfig
 from retromem.panels.panel_config import Encoded
 from retromem.panels.point_spread import curve, series_of, spread_at
-from retromem.panels.points import Point
+from retromem.panels.points import PUBLISHED, Point
 from retromem.panels.spread_text import (
     NotMeasured,
     ends_of,
     known,
     known_curve,
     median_cell,
+    medians_table,
     of_each,
     ratio,
     sentences,
@@ -23,10 +24,12 @@ from retromem.panels.spread_text import (
 )
 from retromem.report.numerals import count_text, list_text, percent_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread, medians_text
+from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
 
-TRAINED_PAIRS, SOLVED_PAIRS = "token pairs, trained ReLU", "token pairs, two-sided construction"
+PAIRS = "token pairs"
+TRAINED_PAIRS, SOLVED_PAIRS = "trained ReLU", "two-sided construction"
+TRAINED_KEYS, SOLVED_KEYS = "trained SwiGLU", "values-on-a-line store"
 DIM, NUM_VALUES = 16, 16
 BITS_A_FACT = math.log2(NUM_VALUES)
 _TWO_TOKENS = (
@@ -54,10 +57,9 @@ class OptimisationConfig(KeyChoiceConfig):
     """of every search, as a share of the facts found"""
     constructions: bool = True
     """compare them with training too, on keys and, where these are random, on token pairs"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 135.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,10 +73,10 @@ class OptimisationConfig(KeyChoiceConfig):
         return math.ceil(most_bits * 2 * DIM * self.width / BITS_A_FACT) + 3
 
     @property
-    def tasks(self) -> Sequence[tuple[str, str]]:
-        """The series of trained weights and of constructed ones, a task each."""
-        of_keys = (f"{self.key_name}, trained SwiGLU", f"{self.key_name}, values-on-a-line store")
-        return [of_keys] if self.reads_text else [(TRAINED_PAIRS, SOLVED_PAIRS), of_keys]
+    def tasks(self) -> Mapping[str, tuple[str, str]]:
+        """The series of trained weights and of constructed ones for each task."""
+        of_pairs = {} if self.reads_text else {PAIRS: (TRAINED_PAIRS, SOLVED_PAIRS)}
+        return {**of_pairs, self.key_name: (TRAINED_KEYS, SOLVED_KEYS)}
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.optimisation_gap_points import optimisation_points
@@ -85,12 +87,12 @@ class OptimisationConfig(KeyChoiceConfig):
         most = max(self.exposures)
         return PanelPage(
             title=self.titled("Optimisation: what gradient descent leaves unused"),
-            answer=sentences(points, partial(_answer, tasks=self.tasks)),
+            answer=sentences(points, self._answer),
             finding=sentences(
                 points,
-                *(partial(_of_constructions, task=task) for task in self.tasks),
+                *(partial(self._of_constructions, task=task) for task in self.tasks),
                 _of_exposures,
-                partial(_of_optimizers, resolution=self.resolution),
+                self._of_optimizers,
             ),
             explained=[
                 f"Constructions: {'' if self.reads_text else _TWO_TOKENS}{self.key_name} in {DIM} dimensions with "
@@ -122,79 +124,68 @@ class OptimisationConfig(KeyChoiceConfig):
                 ),
                 Chart(
                     title=f"Optimisers, {most:,} steps",
-                    quantities=[f"{kind.lower()}_bits_per_param" for kind in _KINDS],
+                    quantities=["optimiser_bits_per_param"],
                     y_label="bits a parameter",
-                    names={f"{kind.lower()}_bits_per_param": f"optimisers, {kind}" for kind in _KINDS},
                 ),
             ],
-            tables=tables(points, partial(_table, tasks=self.tasks)),
+            tables=tables(points, self._table),
         )
 
+    def _beside(self, points: Sequence[Point], task: str, quantity: str) -> tuple[Spread, Spread]:
+        """Trained and constructed weights."""
+        trained, solved = (known(points, quantity, series, task=task) for series in self.tasks[task])
+        return trained, solved
 
-def _beside(points: Sequence[Point], pair: tuple[str, str], quantity: str) -> tuple[Spread, Spread]:
-    """Trained and constructed weights for the same task."""
-    trained, solved = (known(points, quantity, series) for series in pair)
-    return trained, solved
+    def _answer(self, points: Sequence[Point]) -> str:
+        """What training reaches of a construction; the exposures where no construction was measured."""
+        try:
+            shares = of_each(lambda task: ratio(*self._beside(points, task, "stored_bits_per_param")), self.tasks)
+            margins = of_each(lambda task: ratio(*self._beside(points, task, "sigma90")), shares)
+        except NotMeasured:
+            return _of_exposures(points)
+        held = list_text([f"{percent_text(shares[task])} ({task})" for task in margins])
+        return (
+            f"Gradient descent stores {held} of what constructions store in as many parameters, and stands "
+            f"{list_text([*map(significant_text, margins.values())])} times as much weight noise."
+        )
 
+    def _of_constructions(self, points: Sequence[Point], task: str) -> str:
+        """A construction against training, bits and noise."""
+        (trained, solved), (stood, borne) = (self._beside(points, task, quantity) for quantity in _COMPARED)
+        return (
+            f"At equal parameters on {task} the {self.tasks[task][1]} holds {significant_text(solved.median)} bits a "
+            f"parameter where training holds {significant_text(trained.median)}, and stands weight noise of "
+            f"{significant_text(borne.median)} where training stands {significant_text(stood.median)}."
+        )
 
-def _answer(points: Sequence[Point], tasks: Sequence[tuple[str, str]]) -> str:
-    """What training reaches of a construction; the exposures where no construction was measured."""
-    try:
-        shares = of_each(lambda pair: ratio(*_beside(points, pair, "stored_bits_per_param")), tasks)
-        margins = of_each(lambda pair: ratio(*_beside(points, pair, "sigma90")), shares)
-    except NotMeasured:
-        return _of_exposures(points)
-    held = list_text([f"{percent_text(shares[pair])} ({pair[1].split(', ')[0]})" for pair in margins])
-    stood = list_text([f"{significant_text(margin)}" for margin in margins.values()])
-    return (
-        f"Gradient descent stores {held} of what constructions store in as many parameters, and stands {stood} times "
-        "as much weight noise."
-    )
+    def _of_optimizers(self, points: Sequence[Point]) -> str:
+        best = of_each(lambda kind: _best(points, kind, self.resolution), _KINDS)
+        return f"Of the optimisers the best is {list_text(list(best.values()))}."
 
-
-def _of_constructions(points: Sequence[Point], task: tuple[str, str]) -> str:
-    """A construction against training, bits and noise."""
-    (trained, solved), (stood, borne) = (_beside(points, task, quantity) for quantity in _COMPARED)
-    facts, name = task[1].split(", ")
-    return (
-        f"At equal parameters on {facts} the {name} holds {significant_text(solved.median)} bits a parameter where "
-        f"training holds {significant_text(trained.median)}, and stands weight noise of "
-        f"{significant_text(borne.median)} where training stands {significant_text(stood.median)}."
-    )
-
-
-def _table(points: Sequence[Point], tasks: Sequence[tuple[str, str]]) -> Table:
-    rows = []
-    for series in (name for task in tasks for name in task):
-        facts, published = (spread_at(points, quantity, series) for quantity in ("facts", "facts_published"))
-        rows.append(
-            [
-                Cell(text=series),
+    def _table(self, points: Sequence[Point]) -> Table:
+        def line(task: str, series: str) -> list[Cell]:
+            facts, published, *others = (
+                spread_at(points, quantity, series, task=task)
+                for quantity in ("facts", "facts_published", *_COMPARED, "sigma90_published")
+            )
+            return [
+                Cell(text=f"{task}, {series}"),
                 median_cell(facts, count_text),
                 Cell(text="–" if facts is None else count_text(facts.high)),
                 median_cell(published, count_text),
-                *(median_cell(spread_at(points, quantity, series)) for quantity in (*_COMPARED, "sigma90_published")),
+                *map(median_cell, others),
             ]
-        )
-    return Table(
-        caption="Constructed and trained weights of equal parameters. " + medians_text(points),
-        header=[
-            "",
-            "facts",
-            "best seed",
-            "published, best of 3",
-            "bits a parameter",
-            "sigma90",
-            "sigma90 published, d = 32",
-        ],
-        blocks=[("", rows)],
-    )
+
+        rows = [line(task, series) for task, pair in self.tasks.items() for series in pair]
+        header = ["", "facts", "best seed", "published, best of 3", "bits a parameter", "sigma90"]
+        caption = "Constructed and trained weights of equal parameters."
+        return medians_table(points, caption, [*header, "sigma90 published, d = 32"], rows)
 
 
 def _of_exposures(points: Sequence[Point]) -> str:
     def said(series: str) -> str:
         found = known_curve(points, "bits_per_param", series)
-        published = curve(points, "bits_per_param", f"{series}, published")
+        published = curve(points, "bits_per_param", series, **PUBLISHED)
         ends = sorted({min(found), max(found)})
         bits = list_text([significant_text(found[x].median) for x in ends])
         beside = list_text([significant_text(published[x].median) for x in ends if x in published] or [""])
@@ -205,14 +196,9 @@ def _of_exposures(points: Sequence[Point]) -> str:
     return f"After {ends} exposures {told}, in bits a parameter."
 
 
-def _of_optimizers(points: Sequence[Point], resolution: float) -> str:
-    best = of_each(lambda kind: _best(points, kind, resolution), _KINDS)
-    return f"Of the optimisers the best is {list_text(list(best.values()))}."
-
-
 def _best(points: Sequence[Point], kind: str, resolution: float) -> str:
-    quantity = f"{kind.lower()}_bits_per_param"
-    found = of_each(lambda series: known(points, quantity, series), series_of(points, quantity))
+    quantity = "optimiser_bits_per_param"
+    found = of_each(lambda name: known(points, quantity, name, kind=kind), series_of(points, quantity, kind=kind))
     first, *others = sorted(found, key=lambda series: -found[series].median)
     if not others:
         raise NotMeasured(f"a second optimiser for {kind}")

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,22 +17,27 @@ from retromem.panels.limits.optimisation_gap import (
     BITS_A_FACT,
     DIM,
     NUM_VALUES,
+    PAIRS,
     PUBLISHED_BITS,
+    SOLVED_KEYS,
     SOLVED_PAIRS,
+    TRAINED_KEYS,
     TRAINED_PAIRS,
+    OptimisationConfig,
 )
-from retromem.panels.points import Point
+from retromem.panels.points import PUBLISHED, Point
 from retromem.panels.published.two_token_keys import constructed, pair_table
 from retromem.panels.published.two_token_noise import sigma90
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.optimisation_gap import OptimisationConfig
 
 _ACCURACY = 0.99
 _SHARE_DISTURBED = 0.9
 """of the facts that training stores, at which both stand weight noise"""
 _PAIRS_BUDGET = TrainingBudget(steps=5000, learning_rate=1e-2, goal_nats=2e-4)
-_PUBLISHED_FACTS = {TRAINED_PAIRS: 496.0, SOLVED_PAIRS: 696.0}
+_PUBLISHED_PAIRS = {
+    TRAINED_PAIRS: {"facts_published": 496.0, "sigma90_published": 2.0e-2},
+    SOLVED_PAIRS: {"facts_published": 696.0, "sigma90_published": 1.5e-5},
+}
+"""sigma90 at d = 32 and 2,080 facts"""
 _OPTIMIZERS = {
     "adam": (TrainingBudget(), (1e-2, 3e-2)),
     "adamw": (TrainingBudget(optimizer="adamw", weight_decay=0.01), (1e-2, 3e-2)),
@@ -41,13 +45,9 @@ _OPTIMIZERS = {
     "muon": (TrainingBudget(optimizer="muon"), (0.1, 0.2)),
 }
 """momentum 0.9 for sgd; each at two rates, chosen on another seed among .01 to .1, 1 to 10 and .01 to .2"""
-_PUBLISHED_SIGMA90 = {TRAINED_PAIRS: 2.0e-2, SOLVED_PAIRS: 1.5e-5}
-"""at d = 32 and 2,080 facts"""
-_Tables = Callable[[int], KeyTable]
-"""the table of so many facts"""
 
 
-def optimisation_points(config: "OptimisationConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
+def optimisation_points(config: OptimisationConfig, seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Everything of one seed."""
     table_of = partial(keys.table, dim=DIM, num_values=NUM_VALUES, seed=seed)
 
@@ -67,19 +67,18 @@ def optimisation_points(config: "OptimisationConfig", seed: int, keys: ChosenKey
     points = _constructions(config, table_of, seed) if config.constructions else []
     for name, kind in (("ReLU", dense), ("SwiGLU", gated)):
         published = PUBLISHED_BITS[name]
+        bits_at = partial(Point, quantity="bits_per_param", series=name)
         for steps in config.exposures:
             bits = bits_of(kind, _of_exposures(steps), published[steps])
-            points.append(Point(quantity="bits_per_param", series=name, x=float(steps), y=bits, seed=seed))
-            points.append(
-                Point(quantity="bits_per_param", series=f"{name}, published", x=float(steps), y=published[steps])
-            )
+            points.append(bits_at(x=float(steps), y=bits, seed=seed))
+            points.append(bits_at(labels=PUBLISHED, x=float(steps), y=published[steps]))
         if config.reads_text:
             continue  # optimisers are compared on random keys, as token pairs are
+        most = max(config.exposures)
+        of_optimiser = partial(Point, quantity="optimiser_bits_per_param", labels={"kind": name}, seed=seed)
         for optimizer, (budget, rates) in _OPTIMIZERS.items():
-            most = max(config.exposures)
             budgets = [replace(budget, steps=most, learning_rate=rate) for rate in rates]
-            bits = bits_of(kind, budgets, published[most])
-            points.append(Point(quantity=f"{name.lower()}_bits_per_param", series=optimizer, y=bits, seed=seed))
+            points.append(of_optimiser(series=optimizer, y=bits_of(kind, budgets, published[most])))
     return points
 
 
@@ -100,78 +99,80 @@ class _Writer:
     """shares of that, where the search starts and ends"""
 
 
-def _constructions(config: "OptimisationConfig", table_of: _Tables, seed: int) -> list[Point]:
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What training and a construction, which has as many parameters, are compared on."""
+
+    name: str
+    table_of: Callable[[int], KeyTable]
+    """the table of so many facts"""
+    num_params: int
+    goal: float
+    """accuracy at which facts are stored"""
+
+
+def _constructions(config: OptimisationConfig, table_of: Callable[[int], KeyTable], seed: int) -> list[Point]:
     points = [] if config.reads_text else _on_pairs(config, seed)  # pairs have keys of their own
-    trained_keys, solved_keys = config.tasks[-1]
     gated = GatedConfig(kind="swiglu", width=config.width, bias=True)
     num_params = gated.num_params(DIM, DIM)
-    on_keys = [
-        _Writer(
-            series=trained_keys,
-            write=lambda table: train(gated, table, TrainingBudget(), seed=seed),
-            expected=2.64 * num_params / BITS_A_FACT,
-        ),
-        _Writer(
-            series=solved_keys,
-            write=lambda table: _on_a_line(gated, table, seed=seed),
-            expected=3.07 * num_params / BITS_A_FACT,
-            bracket=(0.9, 1.12),  # beyond what it can hold it takes many times as long
-        ),
-    ]
-    return points + _compared(on_keys, table_of, _ACCURACY, num_params, config.resolution / 2, seed)
+    trained = _Writer(
+        series=TRAINED_KEYS,
+        write=lambda table: train(gated, table, TrainingBudget(), seed=seed),
+        expected=2.64 * num_params / BITS_A_FACT,
+    )
+    solved = _Writer(
+        series=SOLVED_KEYS,
+        write=lambda table: _on_a_line(gated, table, seed=seed),
+        expected=3.07 * num_params / BITS_A_FACT,
+        bracket=(0.9, 1.12),  # beyond what it can hold it takes many times as long
+    )
+    task = _Task(name=config.key_name, table_of=table_of, num_params=num_params, goal=_ACCURACY)
+    return points + _compared(task, [trained, solved], config.resolution / 2, seed)
 
 
-def _on_pairs(config: "OptimisationConfig", seed: int) -> list[Point]:
+def _on_pairs(config: OptimisationConfig, seed: int) -> list[Point]:
     pairs = DenseConfig(kind="relu", width=DIM)
-    on_pairs = [
-        _Writer(
-            series=TRAINED_PAIRS,
-            write=lambda table: train(pairs, table, _PAIRS_BUDGET, seed=seed),
-            expected=_PUBLISHED_FACTS[TRAINED_PAIRS],
-        ),
-        _Writer(
-            series=SOLVED_PAIRS,
-            write=lambda table: constructed(DIM, len(table.keys_ND), seed=seed),
-            expected=_PUBLISHED_FACTS[SOLVED_PAIRS],
-            bracket=(0.4, 1.4),  # there are 1,024 pairs
-        ),
-    ]
-    points = _compared(on_pairs, lambda n: pair_table(DIM, n), 1.0, 5 * DIM**2, config.resolution / 2, seed)
-    for series, facts in _PUBLISHED_FACTS.items():
-        points.append(Point(quantity="facts_published", series=series, y=facts))
-        points.append(Point(quantity="sigma90_published", series=series, y=_PUBLISHED_SIGMA90[series]))
+    trained = _Writer(
+        series=TRAINED_PAIRS,
+        write=lambda table: train(pairs, table, _PAIRS_BUDGET, seed=seed),
+        expected=_PUBLISHED_PAIRS[TRAINED_PAIRS]["facts_published"],
+    )
+    solved = _Writer(
+        series=SOLVED_PAIRS,
+        write=lambda table: constructed(DIM, len(table.keys_ND), seed=seed),
+        expected=_PUBLISHED_PAIRS[SOLVED_PAIRS]["facts_published"],
+        bracket=(0.4, 1.4),  # there are 1,024 pairs
+    )
+    task = _Task(name=PAIRS, table_of=partial(pair_table, DIM), num_params=5 * DIM**2, goal=1.0)
+    points = _compared(task, [trained, solved], config.resolution / 2, seed)
+    for series, published in _PUBLISHED_PAIRS.items():
+        points += [Point(quantity=of, series=series, labels={"task": PAIRS}, y=y) for of, y in published.items()]
     return points
 
 
-def _compared(
-    writers: Sequence[_Writer],
-    table_of: _Tables,
-    goal: float,
-    num_params: int,
-    resolution: float,
-    seed: int,
-) -> list[Point]:
+def _compared(task: _Task, writers: Sequence[_Writer], resolution: float, seed: int) -> list[Point]:
     """Facts, bits and sigma90 of each, the trained one first: both stand the noise at one load."""
     points: list[Point] = []
     at_load = 0
     for writer in writers:
 
         def reaches(num_facts: int, writer: _Writer = writer) -> bool:
-            table = table_of(num_facts)
-            return accuracy(writer.write(table), table) >= goal
+            table = task.table_of(num_facts)
+            return accuracy(writer.write(table), table) >= task.goal
 
         low, high = (int(share * writer.expected) for share in writer.bracket)
         facts = most_facts(reaches, low=low, high=high, resolution=resolution)
         if not facts:
             raise RuntimeError(f"{writer.series}: not even {low} facts were stored; the search must start from fewer")
         at_load = at_load or int(_SHARE_DISTURBED * facts)
-        table = table_of(at_load)
+        table = task.table_of(at_load)
         found = {
             "facts": float(facts),
-            "stored_bits_per_param": facts * BITS_A_FACT / num_params,
+            "stored_bits_per_param": facts * BITS_A_FACT / task.num_params,
             "sigma90": sigma90(writer.write(table), table),
         }
-        points += [Point(quantity=name, series=writer.series, y=y, seed=seed) for name, y in found.items()]
+        labels = {"task": task.name}
+        points += [Point(quantity=of, series=writer.series, labels=labels, y=y, seed=seed) for of, y in found.items()]
     return points
 
 

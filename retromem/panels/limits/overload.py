@@ -10,13 +10,12 @@ from models.ffn_kinds import DenseConfig, GatedConfig
 from retromem.panels.limits.key_choice import KeyChoiceConfig
 from retromem.panels.panel_config import Encoded, check_facts
 from retromem.panels.point_spread import curve
-from retromem.panels.points import Point
+from retromem.panels.points import PUBLISHED, Point
 from retromem.panels.spread_text import known_curve, of_each, sentences
 from retromem.report.numerals import list_text, percent_text, range_text, significant_text
 from retromem.report.panel_page import Chart, PanelPage
 from retromem.report.seed_spread import Spread
 
-_X = "facts, times the capacity"
 DIM, NUM_VALUES = 16, 16
 PUBLISHED_CAPACITY = {"ReLU": 2.03, "SwiGLU": 2.64}
 """bits a parameter at accuracy .99"""
@@ -35,10 +34,9 @@ class OverloadConfig(KeyChoiceConfig):
     """length of the Gaussian noise on a query, relative to its own"""
     steps: int = 3000
     """of each training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 20.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"steps", "seeds", "query_noise"})
 
     def __post_init__(self) -> None:
@@ -69,6 +67,7 @@ class OverloadConfig(KeyChoiceConfig):
 
     def page(self, points: Sequence[Point]) -> PanelPage:
         noise = f"query noise {self.query_noise:g}"
+        over_load = partial(Chart, x_label="facts, times the capacity", x_scale="log")
         return PanelPage(
             title=self.titled("Overload: beyond the capacity"),
             answer=sentences(points, _answer),
@@ -88,28 +87,18 @@ class OverloadConfig(KeyChoiceConfig):
                 "training may lift the part beyond the capacity; what is shown is these steps.",
             ],
             charts=[
-                Chart(
-                    title="Bits stored",
-                    quantities=["bits_per_param"],
-                    x_label=_X,
-                    y_label="bits a parameter",
-                    x_scale="log",
-                ),
-                Chart(
+                over_load(title="Bits stored", quantities=["bits_per_param"], y_label="bits a parameter"),
+                over_load(
                     title="Right answers",
                     quantities=["accuracy", "accuracy_noisy"],
-                    x_label=_X,
                     y_label="accuracy",
-                    x_scale="log",
                     names={"accuracy": "keys as written", "accuracy_noisy": noise},
                     percent=True,
                 ),
-                Chart(
+                over_load(
                     title="Loss, noisy queries",
                     quantities=["loss_noisy_bits"],
-                    x_label=_X,
                     y_label="bits a query",
-                    x_scale="log",
                     y_scale="log",
                 ),
             ],
@@ -133,10 +122,8 @@ def _answer(points: Sequence[Point]) -> str:
 
 def _of_bits(points: Sequence[Point], kind: str) -> str:
     """Where the most is stored, and what is left at the largest load, each beside the published number."""
-    found, published = (
-        known_curve(points, "bits_per_param", kind),
-        curve(points, "bits_per_param", f"{kind}, published"),
-    )
+    found = known_curve(points, "bits_per_param", kind)
+    published = curve(points, "bits_per_param", kind, **PUBLISHED)
     best, last = max(found, key=lambda load: found[load].median), max(found)
 
     def told(load: float) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,11 +17,8 @@ from retromem.measure.robustness import with_key_noise
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
-from retromem.panels.limits.overload import DIM, NUM_VALUES
-from retromem.panels.points import Point
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.overload import OverloadConfig
+from retromem.panels.limits.overload import DIM, NUM_VALUES, OverloadConfig
+from retromem.panels.points import PUBLISHED, Point
 
 _BITS_A_FACT = math.log2(NUM_VALUES)
 _PUBLISHED_BITS = {
@@ -32,7 +28,7 @@ _PUBLISHED_BITS = {
 _AS_TRAINED = Calibration(temperature=1.0, epsilon=0.0)
 
 
-def overload_points(config: "OverloadConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
+def overload_points(config: OverloadConfig, seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Both kinds at every load."""
     points = []
     for name, ffn in config.kinds.items():
@@ -42,10 +38,8 @@ def overload_points(config: "OverloadConfig", seed: int, keys: ChosenKeys = RAND
             points += [Point(quantity=what, series=name, x=load, y=y, seed=seed) for what, y in found.items()]
             if load in _PUBLISHED_BITS[name]:
                 y = _PUBLISHED_BITS[name][load]
-                points.append(Point(quantity="bits_per_param", series=f"{name}, published", x=load, y=y))
-        points += [
-            Point(quantity="loss_noisy_bits", series="guessing", x=load, y=_BITS_A_FACT) for load in config.loads
-        ]
+                points.append(Point(quantity="bits_per_param", series=name, labels=PUBLISHED, x=load, y=y))
+        points += [Point(quantity="loss_noisy_bits", series="guessing", x=x, y=_BITS_A_FACT) for x in config.loads]
     return points
 
 
@@ -56,7 +50,7 @@ def facts_of(num_facts: int, keys: ChosenKeys, *, seed: int) -> KnowledgeSet:
     return replace(knowledge, all_keys=keys.in_place_of(torch.from_numpy(knowledge.all_keys)).numpy())
 
 
-def _measured(config: "OverloadConfig", ffn: AnyFFNConfig, knowledge: KnowledgeSet, seed: int) -> dict[str, float]:
+def _measured(config: OverloadConfig, ffn: AnyFFNConfig, knowledge: KnowledgeSet, seed: int) -> dict[str, float]:
     budget = TrainingBudget(steps=config.steps, full_batch_up_to=knowledge.num_facts)
     memory_config = FFNMemoryConfig(ffn=ffn, training=budget)
     judged = judge(

@@ -23,8 +23,8 @@ ARMS = {
 }
 GUIDE_LINE = "2.06 bits per free parameter, both limited"
 CHANCE = "chance"
-CUTS = {"effective": "effective rank", "3/4": "3/4 of the rank", "1/2": "1/2 of the rank", "1/4": "1/4 of the rank"}
-CUT_SHARES = {"3/4": 0.75, "1/2": 0.5, "1/4": 0.25}
+CUTS = {"effective rank": None, "3/4 of the rank": 0.75, "1/2 of the rank": 0.5, "1/4 of the rank": 0.25}
+"""what is kept -> its share of the full rank; the effective one, another in each matrix, has no place on an axis"""
 LOADS = (0.5, 0.95)
 """of what the FFN can hold"""
 
@@ -46,11 +46,9 @@ class RankLimitsConfig(PanelConfig):
     """of each training, at most"""
     resolution: float = 0.05
     """of the searches for the capacity, relative"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 60.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,7 +110,7 @@ class RankLimitsConfig(PanelConfig):
                     quantities=["accuracy_cut"],
                     x_label="rank kept, of the full one",
                     y_label="accuracy",
-                    series=[*(self.cut_series(kind, load) for load in LOADS for kind in self.cut_kinds), CHANCE],
+                    series=[*self._all_cut, CHANCE],
                     percent=True,
                 ),
             ],
@@ -139,8 +137,8 @@ class RankLimitsConfig(PanelConfig):
 
     def _cut(self, points: Sequence[Point]) -> str:
         def said(series: str) -> str:
-            cut = known(points, "accuracy_cut_effective", series)
-            noise = spread_at(points, "accuracy_noise_effective", series)
+            cut = known(points, "accuracy_cut", series)
+            noise = spread_at(points, "accuracy_noise", series)
             beside = f" (noise of that size {percent_text(noise.median)})" if noise else ""
             return f"{series}: {percent_text(cut.median)}{beside}"
 
@@ -152,30 +150,36 @@ class RankLimitsConfig(PanelConfig):
         return [self.cut_series(kind, load) for load in LOADS for kind in self.cut_kinds]
 
     def _cut_table(self, points: Sequence[Point]) -> Table:
-        blocks = []
-        for series in self._all_cut:
-            uncut = [spread_cell(spread_at(points, "accuracy_uncut", series), percent_text), Cell(), Cell()]
-            uncut.append(spread_cell(spread_at(points, "bits_per_param_uncut", series)))
-            lines = [[Cell(text="not cut"), *uncut]]
-            for cut, name in CUTS.items():
-                ending, x = cut_place(cut)
-                kept = spread_at(points, "rank_kept", series) if x is None else None
-                cells = [Cell(text=f"{name} (mean {significant_text(kept.median)})" if kept else name)]
-                for quantity in ("accuracy_cut", "accuracy_noise", "energy_cut"):
-                    cells.append(spread_cell(spread_at(points, f"{quantity}{ending}", series, x), percent_text))
-                cells.append(spread_cell(spread_at(points, f"bits_per_param_cut{ending}", series, x)))
-                lines.append(cells)
-            blocks.append((series, lines))
+        columns = {
+            "accuracy_cut": percent_text,
+            "accuracy_noise": percent_text,
+            "energy_cut": percent_text,
+            "bits_per_param_cut": significant_text,
+        }
+
+        def block(series: str) -> list[list[Cell]]:
+            accuracy, bits = (spread_at(points, of, series) for of in ("accuracy_uncut", "bits_per_param_uncut"))
+            lines = [[Cell(text="not cut"), spread_cell(accuracy, percent_text), Cell(), Cell(), spread_cell(bits)]]
+            for name, share in CUTS.items():
+                kept = spread_at(points, "rank_kept", series) if share is None else None
+                cells = [spread_cell(spread_at(points, of, series, share), text) for of, text in columns.items()]
+                lines.append([Cell(text=f"{name} (mean {significant_text(kept.median)})" if kept else name), *cells])
+            return lines
+
         return Table(
             caption=f"Trained FFNs whose matrices were cut to a lower rank. {medians_text(points)}",
             header=["", "accuracy", "with noise of that size", "sum of squares cut away", "bits per parameter"],
-            blocks=blocks,
+            blocks=[(series, block(series)) for series in self._all_cut],
         )
 
 
+def _full_bits(points: Sequence[Point]) -> str:
+    """The same at every rank."""
+    return significant_text(next(iter(known_curve(points, "bits_per_param", FULL_RANK).values())).median)
+
+
 def _full(points: Sequence[Point]) -> str:
-    full = next(iter(known_curve(points, "bits_per_param", FULL_RANK).values()))
-    return f"At equal parameters an FFN holds {significant_text(full.median)} bits a parameter."
+    return f"At equal parameters an FFN holds {_full_bits(points)} bits a parameter."
 
 
 def _at_best(points: Sequence[Point]) -> str:
@@ -188,10 +192,9 @@ def _at_best(points: Sequence[Point]) -> str:
 
 
 def _of_full(points: Sequence[Point]) -> str:
-    full = next(iter(known_curve(points, "bits_per_param", FULL_RANK).values()))
     product = spread_at(points, "bits_per_free_param", FULL_RANK)
     beside = f" (products of full rank: {significant_text(product.median)} by free parameters)" if product else ""
-    return f"At equal parameters an FFN without limit holds {significant_text(full.median)} bits per parameter{beside}."
+    return f"At equal parameters an FFN without limit holds {_full_bits(points)} bits per parameter{beside}."
 
 
 def _of_free(points: Sequence[Point]) -> str:
@@ -200,8 +203,3 @@ def _of_free(points: Sequence[Point]) -> str:
     return (
         f"Free parameters alone would give {significant_text(by_free[lowest].median)} with both at rank {lowest:.0f}."
     )
-
-
-def cut_place(cut: str) -> tuple[str, float | None]:
-    """How the quantities of a cut end, and its x: the effective rank differs from matrix to matrix and has none."""
-    return ("", CUT_SHARES[cut]) if cut in CUT_SHARES else (f"_{cut}", None)

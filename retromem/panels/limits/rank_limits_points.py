@@ -7,7 +7,6 @@ a matrix.
 import math
 from copy import deepcopy
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,43 +29,33 @@ from retromem.measure.trained_ffn import (
     weight_generator,
 )
 from retromem.panels.facts_stored import most_stored
-from retromem.panels.limits.rank_limits import ARMS, CHANCE, CUT_SHARES, CUTS, FULL_RANK, GUIDE_LINE, LOADS, cut_place
+from retromem.panels.limits.rank_limits import ARMS, CHANCE, CUTS, FULL_RANK, GUIDE_LINE, LOADS, RankLimitsConfig
 from retromem.panels.points import Point
 from retromem.theory.memory_formulas import relu_memory
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.rank_limits import RankLimitsConfig
 
 NOISE_DRAWS = 5
 
 
-class ThinProduct(nn.Module):
-    """A matrix of rank R at most, as a product. Its entries start with the variance that `uniform` gives a matrix."""
+class LimitedMatrix(nn.Module):
+    """A matrix of rank R at most, as a product of two; None: no limit, and one matrix.
 
-    def __init__(self, rows: int, rank: int, columns: int, *, generator: torch.Generator) -> None:
+    The product's entries start with the variance that `uniform` gives a matrix.
+    """
+
+    def __init__(self, rows: int, rank: int | None, columns: int, *, generator: torch.Generator) -> None:
         super().__init__()
-        self.left_IR = uniform(rows, rank, fan_in=rows, generator=generator)
-        self.right_RO = uniform(rank, columns, fan_in=rank, generator=generator)
-        with torch.no_grad():
-            self.right_RO.mul_(math.sqrt(3.0))  # R products of variances 1 / (3 I) and 1 / R
+        first = uniform(rows, columns if rank is None else rank, fan_in=rows, generator=generator)
+        self.factors = nn.ParameterList([first])
+        if rank is not None:
+            right_RO = uniform(rank, columns, fan_in=rank, generator=generator)
+            with torch.no_grad():
+                right_RO.mul_(math.sqrt(3.0))  # R products of variances 1 / (3 I) and 1 / R
+            self.factors.append(right_RO)
 
     def forward(self, x_BI: Tensor) -> Tensor:
-        return x_BI @ self.left_IR @ self.right_RO
-
-    @staticmethod
-    def num_params(rows: int, rank: int, columns: int) -> int:
-        return rank * (rows + columns)
-
-
-class FullMatrix(nn.Module):
-    """A matrix without limit."""
-
-    def __init__(self, rows: int, columns: int, *, generator: torch.Generator) -> None:
-        super().__init__()
-        self.w_IO = uniform(rows, columns, fan_in=rows, generator=generator)
-
-    def forward(self, x_BI: Tensor) -> Tensor:
-        return x_BI @ self.w_IO
+        for factor in self.factors:
+            x_BI = x_BI @ factor
+        return x_BI
 
 
 class RankLimitedFFN(FFN):
@@ -76,8 +65,8 @@ class RankLimitedFFN(FFN):
         self, dim: int, units: int, *, rank_in: int | None, rank_out: int | None, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.matrix_in = _matrix(dim, rank_in, units, generator)
-        self.matrix_out = _matrix(units, rank_out, dim, generator)
+        self.matrix_in = LimitedMatrix(dim, rank_in, units, generator=generator)
+        self.matrix_out = LimitedMatrix(units, rank_out, dim, generator=generator)
 
     def forward(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
         out_BE: Tensor = self.matrix_out(functional.relu(self.matrix_in(x_BD)))
@@ -89,14 +78,9 @@ class RankLimitedFFN(FFN):
 
     def free(self) -> int:
         """Parameters less the R x R numbers of each product that can be moved from one factor to the other."""
-        products = [matrix for matrix in (self.matrix_in, self.matrix_out) if isinstance(matrix, ThinProduct)]
-        return self.stored() - sum(product.left_IR.shape[1] ** 2 for product in products)
-
-
-def _matrix(rows: int, rank: int | None, columns: int, generator: torch.Generator) -> nn.Module:
-    if rank is None:
-        return FullMatrix(rows, columns, generator=generator)
-    return ThinProduct(rows, rank, columns, generator=generator)
+        products = [matrix.factors for matrix in (self.matrix_in, self.matrix_out) if len(matrix.factors) == 2]
+        ranks = [int(first_IR.shape[1]) for first_IR, _ in products]
+        return self.stored() - sum(rank * rank for rank in ranks)
 
 
 def widest(num_params: int, dim: int, *, rank_in: int | None, rank_out: int | None) -> int:
@@ -106,7 +90,7 @@ def widest(num_params: int, dim: int, *, rank_in: int | None, rank_out: int | No
     return (num_params - fixed) // a_unit
 
 
-def rank_limits_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
+def rank_limits_points(config: RankLimitsConfig, seed: int) -> list[Point]:
     """Capacities with limited ranks, then what is left of trained FFNs once cut."""
     points = _limited_points(config, seed)
     for kind in config.cut_kinds:
@@ -114,7 +98,7 @@ def rank_limits_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
     return points
 
 
-def _limited_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
+def _limited_points(config: RankLimitsConfig, seed: int) -> list[Point]:
     def bits_held(units: int, rank_in: int | None, rank_out: int | None) -> tuple[float, RankLimitedFFN]:
         def built() -> tuple[RankLimitedFFN, torch.Generator]:
             generator = weight_generator(seed)
@@ -130,35 +114,36 @@ def _limited_points(config: "RankLimitsConfig", seed: int) -> list[Point]:
         return num_facts * math.log2(config.num_values), built()[0]
 
     points = []
+
+    def add(quantity: str, series: str, rank: int | None, y: float, seed: int | None = seed) -> None:
+        x = None if rank is None else float(rank)
+        points.append(Point(quantity=quantity, series=series, x=x, y=y, seed=seed))
+
     units = widest(config.num_params, config.dim, rank_in=None, rank_out=None)
     bits, ffn = bits_held(units, None, None)
     for rank in config.ranks:
-        y = bits / ffn.stored()
-        points.append(Point(quantity="bits_per_param", series=FULL_RANK, x=float(rank), y=y, seed=seed))
+        add("bits_per_param", FULL_RANK, rank, bits / ffn.stored())
     bits, ffn = bits_held(units, min(config.dim, units), min(config.dim, units))
-    y = bits / ffn.free()
-    points.append(Point(quantity="bits_per_free_param", series=FULL_RANK, y=y, seed=seed))
+    add("bits_per_free_param", FULL_RANK, None, bits / ffn.free())
     guide = relu_memory(config.dim, units).bits_per_param
     for arm, series in ARMS.items():
         for rank in config.ranks:
             rank_in, rank_out = (None if arm == "out" else rank), (None if arm == "in" else rank)
             units = widest(config.num_params, config.dim, rank_in=rank_in, rank_out=rank_out)
             bits, ffn = bits_held(units, rank_in, rank_out)
-            y = bits / ffn.stored()
-            points.append(Point(quantity="bits_per_param", series=series, x=float(rank), y=y, seed=seed))
+            add("bits_per_param", series, rank, bits / ffn.stored())
             if arm == "both":
-                y = guide * ffn.free() / ffn.stored()
-                points.append(Point(quantity="bits_per_param", series=GUIDE_LINE, x=float(rank), y=y))
+                add("bits_per_param", GUIDE_LINE, rank, guide * ffn.free() / ffn.stored(), None)
     return points
 
 
-def _table(config: "RankLimitsConfig", seed: int) -> KeyTable:
+def _table(config: RankLimitsConfig, seed: int) -> KeyTable:
     """4 bits a parameter: more than any FFN trained like this has held."""
     most = 2 * int(2 * config.num_params / math.log2(config.num_values)) + 3
     return random_table(most, config.dim, config.num_values, seed=seed)
 
 
-def _cut_points(config: "RankLimitsConfig", kind: str, seed: int) -> list[Point]:
+def _cut_points(config: RankLimitsConfig, kind: str, seed: int) -> list[Point]:
     sized_config = sized(config.cut_kinds[kind], config.num_params, config.dim, config.dim)
     num_params = sized_config.num_params(config.dim, config.dim)
     budget = TrainingBudget(steps=config.steps)
@@ -180,19 +165,16 @@ def _cut_points(config: "RankLimitsConfig", kind: str, seed: int) -> list[Point]
         add("bits_per_param_uncut", bits_left(ffn, table) / num_params)
         ranks = [effective_rank(torch.linalg.svdvals(w_IO.detach())) for w_IO in ffn.parameters()]
         add("rank_kept", fmean(float(rank.round()) for rank in ranks))
-        for name in CUTS:
-            ending, x = cut_place(name)
-            less, cut_away = cut_ffn(ffn, x)
-            add(f"accuracy_cut{ending}", accuracy(less, table), x)
-            add(f"bits_per_param_cut{ending}", bits_left(less, table) / num_params, x)
-            add(f"energy_cut{ending}", cut_away, x)
+        for share in CUTS.values():
+            less, cut_away = cut_ffn(ffn, share)
+            add("accuracy_cut", accuracy(less, table), share)
+            add("bits_per_param_cut", bits_left(less, table) / num_params, share)
+            add("energy_cut", cut_away, share)
             noisy = fmean(accuracy(noise_of_cut(ffn, less, generator), table) for _ in range(NOISE_DRAWS))
-            add(f"accuracy_noise{ending}", noisy, x)
+            add("accuracy_noise", noisy, share)
         add("accuracy_cut", accuracy(ffn, table), 1.0)
-    chance = [
-        Point(quantity="accuracy_cut", series=CHANCE, x=x, y=1 / config.num_values) for x in (*CUT_SHARES.values(), 1.0)
-    ]
-    return points + chance
+    shares = [*filter(None, CUTS.values()), 1.0]
+    return points + [Point(quantity="accuracy_cut", series=CHANCE, x=x, y=1 / config.num_values) for x in shares]
 
 
 @torch.no_grad()

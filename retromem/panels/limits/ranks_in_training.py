@@ -48,8 +48,9 @@ RANKS: Mapping[str, str] = {
     "stable": "stable rank",
 }
 
-KEY_RANK = "participation_ratio_keys"
 GIVEN, OWN = "as given", "in the encoder's own"
+EQUAL_FACTS = {"at": "equal facts"}
+"""labels of FFNs that hold as many facts as those of every other kind"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +68,9 @@ class RanksInTrainingConfig(KeyChoiceConfig):
     """share of what each kind can hold"""
     at_steps: tuple[int, ...] = (0, 30, 100, 300, 1000, 3000)
     """where it is looked at; the last one ends the training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and first weights"""
 
     seconds_expected: ClassVar[float] = 20.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"seeds", "at_steps"})
 
     def __post_init__(self) -> None:
@@ -123,21 +122,22 @@ class RanksInTrainingConfig(KeyChoiceConfig):
                 "is held is asked by intervention, in the panel on rank as a cause.",
             ],
             charts=[
-                self._chart("Hidden activations", "participation_ratio_hidden", "participation ratio"),
-                self._chart("Matrix in", "effective_w_in", "effective rank"),
-                self._chart("Matrix out", "effective_w_out", "effective rank"),
+                Chart(
+                    title=title,
+                    quantities=[rank],
+                    labels={"part": part},
+                    x_label="optimisation steps",
+                    y_label=f"{RANKS[rank]}, dimensions",
+                    x_scale="log",
+                    series=[*KINDS, gaussian("relu"), gaussian("swiglu")],
+                )
+                for title, rank, part in (
+                    ("Hidden activations", "participation_ratio", "hidden"),
+                    ("Matrix in", "effective", "w_in"),
+                    ("Matrix out", "effective", "w_out"),
+                )
             ],
             tables=tables(points, self._table),
-        )
-
-    def _chart(self, title: str, quantity: str, rank: str) -> Chart:
-        return Chart(
-            title=title,
-            quantities=[quantity],
-            x_label="optimisation steps",
-            y_label=f"{rank}, dimensions",
-            x_scale="log",
-            series=[*KINDS, gaussian("relu"), gaussian("swiglu")],
         )
 
     def _shares(self, points: Sequence[Point]) -> dict[str, Spread]:
@@ -146,7 +146,8 @@ class RanksInTrainingConfig(KeyChoiceConfig):
         return of_each(lambda kind: _scaled(trained[kind], 1 / _largest(points, "hidden", kind)), trained)
 
     def _of_hidden(self, points: Sequence[Point], series: Iterable[str]) -> dict[str, Spread]:
-        return of_each(lambda one: self._trained(points, "participation_ratio_hidden", one), series)
+        end = float(max(self.at_steps))
+        return of_each(lambda one: known(points, "participation_ratio", one, end, part="hidden"), series)
 
     def _answer(self, points: Sequence[Point]) -> str:
         shares = self._shares(points)
@@ -183,7 +184,10 @@ class RanksInTrainingConfig(KeyChoiceConfig):
         """Of keys that were chosen; random ones are Gaussian numbers themselves, normalised."""
 
         def said(place: str) -> str:
-            own, of_gaussian = (known(points, KEY_RANK, series) for series in (place, gaussian(f"keys {place}")))
+            own, of_gaussian = (
+                known(points, "participation_ratio", series, part="keys")
+                for series in (place, gaussian(f"keys {place}"))
+            )
             return f"{significant_text(own.median)} {place} (Gaussian numbers {significant_text(of_gaussian.median)})"
 
         told = list_text(list(of_each(said, (GIVEN, OWN)).values()))
@@ -194,43 +198,33 @@ class RanksInTrainingConfig(KeyChoiceConfig):
             "in dimensions": lambda: self._of_hidden(points, KINDS),
             "as a share of the largest possible": lambda: self._shares(points),
             "in dimensions at equal facts": lambda: of_each(
-                lambda kind: known(points, "participation_ratio_hidden_equal_facts", kind), KINDS
+                lambda kind: known(points, "participation_ratio", kind, part="hidden", **EQUAL_FACTS), KINDS
             ),
         }
         said = of_each(lambda what: f"{what} {_compared(measured[what]())}", measured)
         return f"Gated against dense kinds at equal parameters: {', '.join(said.values())}."
 
-    def _trained(self, points: Sequence[Point], quantity: str, series: str) -> Spread:
-        return known(points, quantity, series, float(max(self.at_steps)))
-
-    def _spread_at_end(self, points: Sequence[Point], quantity: str, series: str) -> Spread | None:
-        return spread_at(points, quantity, series, float(max(self.at_steps)))
-
     def _table(self, points: Sequence[Point]) -> Table:
-        def line(part: str, kind: str) -> list[Cell]:
+        end = float(max(self.at_steps))
+
+        def line(part: str, kind: str, at_equal_facts: bool = False) -> list[Cell]:
             cells = [Cell(text=kind), Cell(text=significant_text(_largest(points, part, kind)))]
             for rank in RANKS:
-                quantity = f"{rank}_{part}"
-                cells += [
-                    median_cell(self._spread_at_end(points, quantity, gaussian(kind))),
-                    spread_cell(spread_at(points, f"{quantity}_untrained", kind)),
-                    spread_cell(self._spread_at_end(points, quantity, kind)),
-                ]
-            return cells
-
-        def at_equal_facts(kind: str) -> list[Cell]:
-            cells = [Cell(text=kind), Cell(text=significant_text(_largest(points, "hidden", kind)))]
-            for rank in RANKS:
-                cells += [Cell(), Cell(), spread_cell(spread_at(points, f"{rank}_hidden_equal_facts", kind))]
+                at = partial(spread_at, points, rank)
+                if at_equal_facts:
+                    cells += [Cell(), Cell(), spread_cell(at(kind, part=part, **EQUAL_FACTS))]
+                else:
+                    cells.append(median_cell(at(gaussian(kind), end, part=part)))
+                    cells += [spread_cell(at(kind, x, part=part)) for x in (None, end)]
             return cells
 
         # Dense kinds have no gate.
         blocks = [(heading, lines(partial(line, part), KINDS)) for part, heading in PARTS.items()]
         equal = f"{PARTS['hidden']}, {min(self.num_facts.values()):,} in every kind"
-        blocks.append((equal, lines(at_equal_facts, KINDS)))
+        blocks.append((equal, lines(partial(line, "hidden", at_equal_facts=True), KINDS)))
         header = ["", "largest possible"]
-        for rank in RANKS.values():
-            header += [f"{rank}: Gaussian", "untrained", "trained"]
+        for name in RANKS.values():
+            header += [f"{name}: Gaussian", "untrained", "trained"]
         return Table(caption=f"Ranks in dimensions. {medians_text(points)}", header=header, blocks=blocks)
 
 
@@ -240,16 +234,12 @@ def gaussian(like: str) -> str:
 
 
 def _largest(points: Sequence[Point], part: str, kind: str) -> float:
-    return known(points, f"largest_{part}", kind).median
+    return known(points, "largest", kind, part=part).median
 
 
 def _scaled(spread: Spread, factor: float) -> Spread:
-    return Spread(
-        median=factor * spread.median,
-        low=factor * spread.low,
-        high=factor * spread.high,
-        num_seeds=spread.num_seeds,
-    )
+    median, low, high = (factor * number for number in (spread.median, spread.low, spread.high))
+    return Spread(median=median, low=low, high=high, num_seeds=spread.num_seeds)
 
 
 def _compared(of_kinds: Mapping[str, Spread]) -> str:

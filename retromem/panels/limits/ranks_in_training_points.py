@@ -6,7 +6,6 @@ Shape legend: N facts, D key dimension, B batch, E output dimension, I and O sid
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,11 +16,16 @@ from models.ffn import FFN, GatedFFN, HiddenLayerFFN
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import KeyTable, accuracy, train_built, weight_generator
 from retromem.panels.limits.chosen_keys import RANDOM_KEYS, ChosenKeys
-from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, KINDS, OWN, RANKS, gaussian
+from retromem.panels.limits.ranks_in_training import (
+    EQUAL_FACTS,
+    GIVEN,
+    KINDS,
+    OWN,
+    RANKS,
+    RanksInTrainingConfig,
+    gaussian,
+)
 from retromem.panels.points import Point
-
-if TYPE_CHECKING:
-    from retromem.panels.limits.ranks_in_training import RanksInTrainingConfig
 
 GAUSSIAN_DRAWS = 20
 
@@ -69,7 +73,7 @@ def gaussian_ranks(shape: tuple[int, int], *, centred: bool) -> dict[str, float]
     return {name: fmean(draw[name] for draw in draws) for name in draws[0]}
 
 
-def ranks_in_training_points(config: "RanksInTrainingConfig", seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
+def ranks_in_training_points(config: RanksInTrainingConfig, seed: int, keys: ChosenKeys = RANDOM_KEYS) -> list[Point]:
     """Every kind at its own load and, once trained, at the number of facts that all kinds hold; and the chosen keys."""
     table_of = partial(keys.table, dim=config.dim, num_values=config.num_values, seed=seed)
     points = []
@@ -82,13 +86,14 @@ def ranks_in_training_points(config: "RanksInTrainingConfig", seed: int, keys: C
         if rows is not None:
             rank = float(activation_ranks([rows]).participation_ratio)
             of_gaussian = gaussian_ranks((rows.shape[0], rows.shape[1]), centred=True)["participation_ratio"]
-            points.append(Point(quantity=KEY_RANK, series=place, y=rank, seed=seed))
-            points.append(Point(quantity=KEY_RANK, series=gaussian(f"keys {place}"), y=of_gaussian))
+            of_keys = partial(Point, quantity="participation_ratio", labels={"part": "keys"})
+            points.append(of_keys(series=place, y=rank, seed=seed))
+            points.append(of_keys(series=gaussian(f"keys {place}"), y=of_gaussian))
     return points
 
 
 def _one_training(
-    config: "RanksInTrainingConfig", kind: str, table: KeyTable, *, seed: int, at_equal_facts: bool = False
+    config: RanksInTrainingConfig, kind: str, table: KeyTable, *, seed: int, at_equal_facts: bool = False
 ) -> list[Point]:
     generator = weight_generator(seed)
     sized_config = sized(KINDS[kind], config.num_params, config.dim, config.dim)
@@ -96,27 +101,28 @@ def _one_training(
     assert isinstance(ffn, HiddenLayerFFN)
     points: list[Point] = []
 
-    def add(ending: str, x: float | None = None) -> None:
+    def add(x: float | None = None, **labels: str) -> None:
         for part, (ranks, _) in ranks_of_parts(ffn, table.keys_ND).items():
             for name, rank in named_ranks(ranks):
-                points.append(Point(quantity=f"{name}_{part}{ending}", series=kind, x=x, y=rank, seed=seed))
+                of = {"part": part, **labels}
+                points.append(Point(quantity=name, series=kind, labels=of, x=x, y=rank, seed=seed))
 
     def look(step: int) -> None:
         if step in config.at_steps and not at_equal_facts:
-            add("", float(step))
+            add(float(step))
 
     if not at_equal_facts:
-        add("_untrained")  # a quantity of its own: there is no 0 on a logarithmic axis
+        add()  # untrained, without an x: there is no 0 on a logarithmic axis
     budget = TrainingBudget(steps=max(config.at_steps), goal_nats=0.0)
     train_built(WatchedFFN(ffn, budget.steps, look), table, budget, generator=generator)
     if at_equal_facts:
-        add("_equal_facts")
+        add(None, **EQUAL_FACTS)
         return points
     points.append(Point(quantity="accuracy", series=kind, y=accuracy(ffn, table), seed=seed))
     for part, (_, shape) in ranks_of_parts(ffn, table.keys_ND).items():
-        points.append(Point(quantity=f"largest_{part}", series=kind, y=float(min(shape))))
+        labels = {"part": part}
+        points.append(Point(quantity="largest", series=kind, labels=labels, y=float(min(shape))))
         for name, rank in gaussian_ranks(shape, centred=part == "hidden").items():
-            for step in filter(None, config.at_steps):
-                series = gaussian(kind)
-                points.append(Point(quantity=f"{name}_{part}", series=series, x=float(step), y=rank))
+            of_gaussian = partial(Point, quantity=name, series=gaussian(kind), labels=labels, y=rank)
+            points += [of_gaussian(x=float(step)) for step in config.at_steps if step]
     return points

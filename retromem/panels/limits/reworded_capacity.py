@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from retromem.panels.spread_text import (
     ends_of,
     known,
     known_curve,
+    medians_table,
     of_each,
     ratio,
     sentences,
@@ -27,7 +29,7 @@ from retromem.panels.spread_text import (
 )
 from retromem.report.numerals import count_text, list_text, percent_text
 from retromem.report.panel_page import Chart, PanelPage
-from retromem.report.seed_spread import Spread, medians_text
+from retromem.report.seed_spread import Spread
 from retromem.report.table_text import Cell, Table
 
 AS_WRITTEN = "as written"
@@ -87,17 +89,11 @@ class RewordedCapacityConfig(PanelConfig):
 
     def text_sets(self, seed: int) -> Sequence[KnowledgeSet]:
         """The same people, cities and wordings for every seed, which deals the values anew."""
-        people = [
-            build_knowledge(
-                BiographiesConfig(num_people=self.num_people, attributes=self.attributes, num_written=num_written)
-            )
-            for num_written in self.wordings
-        ]
-        cities = [
-            _with_other_names(build_knowledge(TextConfig(source="cities", num_written=num_written)), self.num_cities)
-            for num_written in self.city_wordings
-        ]
-        return [knowledge.twin(seed=seed) for knowledge in (*people, *cities)]
+        people = partial(BiographiesConfig, num_people=self.num_people, attributes=self.attributes)
+        cities = [build_knowledge(TextConfig(source="cities", num_written=written)) for written in self.city_wordings]
+        sets = [build_knowledge(people(num_written=written)) for written in self.wordings]
+        sets += [_with_other_names(knowledge, self.num_cities) for knowledge in cities]
+        return [knowledge.twin(seed=seed) for knowledge in sets]
 
     def measure(self, seed: int, encoded: Encoded) -> list[Point]:
         from retromem.panels.limits.reworded_capacity_points import reworded_capacity_points
@@ -105,6 +101,7 @@ class RewordedCapacityConfig(PanelConfig):
         return reworded_capacity_points(self, seed, [encoded(knowledge) for knowledge in self.text_sets(seed)])
 
     def page(self, points: Sequence[Point]) -> PanelPage:
+        by_wordings = partial(Chart, x_label="wordings written")
         return PanelPage(
             title="Generalisation: facts held for other words",
             answer=sentences(points, _answer),
@@ -126,19 +123,17 @@ class RewordedCapacityConfig(PanelConfig):
                 "per wording, which helps both sides.",
             ],
             charts=[
-                Chart(
+                by_wordings(
                     title="Facts held, by what is asked",
                     quantities=["facts"],
-                    x_label="wordings written",
                     y_label="facts",
                     x_scale="log",
                     y_scale="log",
                     series=list(ASKED.values()),
                 ),
-                Chart(
+                by_wordings(
                     title="Other names of cities",
                     quantities=["accuracy_alias"],
-                    x_label="wordings written",
                     y_label="right answers",
                     percent=True,
                 ),
@@ -152,19 +147,16 @@ class RewordedCapacityConfig(PanelConfig):
         return f"The index answers {right} of all {self.num_facts:,} in held-out wordings."
 
     def _table(self, points: Sequence[Point]) -> Table:
-        lines = []
-        for x in sorted(self.wordings):
+        def line(x: int) -> list[Cell]:
             held = {phrasing: spread_at(points, "facts", asked, float(x)) for phrasing, asked in ASKED.items()}
             heldout, written = held["heldout"], held["identical"]
             share = percent_text(ratio(heldout, written)) if heldout and written and written.median else "–"
             cells = [spread_cell(spread, count_text) for spread in held.values()]
-            lines.append([Cell(text=_wordings_text(float(x))), *cells, Cell(text=share)])
-        header = ["", *ASKED.values()]
-        return Table(
-            caption=f"Facts of which one FFN answers {percent_text(REQUIRED)}. {medians_text(points)}",
-            header=[*header, "held-out of as written"],
-            blocks=[("", lines)],
-        )
+            return [Cell(text=_wordings_text(float(x))), *cells, Cell(text=share)]
+
+        caption = f"Facts of which one FFN answers {percent_text(REQUIRED)}."
+        header = ["", *ASKED.values(), "held-out of as written"]
+        return medians_table(points, caption, header, [line(x) for x in sorted(self.wordings)])
 
 
 def _wordings_text(number: float) -> str:

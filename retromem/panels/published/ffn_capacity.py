@@ -65,8 +65,6 @@ class StoredFactsPanel(PublishedPanel):
     """drawn uniformly"""
     resolution: float = 0.01
     """of each search for a capacity, relative"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, values and weights"""
 
     def stored(
         self, expected: float, budgets: Sequence[TrainingBudget], *, seed: int, precision: Precision = "float32"
@@ -103,8 +101,6 @@ class FFNCapacityConfig(PublishedPanel):
     """shares of the facts expected between which is searched; where empty: as the trial did, upwards from .6"""
     resolution: float = 0.01
     """of the search, relative"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, values and weights"""
 
     unit = "bits/param"
     may_be_empty = frozenset({"bracket"})

@@ -57,8 +57,6 @@ class Published:
 class PublishedPanel(PanelConfig):
     """One setting, one number: each seed's cell has a point or more of it, and all of them come to ours."""
 
-    panel: str
-    """its kind"""
     published: Published
     """what others found in this setting"""
     tier: Literal["quick", "full"] = "quick"

@@ -122,8 +122,6 @@ class CapacitySlopeConfig(PanelConfig):
     """of the search for the capacity, relative"""
     steps: int = 3000
     """of each training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, labels and weights"""
 
     seconds_expected: ClassVar[float] = 1000.0
     version: ClassVar[int] = 2

@@ -46,8 +46,6 @@ class KeySparsityConfig(PanelConfig):
     """of the search for the capacity, relative"""
     steps: int = 3000
     """of each training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, codes, labels and weights"""
 
     seconds_expected: ClassVar[float] = 53.0
     version: ClassVar[int] = 2

@@ -40,7 +40,6 @@ class ActivationPatternsConfig(PanelConfig):
     """between two stored keys, and as many between two keys that were never stored"""
     steps: int = 3000
     """of each training, at most"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 40.0
     version: ClassVar[int] = 2

@@ -45,7 +45,6 @@ class PatternUseConfig(PanelConfig):
     """of the frozen codes of the countries"""
     steps: int = 3000
     """of each training, at most"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 20.0
     version: ClassVar[int] = 3

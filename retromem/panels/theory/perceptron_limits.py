@@ -43,7 +43,6 @@ class ClassicalBoundsConfig(PanelConfig):
     """of the search for the most labels, relative"""
     steps: int = 3000
     """of each training, at most"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 40.0
     version: ClassVar[int] = 2

@@ -36,7 +36,6 @@ class PhysicalCapacityConfig(PanelConfig):
     """of the search for the most facts, relative"""
     steps: int = 3000
     """of each training, at most"""
-    seeds: tuple[int, ...] = (0, 1, 2)
 
     seconds_expected: ClassVar[float] = 45.0
     version: ClassVar[int] = 2

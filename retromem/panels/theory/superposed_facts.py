@@ -34,8 +34,6 @@ class SuperposedFactsConfig(PanelConfig):
     """facts, as shares of the published guide line for such an FFN"""
     steps: int = 3000
     """of each training"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of keys, codes and weights"""
 
     seconds_expected: ClassVar[float] = 5.0
     version: ClassVar[int] = 2

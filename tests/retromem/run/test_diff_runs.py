@@ -13,8 +13,8 @@ from retromem.knowledge.random_keys import KeysConfig
 from retromem.measure.settings import MeasureConfig
 from retromem.memories.ffn_memory import FFNMemoryConfig
 from retromem.memories.floors import FrequencyConfig
-from retromem.panels.points import Point
-from retromem.run.diff_runs import Difference, _differences, diff_runs
+from retromem.panels.points import PUBLISHED, Point
+from retromem.run.diff_runs import Difference, _numbers, diff_runs
 from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.run.report_run import RunResults
 from retromem.run.run_experiment import run_experiment
@@ -85,13 +85,7 @@ def test_runs_without_a_common_number_are_one_line(runs: tuple[Path, Path], tmp_
         diff_runs(runs[0], tmp_path)
 
 
-def test_points_that_differ_in_a_label_are_two_numbers() -> None:
-    def results(identical: float) -> RunResults:
-        points = [
-            Point(quantity="recall", series="Flat", labels={"asked": asked}, y=y, seed=0)
-            for asked, y in (("identical", identical), ("heldout", 0.5))
-        ]
-        return RunResults(points=[("index-recall-s0-12345678", point) for point in points])
-
-    found = _differences(results(0.1), results(0.9))
-    assert {what.whose: one.change for what, one in found.items()} == {"Flat, identical": 0.8, "Flat, heldout": 0.0}
+def test_points_of_a_series_are_told_apart_by_their_labels() -> None:
+    points = [Point(quantity="bits", series="ReLU", labels=labels, x=1.0, y=1.0, seed=0) for labels in ({}, PUBLISHED)]
+    numbers = list(_numbers(RunResults(points=[("overload-s0-1a2b", point) for point in points])))
+    assert [what.whose for what, _, _ in numbers] == ["ReLU", "ReLU, published"]

@@ -29,7 +29,7 @@ from retromem.run.cells import Cell
 from retromem.run.experiment import ArmsConfig, ExperimentConfig, StudyConfig
 from retromem.run.panel_cells import PanelCell
 from retromem.run.run_cell import Workplace, run_cell, texts_of
-from retromem.run.run_experiment import _all_cells, _run, run_experiment
+from retromem.run.run_experiment import _all_cells, _Run, run_experiment
 from retromem.run.run_texts import described_encoders, encode_missing, remarks_on_keys, text_dim_of
 
 HASHED = EncoderConfig(model="hashed-trigrams", query_prompt="ask: ", document_prompt="tell: ")
@@ -149,7 +149,8 @@ def test_a_run_keeps_its_settings_its_plan_and_the_command_that_measured(world: 
     said.clear()
 
     def go(command: str, cells: list[Any], *, force: bool = False) -> Any:
-        _run(config, cells, [], "mine", command, run, cache, said.append, ["told before"], force=force, engine=None)
+        mine = _Run(config=config, name="mine", folder=run, cells=cells, cache=cache, say=said.append, force=force)
+        mine.compute([], command, ["told before"], None)
         return json.loads((run / "plan.json").read_text())
 
     record = go("make first", cells)

@@ -47,9 +47,9 @@ def test_a_tiny_measurement_has_all_that_the_page_needs(points: list[Point]) -> 
     for series in (*STACKS, one_layer("gelu"), one_layer("swiglu"), GUIDE_LINE):
         assert list(curve(points, "bits_per_param", series)) == [1.0, 2.0]
     for point in points:
-        if point.quantity == "whole_bits_per_param" and point.series in PRESETS:
-            (facts,) = [p.y for p in points if (p.quantity, p.series) == ("whole_facts", point.series)]
-            (params,) = [p.y for p in points if (p.quantity, p.series) == ("whole_params", point.series)]
+        if point.quantity == "bits_per_param" and point.series in PRESETS:
+            (facts,) = [p.y for p in points if (p.quantity, p.series) == ("facts", point.series)]
+            (params,) = [p.y for p in points if (p.quantity, p.series) == ("params", point.series)]
             assert point.y == pytest.approx(facts * 2 / params) and facts > 1
             of_size = sized(PresetConfig(kind=point.series, depth=2), 560, 4, 4)
             assert params == of_size.num_params(4, 4)
@@ -59,9 +59,7 @@ def test_a_tiny_measurement_has_all_that_the_page_needs(points: list[Point]) -> 
 
 
 def with_bits(points: list[Point], bits: Mapping[tuple[str, float | None], float]) -> list[Point]:
-    return [
-        replace(p, y=bits.get((p.series, p.x), p.y)) if p.quantity.endswith("bits_per_param") else p for p in points
-    ]
+    return [replace(p, y=bits.get((p.series, p.x), p.y)) if p.quantity == "bits_per_param" else p for p in points]
 
 
 @pytest.mark.slow

@@ -13,24 +13,25 @@ from retromem.panels.limits.optimisation_gap_points import (
     _constructions,
     _of_exposures,
     _on_a_line,
+    _Task,
     _Writer,
 )
-from retromem.panels.points import Point
+from retromem.panels.points import PUBLISHED, Point
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
 
-(TRAINED_PAIRS, SOLVED_PAIRS), (TRAINED_KEYS, SOLVED_KEYS) = OptimisationConfig().tasks
+TASKS = OptimisationConfig().tasks
 
 
 def test_every_exposure_and_optimiser_is_searched_beside_the_published_bits() -> None:
     config = OptimisationConfig(exposures=(30,), width=8, resolution=0.5, constructions=False)
     points = config.measure(0, lambda knowledge: knowledge)
-    found = {(point.quantity, point.series, point.x): point.y for point in points}
+    found = {(point.quantity, point.name, point.x): point.y for point in points}
     # 256 parameters hold at most 8 bits each, and what is stored is a whole number of facts of 4 bits.
     for kind in ("ReLU", "SwiGLU"):
         assert 0 <= found["bits_per_param", kind, 30.0] < 8
         for optimizer in ("adam", "adamw", "sgd", "muon"):
-            assert found[f"{kind.lower()}_bits_per_param", optimizer, None] >= 0
+            assert found["optimiser_bits_per_param", f"{optimizer}, {kind}", None] >= 0
     assert found["bits_per_param", "ReLU, published", 30.0] == 0.45
     assert found["bits_per_param", "SwiGLU, published", 30.0] == 0.36
 
@@ -69,7 +70,8 @@ def test_each_way_is_searched_to_its_own_limit_and_disturbed_at_the_same_load() 
         eye = torch.eye(num_facts)
         return KeyTable(keys_ND=eye, value_ids_N=torch.arange(num_facts), codes_VE=eye)
 
-    points = _compared([holding("trained", 90), holding("solved", 140)], table_of, 1.0, 100, 0.001, 0)
+    task = _Task(name="keys", table_of=table_of, num_params=100, goal=1.0)
+    points = _compared(task, [holding("trained", 90), holding("solved", 140)], 0.001, 0)
     found = {(point.quantity, point.series): point.y for point in points}
     assert (found["facts", "trained"], found["facts", "solved"]) == (90, 140)
     assert found["stored_bits_per_param", "solved"] == 140 * 4 / 100
@@ -83,25 +85,27 @@ def test_few_exposures_get_the_high_rates_of_the_published_sweep() -> None:
 
 def page_points(*, muon: tuple[float, float], solved: float) -> list[Point]:
     points = []
+    series_of_tasks = [(task, series) for task, pair in TASKS.items() for series in pair]
     for seed in (0, 1):
-        for series, bits, noise in (
-            (TRAINED_PAIRS, 1.5, 2e-2),
-            (SOLVED_PAIRS, solved, 1e-5),
-            (TRAINED_KEYS, 2.6, 2e-2),
-            (SOLVED_KEYS, 3.1, 1e-3),
+        for (task, series), bits, noise in zip(
+            series_of_tasks, (1.5, solved, 2.6, 3.1), (2e-2, 1e-5, 2e-2, 1e-3), strict=True
         ):
-            points.append(Point(quantity="stored_bits_per_param", series=series, y=bits, seed=seed))
-            points.append(Point(quantity="facts", series=series, y=100 * bits + seed, seed=seed))
-            points.append(Point(quantity="sigma90", series=series, y=noise, seed=seed))
+            for quantity, y in (("stored_bits_per_param", bits), ("facts", 100 * bits + seed), ("sigma90", noise)):
+                points.append(Point(quantity=quantity, series=series, labels={"task": task}, y=y, seed=seed))
         for kind in ("ReLU", "SwiGLU"):
             for x, bits in ((30.0, 0.5), (3000.0, 2.0)):
                 points.append(Point(quantity="bits_per_param", series=kind, x=x, y=bits, seed=seed))
-            quantity = f"{kind.lower()}_bits_per_param"
-            points.append(Point(quantity=quantity, series="adam", y=2.0 + 0.1 * seed, seed=seed))
-            points.append(Point(quantity=quantity, series="muon", y=muon[seed], seed=seed))
+            for series, y in (("adam", 2.0 + 0.1 * seed), ("muon", muon[seed])):
+                labels = {"kind": kind}
+                points.append(Point(quantity="optimiser_bits_per_param", series=series, labels=labels, y=y, seed=seed))
     for kind in ("ReLU", "SwiGLU"):
-        points += [Point(quantity="bits_per_param", series=f"{kind}, published", x=x, y=1.0) for x in (30.0, 3000.0)]
-    return [*points, *(Point(quantity="facts_published", series=s, y=496.0) for s in (TRAINED_PAIRS, SOLVED_PAIRS))]
+        for x in (30.0, 3000.0):
+            points.append(Point(quantity="bits_per_param", series=kind, labels=PUBLISHED, x=x, y=1.0))
+    published = [
+        Point(quantity="facts_published", series=series, labels={"task": "token pairs"}, y=496.0)
+        for series in TASKS["token pairs"]
+    ]
+    return [*points, *published]
 
 
 def test_the_finding_follows_the_points() -> None:
@@ -124,7 +128,6 @@ def test_the_finding_follows_the_points() -> None:
 def test_the_construction_outdoes_training_and_stands_less_noise() -> None:
     points = _constructions(OptimisationConfig(resolution=0.1), lambda n: random_table(n, 16, 16, seed=0), 0)
     found = {(point.quantity, point.series): point.y for point in points}
-    assert found["facts", SOLVED_PAIRS] > found["facts", TRAINED_PAIRS] > 400
-    assert found["facts", SOLVED_KEYS] > found["facts", TRAINED_KEYS] > 600
-    for trained, solved in ((TRAINED_PAIRS, SOLVED_PAIRS), (TRAINED_KEYS, SOLVED_KEYS)):
+    for (trained, solved), least in zip(TASKS.values(), (400, 600), strict=True):
+        assert found["facts", solved] > found["facts", trained] > least
         assert found["sigma90", solved] < 0.1 * found["sigma90", trained]

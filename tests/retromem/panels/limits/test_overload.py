@@ -18,7 +18,7 @@ from retromem.report.panel_page import Panel
 def test_points_of_every_load_stand_beside_the_published_ones() -> None:
     config = OverloadConfig(loads=(0.5, 2.0), width=6, steps=150)
     points = overload_points(config, 0)
-    found = {(point.quantity, point.series, point.x): point.y for point in points}
+    found = {(point.quantity, point.name, point.x): point.y for point in points}
     for kind, capacity in (("ReLU", 2.03), ("SwiGLU", 2.64)):
         # Bits stored are at most the facts' own, which is load times capacity (facts are whole).
         assert 0 < found["bits_per_param", kind, 0.5] <= 0.51 * capacity

@@ -10,8 +10,8 @@ from models.ffn_kinds import DenseConfig
 from retromem.measure.trained_ffn import KeyTable
 from retromem.panels.limits.rank_limits import ARMS, FULL_RANK, GUIDE_LINE, RankLimitsConfig
 from retromem.panels.limits.rank_limits_points import (
+    LimitedMatrix,
     RankLimitedFFN,
-    ThinProduct,
     bits_left,
     cut_ffn,
     noise_of_cut,
@@ -35,8 +35,7 @@ def points() -> list[Point]:
 
 def test_a_limited_ffn_is_relu_between_two_products() -> None:
     ffn = RankLimitedFFN(5, 9, rank_in=2, rank_out=3, generator=generator())
-    w_in = ffn.matrix_in.left_IR @ ffn.matrix_in.right_RO
-    w_out = ffn.matrix_out.left_IR @ ffn.matrix_out.right_RO
+    w_in, w_out = (matrix.factors[0] @ matrix.factors[1] for matrix in (ffn.matrix_in, ffn.matrix_out))
     x_BD = torch.randn(7, 5, generator=generator(1))
     assert torch.allclose(ffn(x_BD), (x_BD @ w_in).relu() @ w_out, atol=1e-6)
     assert torch.linalg.matrix_rank(w_in).item() == 2 and torch.linalg.matrix_rank(w_out).item() == 3
@@ -45,8 +44,8 @@ def test_a_limited_ffn_is_relu_between_two_products() -> None:
 
 def test_free_parameters_are_the_dimension_of_the_matrices_that_can_be_made() -> None:
     # Rank of the derivative of (left, right) -> left right, at a random point.
-    product = ThinProduct(5, 2, 6, generator=generator())
-    left, right = product.left_IR.detach().double(), product.right_RO.detach().double()
+    product = LimitedMatrix(5, 2, 6, generator=generator())
+    left, right = (factor.detach().double() for factor in product.factors)
     jacobians = torch.autograd.functional.jacobian(lambda a, b: a @ b, (left, right))
     derivative = torch.cat([jacobian.reshape(30, -1) for jacobian in jacobians], dim=1)
     ffn = RankLimitedFFN(5, 6, rank_in=2, rank_out=None, generator=generator())
@@ -55,8 +54,8 @@ def test_free_parameters_are_the_dimension_of_the_matrices_that_can_be_made() ->
 
 
 def test_a_product_starts_with_the_variance_of_a_matrix() -> None:
-    product = ThinProduct(400, 50, 300, generator=generator())
-    entries = (product.left_IR @ product.right_RO).detach()
+    product = LimitedMatrix(400, 50, 300, generator=generator())
+    entries = (product.factors[0] @ product.factors[1]).detach()
     assert float(entries.var()) == pytest.approx(1 / (3 * 400), rel=0.05)
 
 

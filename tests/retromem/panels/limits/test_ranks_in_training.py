@@ -11,7 +11,7 @@ from scipy.stats import entropy
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.training_budget import TrainingBudget
 from retromem.measure.trained_ffn import random_table, train, train_built, weight_generator
-from retromem.panels.limits.ranks_in_training import KINDS, RanksInTrainingConfig
+from retromem.panels.limits.ranks_in_training import EQUAL_FACTS, KINDS, RanksInTrainingConfig
 from retromem.panels.limits.ranks_in_training_points import (
     WatchedFFN,
     gaussian_ranks,
@@ -77,8 +77,8 @@ def test_gaussian_matrices_have_the_participation_ratio_of_marchenko_and_pastur(
 
 def test_every_moment_is_measured_and_the_last_is_the_trained_ffn(points: list[Point]) -> None:
     for kind in KINDS:
-        assert list(curve(points, "effective_w_in", kind)) == [2.0, 5.0]
-        assert spread_at(points, "effective_hidden_untrained", kind) is not None
+        assert list(curve(points, "effective", kind, part="w_in")) == [2.0, 5.0]
+        assert spread_at(points, "effective", kind, part="hidden") is not None
     relu = train(
         DenseConfig(kind="relu", width=12),
         random_table(TINY.num_facts["relu"], 4, 4, seed=0),
@@ -86,33 +86,33 @@ def test_every_moment_is_measured_and_the_last_is_the_trained_ffn(points: list[P
         seed=0,
     )
     s = np.linalg.svd(relu.w_out_FE.detach().double().numpy(), compute_uv=False)
-    (last,) = [p.y for p in points if (p.quantity, p.series, p.x, p.seed) == ("stable_w_out", "relu", 5.0, 0)]
+    (last,) = [p.y for p in points if (p.quantity, p.name, p.x, p.seed) == ("stable", "relu, w_out", 5.0, 0)]
     assert last == pytest.approx((s**2).sum() / s[0] ** 2)
-    assert next(p.y for p in points if (p.quantity, p.series) == ("largest_w_out", "relu")) == 4.0
+    assert next(p.y for p in points if (p.quantity, p.name) == ("largest", "relu, w_out")) == 4.0
 
 
-def with_ranks(points: list[Point], quantity: str, ranks: Mapping[str, float]) -> list[Point]:
-    return [
-        replace(p, y=ranks[p.series] + 0.02 * (p.seed or 0)) if p.quantity == quantity and p.series in ranks else p
-        for p in points
-    ]
+def with_ranks(points: list[Point], ranks: Mapping[str, float], **labels: str) -> list[Point]:
+    """Those of trained FFNs' hidden activations."""
+
+    def is_changed(p: Point) -> bool:
+        is_trained = p.labels == {"part": "hidden", **labels} and (p.x is not None or bool(labels))
+        return p.quantity == "participation_ratio" and p.series in ranks and is_trained
+
+    return [replace(p, y=ranks[p.series] + 0.02 * (p.seed or 0)) if is_changed(p) else p for p in points]
 
 
 def test_the_finding_follows_the_ranks(points: list[Point]) -> None:
     # 12 dense and 8 gated hidden units.
     low_gated = {"relu": 6.0, "gelu": 6.5, "swiglu": 5.0, "geglu": 5.5}
-    changed = with_ranks(points, "participation_ratio_hidden", low_gated)
-    changed = with_ranks(changed, "participation_ratio_hidden_equal_facts", {**low_gated, "geglu": 6.2})
+    changed = with_ranks(points, low_gated)
+    changed = with_ranks(changed, {**low_gated, "geglu": 6.2}, **EQUAL_FACTS)
     finding = TINY.page(changed).finding
     assert "swiglu 5.01 of 8.00 and geglu 5.51 of 8.00" in finding
     assert "62.6 % to 68.8 % in gated kinds" in TINY.page(changed).answer
     assert "in dimensions lower in every seed, as a share of the largest possible higher in every seed" in finding
     assert "at equal facts no clear difference." in finding
     high_gated = {"relu": 1.0, "gelu": 2.0, "swiglu": 5.0, "geglu": 5.5}
-    assert (
-        "in dimensions higher in every seed"
-        in TINY.page(with_ranks(points, "participation_ratio_hidden", high_gated)).finding
-    )
+    assert "in dimensions higher in every seed" in TINY.page(with_ranks(points, high_gated)).finding
 
 
 def test_the_table_has_gates_for_gated_kinds_alone(points: list[Point]) -> None:
