@@ -243,6 +243,10 @@ def _named_class(base: Any, tag: str, classes: Mapping[str, str], value: object,
     name = value[tag]
     if isinstance(name, str) and ":" in name and not _OUTSIDE.fullmatch(name):
         raise _fail(source, _join(path, tag), f"{name!r} should read module:Class, such as my_package.my_memory:Config")
+    if isinstance(name, str) and "." in name and ":" not in name:
+        raise _fail(
+            source, _join(path, tag), f"{name!r} is none of {', '.join(classes)}; a class of yours is module:Class"
+        )
     if not (isinstance(name, str) and ":" in name):
         found: type = load(classes[_value(Literal[tuple(classes)], name, source, _join(path, tag))])
         return found
@@ -258,7 +262,8 @@ def _named_class(base: Any, tag: str, classes: Mapping[str, str], value: object,
     except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
         told = f"{type(error).__name__}: {error}"
         where = "install its package into .venv, or name its folder in PYTHONPATH"
-        raise _fail(source, _join(path, tag), f"cannot import {name} ({told}); {where}") from None
+        hint = f"; {where}" if isinstance(error, ModuleNotFoundError) else ""
+        raise _fail(source, _join(path, tag), f"cannot import {name} ({told}){hint}") from None
     lacks = _lacking(found, base, tag)
     if lacks:
         wanted = f"{base.__module__}.{base.__qualname__}"
@@ -284,8 +289,12 @@ def _lacking(found: Any, base: Any, tag: str) -> str:
     """What keeps a class of the user's from standing in the place of `base`; empty where nothing does."""
     if not (isinstance(found, type) and is_dataclass(found)):
         return "should be a frozen dataclass"
+    try:
+        hints = get_type_hints(found, include_extras=True)
+    except Exception as error:  # an annotation in quotes that names nothing
+        return f"has annotations that cannot be read ({error})"
     for field in fields(found):
-        if not _is_setting(hint := get_type_hints(found, include_extras=True)[field.name]):
+        if not _is_setting(hint := hints[field.name]):
             return (
                 f"should have settings of plain types, and {field.name} is {hint} (int, float, str, bool, Literal, "
                 "another frozen dataclass, tuple[X, ...] or X | None)"

@@ -100,7 +100,14 @@ def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
 
 @lru_cache(maxsize=16)
 def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...]) -> KnowledgeSet:
-    return config.build()
+    try:
+        return config.build()
+    except UserError:
+        raise
+    except Exception as error:  # of a user's set
+        if type(config).__module__.partition(".")[0] == "retromem":
+            raise
+        raise UserError(f"{config.source}: its build fails ({type(error).__name__}: {error})") from error
 
 
 def _last_change(file: str) -> tuple[int, int] | None:

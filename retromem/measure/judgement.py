@@ -23,6 +23,7 @@ from retromem.measure.answers import (
 from retromem.measure.bits import bits_ce
 from retromem.measure.latency import EncoderCost, measure_latency
 from retromem.measure.robustness import flip90, sigma90, with_key_noise
+from retromem.measure.seam_checks import check_seam
 from retromem.measure.settings import MeasureConfig
 from retromem.measure.slot_use import slot_use
 from retromem.rows import TAU, LawBroken, Row
@@ -142,6 +143,8 @@ def judge(
     footprint = memory.footprint()
     if not quick:
         _check_ledger(memory, footprint, config.name)
+        if type(memory).__module__.partition(".")[0] != "retromem":
+            check_seam(memory, identical.queries, config.name)
     latency = None if quick else measure_latency(memory, identical.queries, encoder)
     base = Row(
         side=memory.side,

@@ -16,6 +16,7 @@ from models.training_budget import TrainingBudget, TrainingDiverged
 from retrieval.random_rotation import random_rotation, rotated
 from retromem.memories.ffn_settings import FFNSettings
 from retromem.memories.value_codes import value_codes
+from retromem.rows import LawBroken
 from retromem.seam import ValueTable, WriteCost
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ class StoredFFN:
         return self.config.num_active_params(self.dim_in, self.code_dim)
 
     def _new(self, generator: "torch.Generator") -> "FFN":
-        return self.config.build(self.dim_in, self.code_dim, generator=generator)
+        ffn = self.config.build(self.dim_in, self.code_dim, generator=generator)
+        stored = sum(weight.numel() for weight in ffn.state_dict().values())
+        if stored != self.num_params:
+            raise LawBroken(f"{self.config.label}: num_params says {self.num_params:,}, but it stores {stored:,}")
+        return ffn
 
     def train(
         self,

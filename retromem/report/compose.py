@@ -67,7 +67,7 @@ def compose(rows: Sequence[Row], run: RunFacts) -> Content:
         question=run.question,
         first=first,
         warning=_warning(run),
-        sections=[section for section in sections if any(not _is_empty(block) for block in section.blocks)],
+        sections=[section for section in map(_filled, sections) if section.blocks],
     )
 
 
@@ -147,6 +147,11 @@ def _pairs(rows: Sequence[Row]) -> list[Section]:
     return sections
 
 
+def _filled(section: Section) -> Section:
+    """Without the blocks that say nothing."""
+    return replace(section, blocks=[block for block in section.blocks if not _is_empty(block)])
+
+
 def _is_empty(block: Block) -> bool:
     match block:
         case Terms():
@@ -154,7 +159,7 @@ def _is_empty(block: Block) -> bool:
         case Points():
             return not block.texts
         case Table():
-            return not block.blocks
+            return not any(lines for _, lines in block.blocks)
         case Picture():
             return False
 
@@ -203,7 +208,7 @@ def _study(rows: Sequence[Row], run: RunFacts, study: str) -> list[Section]:
     blocks: list[Block] = [*study_pictures(rows, run.capacities, study)[::-1], _ledger(rows, study, "arm")]
     controls = _ledger(rows, study, "control")
     return [
-        Section(title=f"Study: {study}", blocks=[block for block in blocks if not _is_empty(block)]),
+        Section(title=f"Study: {study}", blocks=blocks),
         Section(title=f"Study: {study}, controls and floors", blocks=[controls], folded=True),
     ]
 

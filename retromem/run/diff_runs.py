@@ -74,15 +74,21 @@ def diff_runs(first: Path, second: Path) -> str:
     )
     told += f", {count_text(len(unsure))} of one seed, whose noise nobody knows" if unsure else ""
     parts = [_settings_table(settings[0], settings[1], names), told + "."]
+    facts = [set(read_plan(run).get("knowledge_hashes", {})) for run in (first, second)]
+    if not facts[0] & facts[1] and any(facts):
+        parts.append("The two runs are about different facts: what differs may be the facts'.")
     parts += [_table("Beyond noise", real, names)] if real else []
     parts += [_table("Of one seed", unsure, names)] if unsure else []
     only_first, only_second = (
         [what for what, one in found.items() if not getattr(one, other)] for other in ("after", "before")
     )
+    in_both = {(what.where, what.whose) for what in common}
     for name, alone in zip(names, (only_first, only_second), strict=True):
-        if alone:
-            whose = dict.fromkeys(f"{what.where}: {what.whose}" for what in alone)
-            parts.append(f"Only in {name}: {', '.join(whose)}.")
+        whose = dict.fromkeys(
+            f"{what.where}: {what.whose}" for what in alone if (what.where, what.whose) not in in_both
+        )
+        if whose:
+            parts.append(f"Only in {name} (`called:` gives one memory one name): {', '.join(whose)}.")
     return "\n\n".join(parts)
 
 

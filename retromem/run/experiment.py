@@ -118,7 +118,7 @@ class SweepConfig:
     values: tuple[object, ...]
     """of the setting, in the order of the page"""
     study: str = ""
-    """which study a part of a sweep was made from; for runs that keep their settings"""
+    """left empty: a run that has made one study a value keeps here which study they were"""
 
     def __post_init__(self) -> None:
         for name in ("settings", "values"):
@@ -127,8 +127,8 @@ class SweepConfig:
 
     @property
     def axis(self) -> str:
-        """What is swept, in one word."""
-        return self.settings[0].rpartition(".")[2]
+        """What is swept, in a word for each setting of another name."""
+        return " and ".join(dict.fromkeys(setting.rpartition(".")[2] for setting in self.settings))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,7 +127,12 @@ def panels_of(record: Mapping[str, Any], results: RunResults, panels: Panels = _
         # A formula is the same for every seed.
         points = list(dict.fromkeys(point for cell, point in results.points if cell in cells))
         if points and not isinstance(config, PublishedPanel):
-            found.append(Panel(name=name, page=config.page(points), points=points))
+            try:
+                found.append(Panel(name=name, page=config.page(points), points=points))
+            except Exception as error:  # of a user's panel: the others have theirs
+                if type(config).__module__.partition(".")[0] == "retromem":
+                    raise
+                results.problems.append((name, "failed", f"its page cannot be made ({type(error).__name__}: {error})"))
     return found
 
 

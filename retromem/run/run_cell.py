@@ -20,7 +20,7 @@ from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import loaded_encoder
 from retrieval.encoder_config import Prompts
-from retrieval.errors import Refused
+from retrieval.errors import Refused, UserError
 from retrieval.tokens import Tokens
 from retromem.compare import collect_texts
 from retromem.knowledge.cities import spare_city_names
@@ -197,9 +197,9 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
                 record[name] = None if found is None else asdict(found)
     except Refused as refusal:
         record |= {"status": "refused", "reason": str(refusal)}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A training that failed is a setting to change, a broken law a memory to mend, and one line says which.
-        one_line = isinstance(error, TrainingDiverged | TrainingCutShort | LawBroken)
+        one_line = isinstance(error, TrainingDiverged | TrainingCutShort | LawBroken | UserError)
         told = f"{error}\n" if one_line else traceback.format_exc()
         if isinstance(error, MemoryError):  # no result: a larger machine may have one
             told = f"not enough memory ({str(error) or 'for what was asked'})\n"

@@ -1,7 +1,7 @@
 """A sweep: one study run once for each value of a setting, as studies of their own that a page puts side by side."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ def with_sweeps_expanded(config: ExperimentConfig, *, may_name_classes: bool = F
         if study.sweep is None or study.sweep.study:  # of a run that kept its settings
             studies[name] = study
             continue
+        _refuse_settings(name, study.sweep.settings)
         if study.encoder is None and any(setting.startswith("encoder.") for setting in study.sweep.settings):
             study = replace(study, encoder=config.encoder)
         for swept_name, swept in _swept(name, study, may_name_classes=may_name_classes):
@@ -28,6 +29,14 @@ def with_sweeps_expanded(config: ExperimentConfig, *, may_name_classes: bool = F
                 raise UserError(f"studies.{name}.sweep.values: {swept_name} comes twice; name each value once")
             studies[swept_name] = swept
     return replace(config, studies=studies)
+
+
+def _refuse_settings(name: str, settings: Sequence[str]) -> None:
+    if len(set(settings)) < len(settings):
+        raise UserError(f"studies.{name}.sweep.settings: names a setting twice; name each once")
+    for setting in settings:
+        if setting.partition(".")[0] == "sweep":
+            raise UserError(f"studies.{name}.sweep.settings: {setting} is of the sweep itself; name one of the study")
 
 
 def _swept(name: str, study: StudyConfig, *, may_name_classes: bool) -> Iterator[tuple[str, StudyConfig]]:
