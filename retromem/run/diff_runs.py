@@ -59,7 +59,7 @@ class Difference:
 
 def diff_runs(first: Path, second: Path) -> str:
     """What changed from one run folder to another, as text. UserError where they have no number in common."""
-    found = _differences(*(_results(run) for run in (first, second)))
+    found = _differences(*(read_results(run, read_plan(run)["cells"]) for run in (first, second)))
     settings = [_flat(read_config(run / RESOLVED)) for run in (first, second)]
     common = {what: one for what, one in found.items() if one.before and one.after}
     if not common:
@@ -84,10 +84,6 @@ def diff_runs(first: Path, second: Path) -> str:
             whose = dict.fromkeys(f"{what.where}: {what.whose}" for what in alone)
             parts.append(f"Only in {name}: {', '.join(whose)}.")
     return "\n\n".join(parts)
-
-
-def _results(run: Path) -> RunResults:
-    return read_results(run, read_plan(run)["cells"])
 
 
 def _differences(before: RunResults, after: RunResults) -> dict[_What, Difference]:

@@ -169,6 +169,8 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
         first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
         raise UserError(f"{run}: no cell has a result{first}")
     method = {**record["method"], **_made_by(results), **_budgets(rows)}
+    # Of a row of a sweep: the value of what is swept.
+    swept = {study: {f"sweep.{part['axis']}": str(part["value"])} for study, part in sweeps.items()}
     answer = write_report(
         rows,
         folder,
@@ -179,7 +181,7 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
             capacities=[*capacities, *_capacities_read_off(rows, capacities)],
             smallest=results.smallest,
             settings=[
-                own | _swept_value(sweeps.get(row.study))
+                own | swept.get(row.study, {})
                 for row, own in zip(rows, settings_that_differ(results.identities), strict=True)
             ],
             swept=frozenset(sweeps),
@@ -197,11 +199,6 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
         for line in answer.split("\n"):
             say(line)
     return folder
-
-
-def _swept_value(part: Mapping[str, Any] | None) -> dict[str, str]:
-    """Of a row of a sweep: the value of what is swept."""
-    return {} if part is None else {f"sweep.{part['axis']}": str(part["value"])}
 
 
 def _capacities_read_off(rows: Sequence[Row], searched: Sequence[CapacityRow]) -> list[CapacityRow]:

@@ -147,11 +147,11 @@ def _of_series(points: Sequence[Point], series: str, ends: Sequence[float]) -> s
     def text(spreads: Mapping[float, Spread]) -> str:
         return list_text([percent_text(spread.median) for spread in spreads.values()])
 
-    heldout, beside = shares("heldout"), []
-    if len(heldout) > 1 and series != INDEX:
-        beside.append(_compared(heldout[ends[-1]], heldout[ends[0]]))
-    if series != INDEX:
-        beside += lines(lambda how: f"as written {text(shares(how))}", ["identical"])
+    heldout = shares("heldout")
+    if series == INDEX:
+        return f"{series} {text(heldout)}"
+    beside = [_compared(heldout[ends[-1]], heldout[ends[0]])] if len(heldout) > 1 else []
+    beside += lines(lambda how: f"as written {text(shares(how))}", ["identical"])
     return f"{series} {text(heldout)}" + (f" ({'; '.join(beside)})" if beside else "")
 
 
