@@ -86,7 +86,7 @@ def smallest(
     """The fewest storage bytes in which a memory of this family answers the first N facts so well, by a search.
 
     `family`: a memory whose dial is left open, such as `FaissMemoryConfig(factory="LSH", rotate_to=24)`. `accuracy`: of
-    the questions as they were written (`identical`), or in new words (`heldout`). UserError for a family without a
+    the questions as they were written (`identical`), or paraphrased (`heldout`). UserError for a family without a
     dial, for too few questions and for bounds that cannot hold the facts.
     """
     if dial_of(family) is None:

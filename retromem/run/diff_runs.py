@@ -59,7 +59,7 @@ class Difference:
 
 def diff_runs(first: Path, second: Path) -> str:
     """What changed from one run folder to another, as text. UserError where they have no number in common."""
-    found = _differences(*(_results(run) for run in (first, second)))
+    found = _differences(*(read_results(run, read_plan(run)["cells"]) for run in (first, second)))
     settings = [_flat(read_config(run / RESOLVED)) for run in (first, second)]
     common = {what: one for what, one in found.items() if one.before and one.after}
     if not common:
@@ -90,10 +90,6 @@ def diff_runs(first: Path, second: Path) -> str:
         if whose:
             parts.append(f"Only in {name} (`called:` gives one memory one name): {', '.join(whose)}.")
     return "\n\n".join(parts)
-
-
-def _results(run: Path) -> RunResults:
-    return read_results(run, read_plan(run)["cells"])
 
 
 def _differences(before: RunResults, after: RunResults) -> dict[_What, Difference]:

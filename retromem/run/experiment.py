@@ -43,7 +43,7 @@ class ArmsConfig:
     shuffled: bool = False
     """null: answers are shuffled before they are scored"""
     widths_from_demand: tuple[float, ...] = ()
-    """replace each FFN's size by those that would store the demand at these bits a parameter"""
+    """replace each FFN's size by those that would store the demand at these bits per parameter"""
     num_params: tuple[int, ...] = ()
     """replace each FFN's size by the largest with at most so many parameters"""
     num_active_params: tuple[int, ...] = ()

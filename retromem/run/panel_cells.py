@@ -10,8 +10,6 @@ from retrieval.encoder_files import sha256_of
 from retrieval.errors import UserError
 from retromem.measure.judgement import VERSION
 from retromem.panels.any_panel import AnyPanelConfig
-from retromem.panels.panel_config import Encoded
-from retromem.panels.points import Point
 from retromem.run.cells import readable_hash
 
 
@@ -51,10 +49,6 @@ class PanelCell:
     def weight(self) -> float:
         """Rough seconds on one core, to start long cells first and to say how long a run will take."""
         return self.panel.seconds_a_seed
-
-    def measure(self, encoded: Encoded) -> list[Point]:
-        """The points of this seed."""
-        return self.panel.measure(self.seed, encoded)
 
 
 def _content_of(paths: Sequence[Path]) -> list[str]:

@@ -180,6 +180,8 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
         first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
         raise UserError(f"{run}: no cell has a result{first}")
     method = {**record["method"], **_made_by(results), **_budgets(rows)}
+    # Of a row of a sweep: the value of what is swept.
+    swept = {study: {f"sweep.{part['axis']}": str(part["value"])} for study, part in sweeps.items()}
     answer = write_report(
         rows,
         folder,
@@ -190,7 +192,7 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
             capacities=[*capacities, *_capacities_read_off(rows, capacities)],
             smallest=results.smallest,
             settings=[
-                own | _swept_value(sweeps.get(row.study))
+                own | swept.get(row.study, {})
                 for row, own in zip(rows, settings_that_differ(results.identities), strict=True)
             ],
             swept=frozenset(sweeps),
@@ -230,11 +232,6 @@ def _placed(
         [(place, row) for place, row in zip(of_rows, results.rows, strict=True) if place],
         [(place, row) for place, row in zip(of_capacities, results.capacities, strict=True) if place],
     )
-
-
-def _swept_value(part: Mapping[str, Any] | None) -> dict[str, str]:
-    """Of a row of a sweep: the value of what is swept."""
-    return {} if part is None else {f"sweep.{part['axis']}": str(part["value"])}
 
 
 def _capacities_read_off(rows: Sequence[Row], searched: Sequence[CapacityRow]) -> list[CapacityRow]:

@@ -173,7 +173,7 @@ class _EncodedTexts:
 
 def measure_panel(cell: PanelCell, workplace: Workplace) -> list[Point]:
     """Points of one panel and seed."""
-    return cell.measure(_EncodedTexts(cell, workplace))
+    return cell.panel.measure(cell.seed, _EncodedTexts(cell, workplace))
 
 
 def run_cell(cell: AnyCell, workplace: Workplace) -> str:

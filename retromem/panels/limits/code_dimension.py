@@ -73,12 +73,12 @@ class CodeDimensionConfig(PanelConfig):
                 "and the densest construction of this project, values as levels of one score, without gradient "
                 "descent (3.6).",
                 "Keys moved by a tenth of their length are asked at one load for all, "
-                f"{significant_text(self.noisy_bits_per_param)} bits a parameter.",
+                f"{significant_text(self.noisy_bits_per_param)} bits per parameter.",
             ],
             charts=[
                 by_dim(title="Capacity", quantities=["bits_per_param"], y_label="bits per parameter"),
                 by_dim(
-                    title=f"Keys moved by a tenth, at {significant_text(self.noisy_bits_per_param)} bits a parameter",
+                    title=f"Keys moved by a tenth, at {significant_text(self.noisy_bits_per_param)} bits per parameter",
                     quantities=["accuracy at key noise .1"],
                     y_label="right answers",
                     percent=True,
@@ -106,7 +106,7 @@ class CodeDimensionConfig(PanelConfig):
         seeds = "the one seed" if len(tried) == 1 else f"{len(tried)} seeds"
         return (
             f"Trained for {self.long_steps:,} steps in {self.long_dim} dimensions, "
-            f"{significant_text(self.long_bits_per_param)} bits a parameter are held by {held} of {seeds}."
+            f"{significant_text(self.long_bits_per_param)} bits per parameter are held by {held} of {seeds}."
         )
 
 
@@ -131,4 +131,4 @@ def _answer(points: Sequence[Point]) -> str:
 def _of_capacity(points: Sequence[Point]) -> str:
     density = known_curve(points, "bits_per_param", "SwiGLU")
     said = [f"{significant_text(spread.median)} in {dim:g}" for dim, spread in density.items()]
-    return f"At equal parameters value codes hold this many bits a parameter, by their dimensions: {list_text(said)}."
+    return f"At equal parameters value codes hold this many bits per parameter, by their dimensions: {list_text(said)}."

@@ -4,8 +4,9 @@ Shape legend: N facts, D dimension of the stream, F hidden units of a block.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from statistics import fmean
 
 import torch
@@ -99,13 +100,10 @@ def update_ratios(stack: StackFFN, keys_ND: Float[Tensor, "N D"]) -> list[float]
     config = stack.config
     outputs = [torch.zeros_like(keys_ND) for _ in stack.blocks]
 
-    def adding(layer: int) -> Callable[[object, object, Tensor], None]:
-        def add(_module: object, _inputs: object, out_ND: Tensor) -> None:
-            outputs[layer] = outputs[layer] + out_ND
+    def add(layer: int, _module: object, _inputs: object, out_ND: Tensor) -> None:
+        outputs[layer] = outputs[layer] + out_ND
 
-        return add
-
-    hooks = [module.register_forward_hook(adding(layer)) for layer, module in _parts(stack)]
+    hooks = [module.register_forward_hook(partial(add, layer)) for layer, module in _parts(stack)]
     states = stack.states(keys_ND)
     for hook in hooks:
         hook.remove()

@@ -98,7 +98,7 @@ class GeneralisationConfig(PanelConfig):
                 Chart(
                     title="Random keys, noisy queries",
                     quantities=["accuracy_noisy"],
-                    x_label="query noise",
+                    x_label="key noise",
                     y_label="right answers",
                     percent=True,
                 ),
@@ -106,7 +106,7 @@ class GeneralisationConfig(PanelConfig):
                     title="Capacity",
                     quantities=["capacity_bits_per_param"],
                     x_label="noise in training",
-                    y_label="bits a parameter",
+                    y_label="bits per parameter",
                 ),
             ],
         )
@@ -147,11 +147,11 @@ def _of_series(points: Sequence[Point], series: str, ends: Sequence[float]) -> s
     def text(spreads: Mapping[float, Spread]) -> str:
         return list_text([percent_text(spread.median) for spread in spreads.values()])
 
-    heldout, beside = shares("heldout"), []
-    if len(heldout) > 1 and series != INDEX:
-        beside.append(_compared(heldout[ends[-1]], heldout[ends[0]]))
-    if series != INDEX:
-        beside += lines(lambda how: f"as written {text(shares(how))}", ["identical"])
+    heldout = shares("heldout")
+    if series == INDEX:
+        return f"{series} {text(heldout)}"
+    beside = [_compared(heldout[ends[-1]], heldout[ends[0]])] if len(heldout) > 1 else []
+    beside += lines(lambda how: f"as written {text(shares(how))}", ["identical"])
     return f"{series} {text(heldout)}" + (f" ({'; '.join(beside)})" if beside else "")
 
 
@@ -180,16 +180,16 @@ def _of_noise(points: Sequence[Point]) -> str:
     )
     index = spread_at(points, "accuracy_noisy", INDEX, loudest)
     beside = "" if index is None else f" (index {percent_text(index.median)})"
-    return f"Under query noise {loudest:g}, keys {said}{beside}."
+    return f"Under key noise {loudest:g}, keys {said}{beside}."
 
 
 def _of_capacity(points: Sequence[Point]) -> str:
     capacity = known_curve(points, "capacity_bits_per_param", NOISY_FFN)
     least, most = min(capacity), max(capacity)
     if least == most:
-        return f"Capacity is {significant_text(capacity[least].median)} bits a parameter."
+        return f"Capacity is {significant_text(capacity[least].median)} bits per parameter."
     left = f" ({percent_text(ratio(capacity[most], capacity[least]))} of it)" if capacity[least].median else ""
     return (
-        f"Capacity is {significant_text(capacity[least].median)} bits a parameter with training noise {least:g} and "
+        f"Capacity is {significant_text(capacity[least].median)} bits per parameter with training noise {least:g} and "
         f"{significant_text(capacity[most].median)}{left} with {most:g}."
     )

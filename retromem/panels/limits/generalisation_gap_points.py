@@ -82,7 +82,7 @@ def _with_noise(config: GeneralisationConfig, seed: int) -> list[Point]:
 
 
 def _capacities(config: GeneralisationConfig, seed: int) -> list[Point]:
-    """Bits a parameter of the most facts that are right without noise, by the noise in training."""
+    """Bits per parameter of the most facts that are right without noise, by the noise in training."""
     num_params = _NOISY_FFN.num_params(_DIM, _DIM)
     expected = _EXPECTED_BITS * num_params / _BITS_A_FACT
     high = int(2 * expected)

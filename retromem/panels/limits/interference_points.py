@@ -32,7 +32,7 @@ _KINDS: dict[str, tuple[AnyFFNConfig, float]] = {
     # Its usual eight heads read every slot of a table this small.
     "product keys": (ProductKeysConfig(heads=4, top_k=2), 1.27),
 }
-"""kind, and bits a parameter that it stores of keys in two groups (offset 1) at accuracy .99, 2,048 parameters"""
+"""kind, and bits per parameter that it stores of keys in two groups (offset 1) at accuracy .99, 2,048 parameters"""
 
 
 def two_groups(

@@ -119,13 +119,13 @@ class OptimisationConfig(KeyChoiceConfig):
                     title="Exposures",
                     quantities=["bits_per_param"],
                     x_label="full-batch steps",
-                    y_label="bits a parameter",
+                    y_label="bits per parameter",
                     x_scale="log",
                 ),
                 Chart(
                     title=f"Optimisers, {most:,} steps",
                     quantities=["optimiser_bits_per_param"],
-                    y_label="bits a parameter",
+                    y_label="bits per parameter",
                 ),
             ],
             tables=tables(points, self._table),
@@ -177,7 +177,7 @@ class OptimisationConfig(KeyChoiceConfig):
             ]
 
         rows = [line(task, series) for task, pair in self.tasks.items() for series in pair]
-        header = ["", "facts", "best seed", "published, best of 3", "bits a parameter", "sigma90"]
+        header = ["", "facts", "best seed", "published, best of 3", "bits per parameter", "sigma90"]
         caption = "Constructed and trained weights of equal parameters."
         return medians_table(points, caption, [*header, "sigma90 published, d = 32"], rows)
 
@@ -193,7 +193,7 @@ def _of_exposures(points: Sequence[Point]) -> str:
 
     told = list_text(list(of_each(said, _KINDS).values()))
     ends = list_text([f"{x:,.0f}" for x in ends_of(curve(points, "bits_per_param", kind) for kind in _KINDS)])
-    return f"After {ends} exposures {told}, in bits a parameter."
+    return f"After {ends} exposures {told}, in bits per parameter."
 
 
 def _best(points: Sequence[Point], kind: str, resolution: float) -> str:

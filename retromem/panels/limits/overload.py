@@ -18,7 +18,7 @@ from retromem.report.seed_spread import Spread
 
 DIM, NUM_VALUES = 16, 16
 PUBLISHED_CAPACITY = {"ReLU": 2.03, "SwiGLU": 2.64}
-"""bits a parameter at accuracy .99"""
+"""bits per parameter at accuracy .99"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class OverloadConfig(KeyChoiceConfig):
         return overload_points(self, seed, self.chosen_keys(DIM, seed, encoded))
 
     def page(self, points: Sequence[Point]) -> PanelPage:
-        noise = f"query noise {self.query_noise:g}"
+        noise = f"key noise {self.query_noise:g}"
         over_load = partial(Chart, x_label="facts, times the capacity", x_scale="log")
         return PanelPage(
             title=self.titled("Overload: beyond the capacity"),
@@ -75,7 +75,7 @@ class OverloadConfig(KeyChoiceConfig):
             explained=[
                 f"FFNs in 16 dimensions with about {32 * self.width:,} parameters get "
                 f"{range_text(self.loads)} times as many facts of {self.key_name} (16 values) as they store of random "
-                "keys at accuracy .99 (2.03 bits a parameter for ReLU, 2.64 for SwiGLU, as published), here called "
+                "keys at accuracy .99 (2.03 bits per parameter for ReLU, 2.64 for SwiGLU, as published), here called "
                 f"their capacity, in {self.steps:,} full-batch steps of Adam each. Bits are those of cross-entropy, "
                 "after temperature and prior share were fitted to the memory's answers; at most the facts' own.",
                 f"Held out are the same keys with Gaussian noise of {significant_text(100 * self.query_noise)} % of "
@@ -87,7 +87,7 @@ class OverloadConfig(KeyChoiceConfig):
                 "training may lift the part beyond the capacity; what is shown is these steps.",
             ],
             charts=[
-                over_load(title="Bits stored", quantities=["bits_per_param"], y_label="bits a parameter"),
+                over_load(title="Bits stored", quantities=["bits_per_param"], y_label="bits per parameter"),
                 over_load(
                     title="Right answers",
                     quantities=["accuracy", "accuracy_noisy"],
@@ -107,7 +107,7 @@ class OverloadConfig(KeyChoiceConfig):
     def _of_loss(self, points: Sequence[Point]) -> str:
         """Whether more facts ever help under noise: for each kind, by more than the seeds differ."""
         told = of_each(lambda kind: _of_noisy(points, kind), self.kinds).values()
-        return f"Under query noise {self.query_noise:g} {'; '.join(told)}."
+        return f"Under key noise {self.query_noise:g} {'; '.join(told)}."
 
 
 def _answer(points: Sequence[Point]) -> str:
@@ -117,7 +117,7 @@ def _answer(points: Sequence[Point]) -> str:
     best = {kind: significant_text(max(spread.median for spread in bits.values())) for kind, bits in found.items()}
     said = [f"{last[kind]} of its {best[kind]} ({kind})" for kind in found]
     times = max(max(bits) for bits in found.values())
-    return f"Written with {times:g} times the facts it can hold, an FFN keeps, in bits a parameter, {list_text(said)}."
+    return f"With {times:g} times the facts it can hold, an FFN keeps, in bits per parameter, {list_text(said)}."
 
 
 def _of_bits(points: Sequence[Point], kind: str) -> str:
@@ -128,7 +128,7 @@ def _of_bits(points: Sequence[Point], kind: str) -> str:
 
     def told(load: float) -> str:
         beside = f" (published {significant_text(published[load].median)})" if load in published else ""
-        return f"{significant_text(found[load].median)} bits a parameter{beside}"
+        return f"{significant_text(found[load].median)} bits per parameter{beside}"
 
     if best == last:
         return f"{kind} stores most, {told(best)}, at the largest load, {last:g} times its capacity."

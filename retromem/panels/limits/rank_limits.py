@@ -179,7 +179,7 @@ def _full_bits(points: Sequence[Point]) -> str:
 
 
 def _full(points: Sequence[Point]) -> str:
-    return f"At equal parameters an FFN holds {_full_bits(points)} bits a parameter."
+    return f"At equal parameters an FFN holds {_full_bits(points)} bits per parameter."
 
 
 def _at_best(points: Sequence[Point]) -> str:

@@ -138,7 +138,7 @@ def _limited_points(config: RankLimitsConfig, seed: int) -> list[Point]:
 
 
 def _table(config: RankLimitsConfig, seed: int) -> KeyTable:
-    """4 bits a parameter: more than any FFN trained like this has held."""
+    """4 bits per parameter: more than any FFN trained like this has held."""
     most = 2 * int(2 * config.num_params / math.log2(config.num_values)) + 3
     return random_table(most, config.dim, config.num_values, seed=seed)
 

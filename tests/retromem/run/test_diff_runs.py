@@ -66,7 +66,10 @@ def test_settings_and_numbers_that_differ_stand_side_by_side(runs: tuple[Path, P
     before, after, change = (float(cell) for cell in accuracy.strip("| ").split(" | ")[-3:])
     assert 0.2 < before < 0.5 < after and change == pytest.approx(after - before, abs=0.002) and change > 0
     assert "changed beyond noise" in told and "storage_bytes" not in told
-    assert lines[-1] == "Only in few (`called:` gives one memory one name): keys: floor-mode, keys: floor-entropy, keys: floor-known-0.01."
+    assert (
+        lines[-1] == "Only in few (`called:` gives one memory one name): "
+        "keys: floor-mode, keys: floor-entropy, keys: floor-known-0.01."
+    )
 
 
 def test_a_run_beside_itself_has_nothing_changed(runs: tuple[Path, Path]) -> None:

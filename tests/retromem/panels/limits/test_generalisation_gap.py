@@ -100,7 +100,7 @@ def test_the_finding_follows_the_points() -> None:
     assert "FFNs answer 50 % after one wording and 90 % after 8 wordings; the index 50 %" in answer
     assert "facts written in one wording and in 8 wordings are right: FFN 50 % and 90 % (40.0 points more;" in up
     assert "as written 100 % and 100 %); index 50 % and 90 %" in up
-    assert "Capacity is 2.50 bits a parameter with training noise 0 and 1.00 (40 % of it) with 0.3." in up
+    assert "Capacity is 2.50 bits per parameter with training noise 0 and 1.00 (40 % of it) with 0.3." in up
     assert "keys trained with noise 0 are right 50 %, those trained with noise 0.3 80 %" in up
     assert "40.0 points fewer" in config.page(page_points((0.9, 0.5), 0.01)).finding
     assert "the spread over seeds covers the difference" in config.page(page_points((0.5, 0.52), 0.1)).finding

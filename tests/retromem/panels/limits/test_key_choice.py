@@ -22,7 +22,7 @@ from retromem.panels.limits.interference_points import _KINDS, part, two_groups
 from retromem.panels.limits.optimisation_gap import OptimisationConfig
 from retromem.panels.limits.overload import OverloadConfig
 from retromem.panels.limits.overload_points import facts_of
-from retromem.panels.limits.ranks_in_training import GIVEN, KEY_RANK, OWN, RanksInTrainingConfig, gaussian
+from retromem.panels.limits.ranks_in_training import GIVEN, OWN, RanksInTrainingConfig, gaussian
 from retromem.panels.point_spread import spread_at
 from retromem.report.panel_figures import draw_panel
 from retromem.report.panel_page import Panel
@@ -115,10 +115,11 @@ def test_every_panel_measures_chosen_keys_as_it_does_random_ones(name: str, keys
     random, chosen = TINY[name], replace(TINY[name], keys=keys)
     points = chosen.measure(0, encoded_names)
     of_random, of_chosen = (
-        {(point.quantity, point.series, point.x): point.y for point in found}
+        {(point.quantity, point.series, *point.labels.values(), point.x): point.y for point in found}
         for found in (random.measure(0, encoded_names), points)
     )
-    of_keys = {(KEY_RANK, series, None) for place in (GIVEN, OWN) for series in (place, gaussian(f"keys {place}"))}
+    series_of_keys = [series for place in (GIVEN, OWN) for series in (place, gaussian(f"keys {place}"))]
+    of_keys = {("participation_ratio", series, "keys", None) for series in series_of_keys}
     of_optimisers = {place for place in of_random if place[1] in ("adam", "adamw", "sgd", "muon")}
     more = of_keys if name == "ranks_in_training" else set()
     assert of_chosen.keys() == (of_random.keys() | more) - of_optimisers
@@ -130,12 +131,12 @@ def test_every_panel_measures_chosen_keys_as_it_does_random_ones(name: str, keys
 
 
 def test_constructions_are_compared_on_the_chosen_keys_and_pairs_left_to_the_random_ones() -> None:
-    (trained, solved), *others = OptimisationConfig(keys="cities").tasks
-    assert not others and trained.startswith("an encoder's keys of cities, ") and solved != trained
-    assert [task[0] for task in OptimisationConfig().tasks] == [
-        "token pairs, trained ReLU",
-        "random keys, trained SwiGLU",
-    ]
+    (task, (trained, solved)), *others = OptimisationConfig(keys="cities").tasks.items()
+    assert not others and task == "an encoder's keys of cities" and solved != trained
+    assert {task: trained for task, (trained, _) in OptimisationConfig().tasks.items()} == {
+        "token pairs": "trained ReLU",
+        "random keys": "trained SwiGLU",
+    }
 
 
 def test_two_relations_are_asked_of_the_same_cities(encoded_names: Encoded) -> None:
@@ -183,12 +184,12 @@ def test_the_rank_of_keys_is_that_of_their_singular_values(encoded_names: Encode
     points = CITIES.measure(0, encoded_names)
     own_MK = np.array([key_of(city) for city in CITIES.text_sets(0)[0].subjects], dtype=np.float64)
     s = np.linalg.svd(own_MK - own_MK.mean(0), compute_uv=False)
-    own = spread_at(points, KEY_RANK, OWN)
+    own = spread_at(points, "participation_ratio", OWN, part="keys")
     assert own is not None and own.median == pytest.approx((s**2).sum() ** 2 / (s**4).sum(), rel=1e-4)
-    given = spread_at(points, KEY_RANK, GIVEN)
+    given = spread_at(points, "participation_ratio", GIVEN, part="keys")
     assert given is not None and 3 < given.median <= 4
     told = CITIES.page(
-        [replace(p, y=3.5) if (p.quantity, p.series) == (KEY_RANK, GIVEN) else p for p in points]
+        [replace(p, y=3.5) if (p.quantity, p.series) == ("participation_ratio", GIVEN) else p for p in points]
     ).finding
     assert "The keys use this many dimensions (participation ratio): 3.50 as given (Gaussian numbers" in told
-    assert "The keys use" not in CITIES.page([p for p in points if p.quantity != KEY_RANK]).finding
+    assert "The keys use" not in CITIES.page([p for p in points if p.labels != {"part": "keys"}]).finding

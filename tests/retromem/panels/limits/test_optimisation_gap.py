@@ -112,7 +112,7 @@ def test_the_finding_follows_the_points() -> None:
     config = OptimisationConfig()
     points = page_points(muon=(2.4, 2.5), solved=2.25)
     finding = config.page(points).finding
-    assert "two-sided construction holds 2.25 bits a parameter where training holds 1.50" in finding
+    assert "two-sided construction holds 2.25 bits per parameter where training holds 1.50" in finding
     assert "stands weight noise of 1.0e-05 where training stands 0.0200" in finding
     assert "After 30 and 3,000 exposures ReLU holds 0.500 and 2.00 (published 1.00 and 1.00)" in finding
     assert "muon for ReLU (2.45, adam 2.05)" in finding and "seeds and search" not in finding

@@ -72,9 +72,9 @@ def test_the_finding_says_whether_there_is_a_double_descent() -> None:
     finding = config.page(curve_points((1.0, 6.0, 3.0), (0.9, 0.5, 0.7))).finding
     assert "ReLU shows a double descent: a noisy query costs 6.00 bits at 1 times the capacity and 3.00" in finding
     assert "right answers rise from 50 % at 1 times to 70 % at 8 times" in finding
-    assert "ReLU stores most, 2.00 bits a parameter, at 1 times its capacity, and 1.40 bits" in finding
+    assert "ReLU stores most, 2.00 bits per parameter, at 1 times its capacity, and 1.40 bits" in finding
     answer = config.page(curve_points((1.0, 6.0, 3.0), (0.9, 0.5, 0.7))).answer
-    assert answer.endswith("8 times the facts it can hold, an FFN keeps, in bits a parameter, 1.40 of its 2.00 (ReLU).")
+    assert answer.endswith("an FFN keeps, in bits per parameter, 1.40 of its 2.00 (ReLU).")
     covered = config.page(curve_points((1.0, 3.1, 3.0), (0.9, 0.5, 0.3), wobble=0.2)).finding
     assert "no double descent" in covered and "up to 3.10 bits at 1 times" in covered
     assert "right answers go from 90 % at 0.5 times to 30 % at 8 times" in covered
