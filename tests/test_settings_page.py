@@ -25,12 +25,12 @@ FILES = {
     "results.csv": (
         Row,
         "One line a memory, number of facts, seed, twin and kind of question. Behind these columns stand the settings "
-        "that differ between rows, by dotted path (`memory.training.steps`, `memory_version`, `encoder_hash`), and `sweep.x` "
-        "of a sweep over x.",
+        "that differ between rows, by dotted path (`memory.training.steps`, `memory_version`, `encoder_hash`), and "
+        "`sweep.x` of a sweep over x.",
     ),
     "smallest.csv": (
         SmallestRow,
-        "One line a family, number of facts, seed and goal of a search; of `tried` the settings alone (`settings_tried`).",
+        "One line a family, number of facts, seed and goal of a search; of `tried` the settings alone: `settings_tried`.",
     ),
     "capacity.csv": (
         CapacityRow,

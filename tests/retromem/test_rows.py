@@ -67,7 +67,7 @@ class _Forgetful(StaticFunction):
 
 class _ForgetfulConfig(StaticFunctionConfig):
     def build(self, *, seed: int) -> StaticFunction:
-        return _Forgetful(seed=seed)
+        return _Forgetful(self, seed=seed)
 
 
 def test_a_ledger_that_is_not_its_folder_is_refused() -> None:

@@ -153,8 +153,8 @@ class OptimisationConfig(KeyChoiceConfig):
         """A construction against training, bits and noise."""
         (trained, solved), (stood, borne) = (self._beside(points, task, quantity) for quantity in _COMPARED)
         return (
-            f"At equal parameters on {task} the {self.tasks[task][1]} holds {significant_text(solved.median)} bits a "
-            f"parameter where training holds {significant_text(trained.median)}, and stands weight noise of "
+            f"At equal parameters on {task} the {self.tasks[task][1]} holds {significant_text(solved.median)} bits "
+            f"per parameter where training holds {significant_text(trained.median)}, and stands weight noise of "
             f"{significant_text(borne.median)} where training stands {significant_text(stood.median)}."
         )
 
