@@ -30,7 +30,7 @@ FILES = {
     ),
     "smallest.csv": (
         SmallestRow,
-        "One line a family, number of facts, seed and goal of a search; of `tried` the settings alone: `settings_tried`.",
+        "One line a family, number of facts, seed and goal of a search; of `tried` the settings: `settings_tried`.",
     ),
     "capacity.csv": (
         CapacityRow,
