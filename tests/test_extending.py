@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -86,6 +87,52 @@ def test_what_a_run_has_saved_imports_no_class_of_a_user(finished: Path) -> None
     kept = started(finished, "-m", "retromem", "compare", "runs/mine/config.yaml")
     assert kept.returncode == 2 and "what was saved may name no class" in kept.stderr
     assert kept.stderr.count("\n") == 1
+
+
+BROKEN = """
+import sys
+from dataclasses import dataclass
+from my_memory import Config as Whole
+from my_panel import Config as Panel
+from my_set import Config as Products
+
+@dataclass(frozen=True, kw_only=True)
+class Quits(Whole):
+    def build(self, *, seed):
+        sys.exit(7)
+
+@dataclass(frozen=True, kw_only=True)
+class NoPage(Panel):
+    def page(self, points):
+        return points[0].colour
+
+@dataclass(frozen=True, kw_only=True)
+class NoSet(Products):
+    def build(self):
+        return 1 / 0
+"""
+
+
+def test_what_breaks_in_a_class_of_a_users_costs_its_own_part_alone(finished: Path) -> None:
+    folder = finished.parent / "broken"
+    shutil.copytree(finished, folder)
+    (folder / "broken.py").write_text(BROKEN)
+    content = yaml.safe_load((folder / "mine.yaml").read_text())
+    content["panels"]["no_page"] = {"panel": "broken:NoPage"}
+    content["studies"]["keys"]["arms"][0]["memories"].append({"memory": "broken:Quits", "called": "quits"})
+    (folder / "mine.yaml").write_text(yaml.safe_dump(content))
+    done = started(folder, "-m", "retromem", "compare", "mine.yaml", "--workers", "1")
+    assert done.returncode == 1 and not done.stderr
+    assert (
+        "FAILED no_page: its page cannot be made (AttributeError" in done.stdout and "FAILED keys-quits" in done.stdout
+    )
+    page = (folder / "reports" / "mine" / "report.md").read_text()
+    assert "Collisions" in page and "its page cannot be made" in page
+    content["studies"]["products"]["knowledge"]["source"] = "broken:NoSet"
+    (folder / "mine.yaml").write_text(yaml.safe_dump(content))
+    refused = started(folder, "-m", "retromem", "compare", "mine.yaml", "--workers", "1")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "broken:NoSet: its build fails (ZeroDivisionError: division by zero)" in refused.stderr
 
 
 def test_a_saved_memory_of_a_user_answers_as_before(folder: Path) -> None:

@@ -179,6 +179,7 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
     if not rows and not results.points:
         first = f" ({problems[0][0]}: {problems[0][2]})" if problems else ""
         raise UserError(f"{run}: no cell has a result{first}")
+    num_before, shown = len(problems), panels_of(record, results, panels)
     method = {**record["method"], **_made_by(results), **_budgets(rows)}
     # Of a row of a sweep: the value of what is swept.
     swept = {study: {f"sweep.{part['axis']}": str(part["value"])} for study, part in sweeps.items()}
@@ -196,7 +197,7 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
                 for row, own in zip(rows, settings_that_differ(results.identities), strict=True)
             ],
             swept=frozenset(sweeps),
-            panels=[*sweep_panels(sweeps, *_placed(record, results)), *panels_of(record, results, panels)],
+            panels=[*sweep_panels(sweeps, *_placed(record, results)), *shown],
             published=published_of(record, results, panels),
             problems=problems,
             notes=[*record["notes"], *_warnings(rows), *_not_shown(record, panels)],
@@ -207,6 +208,8 @@ def report_run(run: Path, folder: Path, *, say: Callable[[str], None] | None = N
         ),
     )
     if say is not None:
+        for name, _, reason in problems[num_before:]:
+            say(f"  FAILED {name}: {reason}")
         for line in answer.split("\n"):
             say(line)
     return folder

@@ -75,6 +75,7 @@ def test_an_encoder_that_a_study_leaves_to_the_experiment_can_be_swept() -> None
         ("arms.0.memories.0.training.learning_rat", 0.1, "studies.steps.sweep.settings: arms.0.memories.0.training.lea"
          "rning_rat: arms.0.memories.0.training has no setting 'learning_rat'; the nearest is 'learning_rate'"),
         ("arms.1.role", "arm", "studies.steps.sweep.settings: arms.1.role: arms is a list of 1 and has no element '1'"),
+        ("sweep.values", 3, "studies.steps.sweep.settings: sweep.values is of the sweep itself"),
         ("knowledge.dim.x", 3, "knowledge.dim has no setting 'x'"),
         ("knowledge.dim", "wide", "studies.steps.sweep, with dim=wide: knowledge.dim: should be a whole number"),
         ("knowledge.num_values", 1, "sweep, with num_values=1: knowledge: num_values should be 2 or more"),
@@ -234,6 +235,13 @@ def test_values_of_a_sweep_import_no_class_unless_the_config_may_name_some(tmp_p
         with_sweeps_expanded(of_keys(sweep, RELU, num_facts="[20]"))
     with pytest.raises(UserError, match="cannot import nowhere.to_be_found:Config"):
         with_sweeps_expanded(of_keys(sweep, RELU, num_facts="[20]"), may_name_classes=True)
+
+
+def test_a_setting_that_is_named_twice_is_refused_and_two_are_told_on_the_axis() -> None:
+    steps, rate = (f"arms.0.memories.0.training.{name}" for name in ("steps", "learning_rate"))
+    with pytest.raises(UserError, match="studies.steps.sweep.settings: names a setting twice"):
+        with_sweeps_expanded(experiment(SweepConfig(settings=(steps, steps), values=(1,))))
+    assert SweepConfig(settings=(steps, rate), values=(1,)).axis == "steps and learning_rate"
 
 
 def test_an_encoder_of_a_study_without_text_is_refused(tmp_path: Path) -> None:
