@@ -113,6 +113,7 @@ class NoSet(Products):
 """
 
 
+@pytest.mark.slow
 def test_what_breaks_in_a_class_of_a_users_costs_its_own_part_alone(finished: Path) -> None:
     folder = finished.parent / "broken"
     shutil.copytree(finished, folder)
@@ -157,6 +158,7 @@ def test_a_saved_memory_of_a_user_answers_as_before(folder: Path) -> None:
     run(folder, "-c", text)
 
 
+@pytest.mark.slow
 def test_a_kind_of_a_users_that_changed_is_measured_again_where_its_version_says_so(finished: Path) -> None:
     changed = finished.parent / "changed"
     shutil.copytree(finished, changed)
@@ -168,6 +170,7 @@ def test_a_kind_of_a_users_that_changed_is_measured_again_where_its_version_says
     assert re.search(r"^6 of \d+ cells run", said, re.MULTILINE), said
 
 
+@pytest.mark.slow
 def test_the_sweeps_are_drawn(folder: Path) -> None:
     run(folder, "-m", "retromem", "compare", "sweep.yaml", "--workers", "1")
     rows = rows_of(folder / "reports" / "sweep")
@@ -179,6 +182,7 @@ def test_the_sweeps_are_drawn(folder: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_trainer_of_the_users_keeps_its_curves(folder: Path) -> None:
     run(folder, "my_trainer.py")
     assert list((folder / "curves").rglob("metrics.csv"))

@@ -124,7 +124,7 @@ class CapacitySlopeConfig(PanelConfig):
     """of each training"""
 
     seconds_expected: ClassVar[float] = 1000.0
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     """of one seed"""
 
     def __post_init__(self) -> None:
