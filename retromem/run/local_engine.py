@@ -108,6 +108,8 @@ class LokyEngine(Engine):
 
         # A worker that imports torch for its second cell only looks like a leak to loky, which starts another.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        # Interrupted, it is told in one line of ours.
+        warnings.filterwarnings("ignore", message=".*tasks which were still being processed by the workers")
         # Asked for one job, joblib computes in this very process, and a cell that is killed takes the whole run with
         # it: a pool of two then, which is given one cell at a time.
         num_workers = min(self._num_workers, len(cells))
