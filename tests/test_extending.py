@@ -58,6 +58,7 @@ def finished(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_memory_a_kind_a_set_and_a_panel_of_a_user_run_beside_ours(finished: Path) -> None:
     folder = finished
     rows = rows_of(folder / "reports" / "mine")
@@ -80,6 +81,7 @@ def test_a_memory_a_kind_a_set_and_a_panel_of_a_user_run_beside_ours(finished: P
     assert "Of 1,000 random keys" in page and "Collisions" in page
 
 
+@pytest.mark.slow
 def test_what_a_run_has_saved_imports_no_class_of_a_user(finished: Path) -> None:
     run(finished, "-m", "retromem", "report", "runs/mine")
     page = (finished / "reports" / "mine" / "report.md").read_text()
