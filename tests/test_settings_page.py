@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,7 +148,7 @@ def columns_page() -> str:
     ]
     known = docstrings(Row)
     for file, (row, about) in FILES.items():
-        lines += ["", f"## {file}", "", about, "", "| column | what it is |", "|---|---|"]
+        lines += ["", f"## {file}", "", fill(about, 120), "", "| column | what it is |", "|---|---|"]
         told = docstrings(row)
         for field in fields(row):
             what = told.get(field.name) or known.get(field.name, "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from retrieval.errors import UserError
+from retromem.configuration import is_of_others
 from retromem.knowledge.cities import CITY_WORDINGS, cities, city_timezones
 from retromem.knowledge.fact_columns import parse_columns
 from retromem.knowledge.fact_files import read_facts
@@ -92,8 +93,7 @@ KnowledgeConfig = Annotated[KnowledgeSource, "source", "retromem.knowledge.sourc
 
 
 def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
-    """The whole set, without keys of any encoder; built once as long as its files stay what they
-    are."""
+    """The whole set, without keys of any encoder; built once as long as its files stay what they are."""
     files = (config.file, config.phrasings) if isinstance(config, TextConfig) else ()
     return _built(config, tuple(_last_change(file) for file in files if file))
 
@@ -102,10 +102,8 @@ def build_knowledge(config: KnowledgeConfig) -> KnowledgeSet:
 def _built(config: KnowledgeConfig, last_changes: tuple[tuple[int, int] | None, ...]) -> KnowledgeSet:
     try:
         return config.build()
-    except UserError:
-        raise
-    except Exception as error:  # of a user's set
-        if type(config).__module__.partition(".")[0] == "retromem":
+    except Exception as error:
+        if isinstance(error, UserError) or not is_of_others(config):
             raise
         raise UserError(f"{config.source}: its build fails ({type(error).__name__}: {error})") from error
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from retromem.configuration import is_of_others
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.measure.answers import (
     Answers,
@@ -143,7 +144,7 @@ def judge(
     footprint = memory.footprint()
     if not quick:
         _check_ledger(memory, footprint, config.name)
-        if type(memory).__module__.partition(".")[0] != "retromem":
+        if is_of_others(memory):
             check_seam(memory, identical.queries, config.name)
     latency = None if quick else measure_latency(memory, identical.queries, encoder)
     base = Row(

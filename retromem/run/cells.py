@@ -16,6 +16,7 @@ from models.any_ffn import AnyFFNConfig, sized
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
+from retromem.configuration import is_of_others
 from retromem.knowledge.knowledge_set import KnowledgeSet
 from retromem.knowledge.sources import KnowledgeConfig, build_knowledge
 from retromem.measure.judgement import VERSION
@@ -99,7 +100,7 @@ def versions_of_others(config: Any) -> dict[str, int]:
     found: dict[str, int] = {}
     if is_dataclass(config):
         cls = type(config)
-        if cls.__module__.partition(".")[0] not in ("models", "retrieval", "retromem"):
+        if is_of_others(config):
             found[f"{cls.__module__}:{cls.__name__}"] = getattr(cls, "version", 1)
         for part in fields(config):
             found |= versions_of_others(getattr(config, part.name))

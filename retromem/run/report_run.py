@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from retrieval.errors import UserError
-from retromem.configuration import build
+from retromem.configuration import build, is_of_others
 from retromem.measure.capacity import read_off
 from retromem.panels.any_panel import AnyPanelConfig
 from retromem.panels.panel_config import PanelConfig
@@ -130,7 +130,7 @@ def panels_of(record: Mapping[str, Any], results: RunResults, panels: Panels = _
             try:
                 found.append(Panel(name=name, page=config.page(points), points=points))
             except Exception as error:  # of a user's panel: the others have theirs
-                if type(config).__module__.partition(".")[0] == "retromem":
+                if not is_of_others(config):
                     raise
                 results.problems.append((name, "failed", f"its page cannot be made ({type(error).__name__}: {error})"))
     return found

@@ -19,7 +19,7 @@ from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.encoder import loaded_encoder
-from retrieval.encoder_config import Prompts
+from retrieval.encoder_config import EncoderConfig, Prompts
 from retrieval.errors import Refused, UserError
 from retrieval.tokens import Tokens
 from retromem.compare import collect_texts
@@ -68,6 +68,12 @@ def cell_knowledge(cell: Cell) -> KnowledgeSet:
     assert whole.content_hash == cell.knowledge_hash, "the facts changed while the run was going on"
     # Uniformly drawn values are dealt anew for each seed: as good a set as the first.
     return whole.twin(seed=cell.seed) if cell.twin or whole.uniform else whole
+
+
+@lru_cache(maxsize=16)
+def _prompts(encoder: EncoderConfig, encoder_hash: str) -> Prompts:
+    """Looked for once: to find an encoder's files takes as long as many a cell. Its hash is of its prompts too."""
+    return encoder.prompts()
 
 
 def texts_of(cells: Sequence[AnyCell], prompts: Prompts = NO_PROMPTS) -> list[str]:
@@ -157,14 +163,21 @@ class _EncodedTexts:
         folder = self.workplace.cache_folder
         return _cache(folder, (Path(folder) / self.cell.encoder_hash).stat().st_mtime_ns)
 
+    @property
+    def prompts(self) -> Prompts:
+        return _prompts(self.cell.encoder, self.cell.encoder_hash)
+
     def __call__(self, knowledge: KnowledgeSet, *, centred: bool = True) -> KnowledgeSet:
-        encoder_hash, prompts, names = self.cell.encoder_hash, self.cell.encoder.prompts(), spare_city_names()
+        encoder_hash, prompts, names = (
+            self.cell.encoder_hash,
+            _prompts(self.cell.encoder, self.cell.encoder_hash),
+            spare_city_names(),
+        )
         keys = CachedTextKeys(self.cache, encoder_hash, centred=centred, names_off_the_set=names, prompts=prompts)
         return knowledge.with_keys(keys)
 
     def vectors(self, texts: Sequence[str], *, is_document: bool) -> Float32[ndarray, "N D"]:
-        prompts = self.cell.encoder.prompts()
-        given = [prompts.before(text, is_document=is_document) for text in texts]
+        given = [self.prompts.before(text, is_document=is_document) for text in texts]
         return self.cache.vectors(self.cell.encoder_hash, given)
 
     def tokens(self, texts: Sequence[str]) -> list[Tokens]:

@@ -115,9 +115,7 @@ def run_experiment(
     num_refused = len(results.problems) - num_failed
     run.remark(map(published_line, published))
     failed = f"; {num_failed} FAILED, see {run.cells_folder}/*/{ERROR}" if num_failed else ""
-    for cell, kind, reason in results.problems[:3]:
-        if kind == "failed":
-            say(f"  FAILED {cell}: {reason}")
+    run.remark([f"FAILED {cell}: {reason}" for cell, kind, reason in results.problems if kind == "failed"][:3])
     ran = f"{len(todo)} of {len(cells)} cells run in {time.perf_counter() - start:.0f} s"
     ran += f", {num_refused} of all refused" if num_refused else ""
     if report is None:

@@ -1,6 +1,5 @@
 """The tables of classes that a config can name: each class answers to the names that it is listed under."""
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import get_args, get_type_hints
 
@@ -32,11 +31,6 @@ def test_each_class_is_listed_under_the_very_names_that_its_field_allows(tag: st
         assert cls.__dataclass_params__.frozen, name
         wanted = [kind for kind in vars(base) if not kind.startswith("_")]
         assert all(hasattr(cls, part) or part in {field.name for field in fields(cls)} for part in wanted), name
-
-
-def test_a_table_names_no_class_twice_under_one_name() -> None:
-    tables: list[Mapping[str, str]] = [table for table, _ in TABLES.values()]
-    assert all(":" in name for table in tables for name in table.values())
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
