@@ -8,7 +8,6 @@ Komatsuzaki 2021 (GPT-J) and Chowdhery et al. 2022 (2204.02311).
 
 import math
 from collections.abc import Mapping
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,12 +15,8 @@ from torch import Tensor, nn
 
 from models.ffn import FFN, LinearMap
 from models.precisions import Precision
+from models.residual_schemes import draw_for_depth, gains, joined, norm_of
 from models.stack_kinds import StackConfig
-
-
-def layerscale_start(depth: int) -> float:
-    """The first value of every LayerScale gain (Touvron et al. 2021, section 2)."""
-    return 0.1 if depth <= 18 else 1e-5 if depth <= 24 else 1e-6
 
 
 class StackFFN(FFN):
@@ -34,43 +29,24 @@ class StackFFN(FFN):
         self.blocks = nn.ModuleList(config.block.build(dim_in, dim_in, generator=generator) for _ in range(depth))
         branches = depth if config.parallel else 0
         self.branches = nn.ModuleList(LinearMap(dim_in, dim_in, generator=generator) for _ in range(branches))
-        norm = nn.RMSNorm if config.normaliser == "rms" else partial(nn.LayerNorm, bias=False)
         norms = {"none": 0, "pre": depth + 1, "post": depth}[config.norm]
-        self.norms = nn.ModuleList(norm(dim_in) for _ in range(norms))
-        if config.residual == "layerscale":
-            self.scale_LD = nn.Parameter(torch.full((depth, dim_in), layerscale_start(depth)))
-        elif config.residual == "rezero":
-            self.scale_L1 = nn.Parameter(torch.zeros(depth, 1))
+        self.norms = nn.ModuleList(norm_of(config.normaliser, dim_in) for _ in range(norms))
+        self._gain_name = {"layerscale": "scale_LD", "rezero": "scale_L1"}.get(config.residual)
+        if self._gain_name is not None:
+            self.register_parameter(self._gain_name, gains(config.residual, depth, depth, dim_in))
         self.read_out = LinearMap(dim_in, dim_out, generator=generator) if dim_out != dim_in else None
         self._draw_for_depth(dim_in, generator)
 
     @torch.no_grad()
     def _draw_for_depth(self, dim_in: int, generator: torch.Generator) -> None:
-        """First weights as scheme and norm ask for them.
-
-        DeepNorm: the matrices of a branch normal with Xavier's variance times beta, (8 M)^(-1/4); of a table of slots,
-        which has no fan, the rows times beta. Plain pre-norm: read-outs times 1 / sqrt(branches), so that the stream
-        does not grow with depth (Radford et al. 2019). What is normalised has the length sqrt(D) and not 1.
-        """
-        config, depth = self.config, self.config.depth
+        """First weights as scheme and norm ask for them; what is normalised has the length sqrt(D) and not 1."""
+        config = self.config
         for layer, block in enumerate(self._ffns()):
             if config.norm == "pre" or (config.norm == "post" and layer > 0):
                 for weight in block.drawn_for_unit_inputs():
                     weight.div_(math.sqrt(dim_in))
         branches = [*self._ffns(), *(branch for branch in self.branches if isinstance(branch, FFN))]
-        if config.residual == "deepnorm":
-            beta = (8 * depth) ** -0.25
-            for branch in branches:
-                has_fan = bool(branch.input_matrices()) or isinstance(branch, LinearMap)
-                for weight in (*branch.input_matrices(), *branch.read_outs()):
-                    if has_fan:
-                        weight.normal_(std=beta * math.sqrt(2 / sum(weight.shape[-2:])), generator=generator)
-                    else:
-                        weight.mul_(beta)
-        elif config.residual == "plain" and config.norm == "pre":
-            for branch in branches:
-                for weight in branch.read_outs():
-                    weight.div_(math.sqrt(len(branches)))
+        draw_for_depth(branches, config.residual, config.norm, depth=config.depth, generator=generator)
 
     def states(self, x_BD: Float[Tensor, "B D"]) -> list[Float[Tensor, "B D"]]:
         """The stream before the first block and after each."""
@@ -82,19 +58,15 @@ class StackFFN(FFN):
     def _next(self, layer: int, x_BD: Tensor) -> Tensor:
         config = self.config
         update_BD = self._update(layer, self._block_input(layer, x_BD))
-        match config.residual:
-            case "none":
-                y_BD = update_BD
-            case "plain":
-                y_BD = x_BD + update_BD
-            case "layerscale":
-                y_BD = x_BD + self.scale_LD[layer] * update_BD
-            case "rezero":
-                y_BD = x_BD + self.scale_L1[layer] * update_BD
-            case "deepnorm":
-                y_BD = (2 * config.depth) ** 0.25 * x_BD + update_BD
+        y_BD = joined(config.residual, x_BD, update_BD, self._gain(layer), depth=config.depth)
         next_BD: Tensor = self.norms[layer](y_BD) if config.norm == "post" else y_BD
         return next_BD
+
+    def _gain(self, layer: int) -> Tensor | None:
+        if self._gain_name is None:
+            return None
+        gain: Tensor = getattr(self, self._gain_name)[layer]
+        return gain
 
     def _block_input(self, layer: int, x_BD: Tensor) -> Tensor:
         input_BD: Tensor = self.norms[layer](x_BD) if self.config.norm == "pre" else x_BD

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Literal
 from models.any_ffn import AnyFFNConfig
 from models.dial_checks import check_one_or_more
 from models.ffn_kinds import DenseConfig, FFNConfig
+from models.residual_kinds import Norm, Normaliser, Residual
 
 if TYPE_CHECKING:
     import torch
 
     from models.ffn import FFN
-
-Residual = Literal["none", "plain", "layerscale", "rezero", "deepnorm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +29,9 @@ class StackConfig(FFNConfig):
     residual: Residual = "plain"
     """how a block's output joins the stream: not at all (the stream is replaced), as it is, times a learned vector
     (LayerScale), times a learned number that starts at 0 (ReZero), or into an enlarged stream (DeepNorm)"""
-    norm: Literal["none", "pre", "post"] = "pre"
+    norm: Norm = "pre"
     """where the stream is normalised: never, before each block and at the end, or after each block"""
-    normaliser: Literal["layer", "rms"] = "layer"
+    normaliser: Normaliser = "layer"
     """LayerNorm without bias, or RMSNorm; both with a learned gain"""
     parallel: bool = False
     """a bias-free matrix beside each FFN, from the same input"""

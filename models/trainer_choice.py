@@ -14,6 +14,8 @@ MakeTrainer = Callable[..., "lightning.Trainer"]
 
 CHOSEN: ContextVar["MakeTrainer | None"] = ContextVar("who makes trainers", default=None)
 CURVES: ContextVar[Path | None] = ContextVar("where curves of trainings are kept", default=None)
+CHECKPOINTS: ContextVar[Path | None] = ContextVar("where long trainings are kept while they run", default=None)
+SECONDS_A_CHECKPOINT: ContextVar[float] = ContextVar("seconds between two of them", default=300.0)
 
 
 @contextmanager
@@ -43,3 +45,14 @@ def curves_kept_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         CURVES.reset(token)
+
+
+@contextmanager
+def checkpoints_kept_in(folder: Path, *, every_seconds: float = 300.0) -> Iterator[None]:
+    """Every long training within leaves a checkpoint there while it runs, and goes on from one that it finds."""
+    tokens = CHECKPOINTS.set(folder), SECONDS_A_CHECKPOINT.set(every_seconds)
+    try:
+        yield
+    finally:
+        CHECKPOINTS.reset(tokens[0])
+        SECONDS_A_CHECKPOINT.reset(tokens[1])

@@ -29,7 +29,7 @@ from retromem.measure.settings import MeasureConfig, SmallestSearch
 from retromem.measure.smallest_search import find_smallest
 from retromem.memories.dial import dial_of
 from retromem.rows import Row, SmallestRow
-from retromem.seam import MemoryConfig
+from retromem.seam import MemoryConfig, needs_keys
 
 
 def compare(
@@ -59,7 +59,7 @@ def compare(
     ]
     prefixes = [(variant.prefix(size), seed) for variant, seed in variants for size in num_facts]
     cost = EncoderCost()
-    if knowledge.text is not None:
+    if knowledge.text is not None and any(needs_keys(memory) for memory in memories):
         keys, cost = encoded(prefixes, memories, encoder, measures, cache, halves=halves)
         prefixes = [(prefix.with_keys(keys), seed) for prefix, seed in prefixes]
     rows: list[Row] = []

@@ -69,6 +69,8 @@ class Row:
     """questions; sums over them are scaled by num_facts / num_asked"""
     accuracy: float | None = None
     """share of the questions answered right"""
+    exact_match: float | None = None
+    """share of the questions after which the answer was written by itself, letter for letter (memories that write)"""
     demand_bits: float | None = None
     """log2 of the ways to deal the values to these facts: all that there is to recall"""
     bits_ce: float | None = None
@@ -85,6 +87,8 @@ class Row:
     """numbers that were trained"""
     num_active_params: int | None = None
     """those that one answer is computed from"""
+    num_embedding_params: int | None = None
+    """of the trained ones, those of single tokens (memories that write)"""
     storage_bytes: int | None = None
     """the smallest artefact that answers: packed weights, or index and value ids"""
     maintain_bytes: int | None = None
@@ -157,7 +161,7 @@ class Row:
         for name, allowed in _LITERALS.items():
             if getattr(self, name) not in allowed:
                 raise LawBroken(f"{self._where}: {name} is {getattr(self, name)!r}, none of {', '.join(allowed)}")
-        for name in ("accuracy", "chunk_at_1", "accuracy_noise_10", "slots_used"):
+        for name in ("accuracy", "exact_match", "chunk_at_1", "accuracy_noise_10", "slots_used"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise LawBroken(f"{self._where}: {name} is {share:g}, and a share is 0 to 1")

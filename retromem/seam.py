@@ -288,3 +288,8 @@ class MemoryConfig(Protocol):
         ...
 
     def build(self, *, seed: int) -> Memory: ...
+
+
+def needs_keys(config: MemoryConfig) -> bool:
+    """Whether a memory is asked by vectors of an encoder: all are, unless their config says `needs_keys` is false."""
+    return bool(getattr(config, "needs_keys", True))

@@ -27,6 +27,7 @@ from retromem.knowledge.biography_wordings import BIOGRAPHY_WORDINGS
 from retromem.knowledge.from_table import fact_id
 from retromem.knowledge.knowledge_set import FollowingFacts, KnowledgeSet, TextTask, content_hash
 from retromem.knowledge.label_noise import LabelNoise
+from retromem.knowledge.wordings import SUBJECT, VALUE
 from retromem.seam import ValueTable
 
 Attribute = Literal["birth_date", "birth_city", "university", "major", "employer", "work_city"]
@@ -180,11 +181,27 @@ def _joined(*pools: tuple[str, ...], by: str = "") -> list[str]:
     return [by.join(parts) for parts in product(*pools)]
 
 
+def _name_parts() -> tuple[list[str], list[str]]:
+    """First names and last names."""
+    return _joined(_ONSETS, ("a", "e", "i", "o", "y"), _FIRST_ENDS), _joined(_ONSETS, _LAST_VOWELS, _LAST_ENDS)
+
+
 @cache
 def _names() -> list[str]:
-    first = _joined(_ONSETS, ("a", "e", "i", "o", "y"), _FIRST_ENDS)
-    last = _joined(_ONSETS, _LAST_VOWELS, _LAST_ENDS)
-    return [f"{one} {two}" for one, two in product(first, last)]
+    return [f"{one} {two}" for one, two in product(*_name_parts())]
+
+
+def texts_of_people() -> list[str]:
+    """Every name, every value and every wording that there can be, as far as words go: a closed vocabulary's texts."""
+    pools = _pools(1)
+    years = [str(_FIRST_YEAR + year) for year in range(_MOST_YEARS)]
+    first, last = _name_parts()
+    wordings = [
+        template.replace(SUBJECT, " ").replace(VALUE, " ")
+        for own in BIOGRAPHY_WORDINGS.values()
+        for template in (*own.statements, *own.questions)
+    ]
+    return [*wordings, *first, *last, *years, *(value for values in pools.values() for value in values)]
 
 
 def _pools(num_birth_years: int) -> dict[Attribute, list[str]]:

@@ -28,7 +28,20 @@ from retromem.measure.seam_checks import check_seam
 from retromem.measure.settings import MeasureConfig
 from retromem.measure.slot_use import slot_use
 from retromem.rows import TAU, LawBroken, Row
-from retromem.seam import Asked, Facts, Footprint, Memory, MemoryConfig, Part, Phrasing, Role, WriteCost
+from retromem.seam import (
+    Asked,
+    Facts,
+    Footprint,
+    Memory,
+    MemoryConfig,
+    Part,
+    Phrasing,
+    Queries,
+    Role,
+    ValueTable,
+    WriteCost,
+    needs_keys,
+)
 
 VERSION = 8
 """of what all measurements share (knowledge, keys, bits, costs, the search for a capacity): part of every cell's
@@ -50,6 +63,16 @@ class Oracle(Protocol):
     def is_told(self) -> bool: ...
 
     def reveal(self, fact_ids: Mapping[str, int]) -> None: ...
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """A memory that writes its answer, token by token."""
+
+    @property
+    def num_embedding_params(self) -> int: ...
+
+    def write_answers(self, queries: Queries) -> list[str]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +146,7 @@ def judge(
     memory cannot hold these facts at all.
     """
     written = written or write(config, knowledge, setting=setting)
+    encoder = encoder if needs_keys(config) else EncoderCost()
     memory, costs, knowledge = written.memory, written.costs, written.knowledge
     cues = _shuffled(knowledge.ask("identical", num=knowledge.max_calibration), setting)
     calibrate: Asked | None = _shuffled(written.facts.calibration, setting)
@@ -157,6 +181,7 @@ def judge(
         halves=setting.halves,
         precision=getattr(config, "precision", None),
         device=getattr(memory, "trained_on", "cpu"),
+        num_embedding_params=memory.num_embedding_params if isinstance(memory, Writes) else None,
         **_facts(knowledge, setting, encoder),
         **_ledger(footprint),
         **_costs(costs, encoder),
@@ -171,6 +196,8 @@ def judge(
         goal = tau or TAU.get(phrasing, TAU["identical"])
         row = _with_bits(base, phrasing, answered, knowledge, tau=goal)
         row = replace(row, temperature=calibration.temperature, epsilon=calibration.epsilon)
+        if isinstance(memory, Writes) and not quick:
+            row = replace(row, exact_match=_exact_match(memory, questions, knowledge.values))
         if phrasing == "identical" and measures.robustness and not quick and not setting.shuffled:
             row = _with_robustness(row, memory, identical, seed=setting.seed)
         if phrasing == "identical" and (use := slot_use(memory, questions.queries)) is not None:
@@ -199,6 +226,14 @@ def _asked(
 ) -> Asked:
     asked = _shuffled(knowledge.ask(phrasing, num=measures.most(phrasing)), setting)
     return asked if first is None else asked.rows(np.arange(first, len(asked), 2))
+
+
+def _exact_match(memory: Writes, asked: Asked, values: ValueTable) -> float:
+    """Share of the questions after which the true value was written, letter for letter."""
+    assert values.strings is not None
+    true = [values.strings[value] for value in asked.value_ids_Q.tolist()]
+    written = memory.write_answers(asked.queries)
+    return sum(map(str.__eq__, written, true)) / len(true)
 
 
 def _check_ledger(memory: Memory, footprint: Footprint, name: str) -> None:
@@ -317,9 +352,10 @@ def _with_bits(base: Row, phrasing: Phrasing, answered: Answers, knowledge: Know
 
 
 def _with_robustness(row: Row, memory: Memory, identical: Asked, *, seed: int) -> Row:
+    has_keys = identical.queries.keys_QD is not None
     return replace(
         row,
-        accuracy_noise_10=accuracy(memory, with_key_noise(identical, 0.1, seed=seed)),
+        accuracy_noise_10=accuracy(memory, with_key_noise(identical, 0.1, seed=seed)) if has_keys else None,
         sigma90=sigma90(memory, identical, seed=seed),
         flip90=flip90(memory, identical, seed=seed),
     )

@@ -18,6 +18,7 @@ MEMORIES: Mapping[str, str] = {
     "faiss": "retromem.memories.faiss_memory:FaissMemoryConfig",
     "bm25": "retromem.memories.lexical_memory:LexicalMemoryConfig",
     "hybrid": "retromem.memories.hybrid_memory:HybridMemoryConfig",
+    "closed_book": "retromem.memories.closed_book_memory:ClosedBookConfig",
     "paired": "retromem.memories.paired_memory:PairedMemoryConfig",
     "frequency": "retromem.memories.floors:FrequencyConfig",
     "static": "retromem.memories.static_function:StaticFunctionConfig",

@@ -57,8 +57,12 @@ class WeightMemory(FiledMemory):
     @classmethod
     def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
         memory = cls(build(cls.config_type, meta["config"], source=str(folder)), seed=meta["seed"])
-        memory._know(values, meta["dim"], meta["encoder_hash"], {name: meta[name] for name in cls.notes})
-        memory._use((folder / _WEIGHTS).read_bytes())
-        there = [name for name in cls.training_files if (folder / name).exists()]
-        memory._training_files = {name: (folder / name).read_bytes() for name in there}
+        memory._take(folder, meta, values)
         return memory
+
+    def _take(self, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> None:
+        """What a saved folder of this memory holds."""
+        self._know(values, meta["dim"], meta["encoder_hash"], {name: meta[name] for name in self.notes})
+        self._use((folder / _WEIGHTS).read_bytes())
+        there = [name for name in self.training_files if (folder / name).exists()]
+        self._training_files = {name: (folder / name).read_bytes() for name in there}

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from models.any_ffn import AnyFFNConfig, sized
+from models.decoder_budget import DecoderBudget
 from retrieval.encoder import Encoder
 from retrieval.encoder_config import EncoderConfig
 from retrieval.errors import UserError
@@ -25,7 +26,7 @@ from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSea
 from retromem.memories.dial import Dialled
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.run.experiment import ArmsConfig, ExperimentConfig
-from retromem.seam import Role
+from retromem.seam import Role, needs_keys
 
 MOST_PARAMS = 10**9
 """of an FFN, as float32 with gradients and Adam's two moments"""
@@ -90,6 +91,8 @@ class Cell:
         """Rough seconds on one core, to start long cells first and to say how long a run will take."""
         training = getattr(self.memory, "training", None)
         searches = 10.0 if self.capacity else 6.0 if self.smallest else 1.0
+        if isinstance(training, DecoderBudget):
+            return 0.4 + 4e-4 * training.exposures * self.num_facts
         if training is None or not training.steps:
             return 0.4 * searches
         return float(searches * training.steps * (0.0003 if not self.encoder_hash else 0.003))
@@ -136,7 +139,7 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                     study=study_name,
                     knowledge=study.knowledge,
                     knowledge_hash=whole.content_hash,
-                    encoder_hash=study_hash if whole.text else "",
+                    encoder_hash=study_hash if whole.text and needs_keys(memory) else "",
                     encoder=study.encoder or config.encoder,
                     max_calibration=whole.max_calibration,
                     place=f"arms {number}, memory {place}",

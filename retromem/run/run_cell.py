@@ -14,7 +14,7 @@ from typing import Any
 from jaxtyping import Float32
 from numpy import ndarray
 
-from models.trainer_choice import curves_kept_in
+from models.trainer_choice import checkpoints_kept_in, curves_kept_in
 from models.training_budget import TrainingCutShort, TrainingDiverged
 from retrieval.atomic import write_text
 from retrieval.embedding_cache import EmbeddingCache
@@ -42,6 +42,8 @@ AnyCell = Cell | PanelCell
 RESULT, ERROR, RUNNING = "result.json", "error.txt", "running.json"
 CURVES = "curves"
 """the loss of each training of a cell, as Lightning's CSVLogger keeps it"""
+CHECKPOINTS = "checkpoints"
+"""of a long training, while it runs: a cell that was killed goes on from there"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +204,9 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
         if isinstance(cell, PanelCell):
             record["points"] = [asdict(point) for point in measure_panel(cell, workplace)]
         else:
-            with curves_kept_in(folder / CURVES):
+            with curves_kept_in(folder / CURVES), checkpoints_kept_in(folder / CHECKPOINTS):
                 measured = measure_cell(cell, workplace)
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
             record["rows"] = [asdict(row) for row in measured.rows]
             for name in ("capacity", "smallest"):
                 found = getattr(measured, name)

@@ -17,7 +17,7 @@ from models.memory_kinds import (
 )
 from models.precisions import BITS, INTEGER_BITS, MIDRISE_BITS, PRECISIONS
 from models.presets import STACKS, PresetConfig
-from models.stack import layerscale_start
+from models.residual_schemes import layerscale_start
 from models.stack_kinds import StackConfig
 
 # (config, family, label, size, parameters, active parameters, FLOPs of a training step)

@@ -13,7 +13,7 @@ from models.any_ffn import FFN_KINDS, sized
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, TopKConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
-from models.stack import layerscale_start
+from models.residual_schemes import layerscale_start
 from models.stack_kinds import StackConfig
 
 RELU = DenseConfig(kind="relu", width=7)

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.decoder_budget import DecoderBudget
+from models.decoder_config import DecoderConfig
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig, LinearConfig, TopKConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
@@ -22,6 +24,7 @@ from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.robustness import with_key_noise
 from retromem.measure.settings import MeasureConfig
+from retromem.memories.closed_book_memory import ClosedBookConfig
 from retromem.memories.closed_form_memory import ClosedFormMemoryConfig
 from retromem.memories.faiss_memory import FaissMemory, FaissMemoryConfig
 from retromem.memories.ffn_memory import FFNMemory, FFNMemoryConfig
@@ -38,6 +41,7 @@ from retromem.seam import Memory, Part
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 
 SHORT = TrainingBudget(steps=100)
+TINY = DecoderConfig(dim=8, depth=1, ffn=DenseConfig(width=8))
 ON_KEYS = [
     FFNMemoryConfig(ffn=DenseConfig(kind="relu", width=16), training=SHORT),
     FFNMemoryConfig(ffn=GatedConfig(width=16), precision="int8", training=SHORT),
@@ -78,6 +82,7 @@ ON_TEXT = [
     FaissMemoryConfig(factory="LSH", rotate_to=64),
     PairedMemoryConfig(ffn=DenseConfig(width=8), chunks=2, training=SHORT),
     PairedMemoryConfig(ffn=DenseConfig(width=8), neighbours="random", training=SHORT),
+    ClosedBookConfig(decoder=TINY, training=DecoderBudget(exposures=4), precision="int8"),
     LexicalMemoryConfig(),
     LexicalMemoryConfig(key_by="statement", k1=0.9, b=0.4),
     HybridMemoryConfig(),

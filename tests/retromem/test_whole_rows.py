@@ -138,6 +138,7 @@ NAMED = {
     "succeeded": True, "demand_bits": float(THINGS.demand_bits()), "bits_stored": None,
     "accuracy_noise_10": None, "sigma90": None, "flip90": None, "slots_used": None, "slot_kl_bits": None,
     "share_of_steps": None, "smallest_for": "", "smallest_tau": None, "dial_setting": None,
+    "exact_match": None, "num_embedding_params": None,
 }  # fmt: skip
 
 

@@ -98,6 +98,7 @@ def test_values_come_once_and_a_sweep_names_some() -> None:
             SweepConfig(**empty)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_drawn_over_its_setting_and_its_rows_say_the_value(tmp_path: Path) -> None:
     report = run(experiment(STEPS), tmp_path)
     rows = rows_of(report)

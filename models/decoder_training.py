@@ -1,0 +1,133 @@
+"""The training of a decoder, as a Lightning module: one optimisation step a call of `training_step`.
+
+Shape legend: B texts of a step, L tokens of the longest of them, D dimension of the stream, V tokens of the vocabulary,
+M tokens of a step that have a loss.
+"""
+
+import math
+import time
+from collections import deque
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.decoder_budget import DecoderBudget
+from models.language_model import LanguageModel
+from models.token_batches import TokenBatches
+from models.trainers import run_resumable
+from models.training_budget import TrainingDiverged
+
+_LOOKED_BACK = 50
+"""steps over which the loss is averaged"""
+
+
+class DecoderModule(lightning.LightningModule):
+    """A model of `hidden(tokens, *context)` and `logits(hidden)`, trained to say the tokens that have a loss."""
+
+    def __init__(self, decoder: LanguageModel, batches: TokenBatches, budget: DecoderBudget) -> None:
+        super().__init__()
+        self.decoder: LanguageModel = decoder
+        self.budget, self.batches = budget, batches
+        self.succeeded = True
+        self.positions_done, self.learnt_done = 0, 0
+        """tokens read, and tokens that had a loss, in all steps"""
+        self._losses: deque[Tensor] = deque(maxlen=_LOOKED_BACK)
+        self._deadline = math.inf
+        self._steps_done = 0
+        self._hidden: Any = torch.compile(decoder.hidden) if budget.compiled else decoder.hidden
+        decoder.recomputes = budget.recomputes
+
+    @property
+    def steps_done(self) -> int:
+        """Optimisation steps."""
+        return self._steps_done
+
+    def configure_optimizers(self) -> Any:
+        factors = self.decoder.learning_rate_factors()
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, weight in self.decoder.named_parameters():
+            if weight.requires_grad:
+                decay = self.budget.weight_decay if weight.dim() > 1 else 0.0
+                groups.setdefault((factors.get(name, 1.0), decay), []).append(weight)
+        rate, num_steps = self.budget.learning_rate, self.batches.num_steps
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": weights, "lr": rate * factor, "weight_decay": decay}
+                for (factor, decay), weights in groups.items()
+            ],
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.budget.rate_factor(step, num_steps))
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """By torch: Lightning's own refuses the fused AdamW in bfloat16, though no gradient is scaled there."""
+        nn.utils.clip_grad_norm_(self.decoder.parameters(), self.budget.most_gradient)
+
+    def on_fit_start(self) -> None:
+        self._deadline = time.monotonic() + self.budget.max_seconds
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["done"] = [self._steps_done, self.positions_done, self.learnt_done]
+        checkpoint["losses"] = [float(loss) for loss in self._losses]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._steps_done, self.positions_done, self.learnt_done = checkpoint["done"]
+        self.decoder.step_done(self._steps_done / self.batches.num_steps)  # what is annealed is in no checkpoint
+        self._losses.extend(torch.tensor(loss, device=self.device) for loss in checkpoint["losses"])
+
+    def training_step(self, call: int, _: int) -> Tensor | None:
+        step = self._steps_done
+        tokens_BL, learnt_BL, asked_B, context = self.batches.batch(step)
+        share = slice(self.global_rank, None, self.trainer.world_size)  # of each process its own texts
+        tokens_BL, learnt_BL = tokens_BL[share].to(self.device), learnt_BL[share].to(self.device)
+        asked_B, context = asked_B[share].to(self.device), tuple(part[share].to(self.device) for part in context)
+        hidden_BLD = self._hidden(tokens_BL[:, :-1], *context)
+        learnt_BL = learnt_BL[:, 1:]
+        logits_MV = self.decoder.logits(hidden_BLD[learnt_BL])
+        nats_M = functional.cross_entropy(logits_MV.float(), tokens_BL[:, 1:][learnt_BL], reduction="none")
+        loss = nats_M.mean()
+        self.positions_done += tokens_BL[:, 1:].numel()
+        self.learnt_done += len(logits_MV)
+        self._steps_done += 1
+        self._losses.append(_mean_where(nats_M.detach(), asked_B[:, None].expand_as(learnt_BL)[learnt_BL]))
+        if self.trainer.logger is not None:
+            self.log_dict({"loss_nats": loss, "steps": float(self._steps_done)})
+        if self._steps_done % _LOOKED_BACK == 0 or self._steps_done >= self.batches.num_steps:
+            self._look()
+        auxiliary = self.decoder.auxiliary_loss()
+        return loss if auxiliary is None else loss + auxiliary
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.decoder.step_done(self._steps_done / self.batches.num_steps)
+
+    def _look(self) -> None:
+        """Stop at the goal or the deadline. A look waits for the device."""
+        mean_nats = float(torch.stack(list(self._losses)).mean())
+        if not math.isfinite(mean_nats):
+            raise TrainingDiverged(
+                f"the loss is {mean_nats} after {self._steps_done} steps at learning_rate "
+                f"{self.budget.learning_rate:g}: lower training.learning_rate"
+            )
+        at_goal = mean_nats <= self.budget.goal_nats and self.decoder.is_settled()
+        if self._steps_done >= self.batches.num_steps or at_goal:
+            self.trainer.should_stop = True
+        elif time.monotonic() > self._deadline:
+            self.succeeded = False
+            self.trainer.should_stop = True
+
+
+def _mean_where(nats_M: Tensor, counts_M: Tensor) -> Tensor:
+    return (nats_M * counts_M).sum() / counts_M.sum().clamp(min=1)
+
+
+def fit_decoder(module: DecoderModule, *, accelerator: str, name: str = "decoder") -> str:
+    """Run the training to its goal, its steps or its deadline; returns the kind of device it ran on (cpu, cuda)."""
+    precision = "bf16-mixed" if module.budget.computes_in == "bfloat16" else "32-true"
+    device = run_resumable(module, module.batches.num_steps, accelerator=accelerator, precision=precision, name=name)
+    module.decoder.cpu().eval()
+    return device
