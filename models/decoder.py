@@ -7,8 +7,10 @@ al. 2022 (PaLM, arXiv 2204.02311); RMSNorm, Zhang and Sennrich 2019 (1910.07467)
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from models.causal_attention import CausalAttention, KeysAndValues, Rotation, rotation_of
 from models.decoder_config import DecoderConfig
 from models.ffn import FFN
 from models.language_model import LanguageModel
@@ -25,6 +26,10 @@ from models.ngram_lookup import NgramLookup
 from models.product_keys import normal
 from models.residual_kinds import Norm
 from models.residual_schemes import draw_for_depth, gains, joined, norm_of
+from models.self_attention import KeysAndValues, Rotation, SelfAttention, prefix_mask, rotation_of
+
+LookUp = Callable[[Tensor], Tensor]
+"""the stream (B, T, D) with what was read elsewhere, between attention and FFN of a layer"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Layer(nn.Module):
     def __init__(self, config: DecoderConfig, layer: int, *, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
-        self.attention = CausalAttention(config.dim, config.heads, generator=generator)
+        self.attention = SelfAttention(config.dim, config.heads, generator=generator)
         kind = config.of_layer(layer)
         self.ffn: FFN | None = None if kind is None else kind.build(config.dim, config.dim, generator=generator)
         branches = 1 if config.parallel or kind is None else 2
@@ -62,13 +67,17 @@ class Layer(nn.Module):
         x_BTD: Float[Tensor, "B T D"],
         rotation: Rotation,
         past: KeysAndValues | None,
-        mask_TS: Bool[Tensor, "T S"] | None,
+        mask_TS: Bool[Tensor, "*B T S"] | None,
         last_BTW: Int64[Tensor, "B T W"] | None,
+        look_up: LookUp | None = None,
     ) -> tuple[Float[Tensor, "B T D"], KeysAndValues]:
         read_BTD, now = self.attention(self._input(0, x_BTD), rotation, past=past, mask_TS=mask_TS)
         if self.ffn is not None and self.config.parallel:
-            return self._joined(0, x_BTD, read_BTD + self._ffn(self._input(0, x_BTD), last_BTW)), now
+            x_BTD = self._joined(0, x_BTD, read_BTD + self._ffn(self._input(0, x_BTD), last_BTW))
+            return x_BTD if look_up is None else look_up(x_BTD), now
         x_BTD = self._joined(0, x_BTD, read_BTD)
+        if look_up is not None:
+            x_BTD = look_up(x_BTD)
         if self.ffn is not None:
             x_BTD = self._joined(1, x_BTD, self._ffn(self._input(1, x_BTD), last_BTW))
         return x_BTD, now
@@ -138,7 +147,9 @@ class Decoder(LanguageModel):
         return self.logits(self.hidden(tokens_BT))
 
     def hidden(self, tokens_BT: Int64[Tensor, "B T"], *context: Any) -> Float[Tensor, "B T D"]:
-        return self.read(tokens_BT)[0]
+        """`context`: nothing, or of each text how many of its first tokens see each other both ways (a prefix)."""
+        mask_BTT = prefix_mask(context[0], tokens_BT.shape[1]) if context else None
+        return self.read(tokens_BT, mask_TS=mask_BTT)[0]
 
     def logits(self, hidden: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         return hidden @ (self.embeddings_VD if self.read_out_VD is None else self.read_out_VD).T
@@ -149,13 +160,14 @@ class Decoder(LanguageModel):
         *,
         past: Past | None = None,
         positions_T: Int64[Tensor, " T"] | None = None,
-        mask_TS: Bool[Tensor, "T S"] | None = None,
+        mask_TS: Bool[Tensor, "*B T S"] | None = None,
         last_BTW: Int64[Tensor, "B T W"] | None = None,
+        look_ups: Mapping[int, LookUp] = MappingProxyType({}),
     ) -> tuple[Float[Tensor, "B T D"], Past]:
         """As `hidden`, after the tokens of a `past`; and the past of what comes next.
 
         Tokens that do not simply follow one another (the branches of a tree) say where they stand, which of all tokens
-        each may see, and which are the last ones before it.
+        each may see, and which are the last ones before it. `look_ups`: by layer.
         """
         before = past.num_tokens if past is not None else 0
         if positions_T is None:
@@ -167,10 +179,9 @@ class Decoder(LanguageModel):
         kept = []
         for number, layer in enumerate(self._layers()):
             of_layer = None if past is None else past.layers[number]
-            if self.recomputes and self.training:
-                x_BTD, now = checkpoint(layer, x_BTD, rotation, of_layer, mask_TS, last_BTW, use_reentrant=False)
-            else:
-                x_BTD, now = layer(x_BTD, rotation, of_layer, mask_TS, last_BTW)
+            again = self.recomputes and self.training
+            run: Callable[..., Any] = partial(checkpoint, layer, use_reentrant=False) if again else layer
+            x_BTD, now = run(x_BTD, rotation, of_layer, mask_TS, last_BTW, look_ups.get(number))
             kept.append(now)
         all_BS = tokens_BT if past is None else torch.cat([past.tokens_BP, tokens_BT], dim=1)
         return self.normalised(x_BTD), Past(tuple(kept), all_BS)

@@ -7,12 +7,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from models.candidate_tree import CandidateTree
-from models.causal_attention import rotation_of, turned
 from models.decoder_config import DecoderConfig
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
 from models.ngram_kinds import NgramsConfig
+from models.self_attention import rotation_of, turned
 
 V = 23
 RELU = DenseConfig(kind="relu", width=9)

@@ -1,4 +1,4 @@
-"""Causal self-attention with rotary positions.
+"""Self-attention with rotary positions, causal unless told otherwise.
 
 Shape legend: B batch, T positions of these tokens, P positions before them, H heads, E dimension of a head, D dimension
 of the stream (H E), J = 3 D.
@@ -53,8 +53,8 @@ class KeysAndValues:
         )
 
 
-class CausalAttention(nn.Module):
-    """Attention of each position to itself and those before."""
+class SelfAttention(nn.Module):
+    """Attention of each position to itself and those before, or to those that a mask names."""
 
     def __init__(self, dim: int, heads: int, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class CausalAttention(nn.Module):
         rotation: Rotation,
         *,
         past: KeysAndValues | None = None,
-        mask_TS: Bool[Tensor, "T S"] | None = None,
+        mask_TS: Bool[Tensor, "*B T S"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], KeysAndValues]:
         """What is attended to, and the keys and values of all tokens so far. `mask_TS` says, for each of these tokens,
-        which of the P + T there are may be looked at; causal where None."""
+        which of the P + T there are may be looked at, for each text where it has a batch; causal where None."""
         q_BHTE, k_BHTE, v_BHTE = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (x_BTD @ self.w_qkv_DJ).chunk(3, dim=-1)
         )
@@ -81,8 +81,9 @@ class CausalAttention(nn.Module):
             v_BHTE = torch.cat([past.values_BHPE, v_BHTE], dim=2)
             if mask_TS is None and x_BTD.shape[1] > 1:
                 mask_TS = causal(x_BTD.shape[1], k_BHTE.shape[2], x_BTD.device)
+        every_head = mask_TS[:, None] if mask_TS is not None and mask_TS.dim() == 3 else mask_TS
         read_BHTE = functional.scaled_dot_product_attention(
-            q_BHTE, k_BHTE, v_BHTE, attn_mask=mask_TS, is_causal=past is None and mask_TS is None
+            q_BHTE, k_BHTE, v_BHTE, attn_mask=every_head, is_causal=past is None and mask_TS is None
         )
         out_BTD: Tensor = read_BHTE.transpose(1, 2).flatten(2) @ self.w_out_DD
         return out_BTD, KeysAndValues(k_BHTE, v_BHTE)
@@ -101,3 +102,9 @@ class CausalAttention(nn.Module):
 def causal(num_tokens: int, num_all: int, device: torch.device) -> Bool[Tensor, "T S"]:
     """The last tokens of all: each sees itself and those before."""
     return torch.ones(num_tokens, num_all, dtype=torch.bool, device=device).tril(num_all - num_tokens)
+
+
+def prefix_mask(prefixes_B: Int64[Tensor, " B"], num_tokens: int) -> Bool[Tensor, "B T T"]:
+    """Each token sees itself, those before, and all of the prefix: of each text so many of its first tokens."""
+    in_prefix_BT = torch.arange(num_tokens, device=prefixes_B.device) < prefixes_B[:, None]
+    return causal(num_tokens, num_tokens, prefixes_B.device) | (in_prefix_BT[:, None] & in_prefix_BT[:, :, None])
