@@ -7,7 +7,7 @@ al. 2022 (PaLM, arXiv 2204.02311); RMSNorm, Zhang and Sennrich 2019 (1910.07467)
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -229,24 +229,3 @@ class Decoder(LanguageModel):
 
     def is_settled(self) -> bool:
         return all(ffn.is_settled() for _, ffn in self.ffns())
-
-    @torch.inference_mode()
-    def continued(
-        self, tokens_BT: Int64[Tensor, "B T"], *, most: int, end: int, past: Past | None = None
-    ) -> list[list[int]]:
-        """The likeliest next token, one after another, until `end`, which is left out, or `most` tokens."""
-        hidden_BTD, past = self.read(tokens_BT, past=past)
-        next_B = self.logits(hidden_BTD[:, -1]).argmax(-1)
-        written = [next_B]
-        ended_B = next_B == end
-        while len(written) < most and not bool(ended_B.all()):
-            hidden_BTD, past = self.read(next_B[:, None], past=past)
-            next_B = self.logits(hidden_BTD[:, -1]).argmax(-1)
-            written.append(next_B)
-            ended_B |= next_B == end
-        return [_until(end, row) for row in torch.stack(written, dim=1).tolist()]
-
-
-def _until(end: int, tokens: Sequence[int]) -> list[int]:
-    kept = list(tokens)
-    return kept[: kept.index(end)] if end in kept else kept

@@ -7,11 +7,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from models.candidate_tree import CandidateTree
+from models.continuation import continued
 from models.decoder_config import DecoderConfig
 from models.expert_kinds import ExpertsConfig
 from models.ffn_kinds import DenseConfig, GatedConfig
 from models.memory_kinds import LookupConfig, OneNeuronExpertsConfig, ProductKeysConfig
 from models.ngram_kinds import NgramsConfig
+from models.prefix_reading import PrefixReading
 from models.self_attention import rotation_of, turned
 
 V = 23
@@ -149,7 +151,7 @@ def test_a_tree_of_answers_is_each_answer_read_by_itself(config: DecoderConfig) 
 def test_written_answers_are_the_likeliest_tokens_one_after_another() -> None:
     decoder, prompts_BT = built(CONFIGS[0], seed=4), some_tokens(batch=6, length=4)
     ended = 0
-    for row, written in enumerate(decoder.continued(prompts_BT, most=5, end=2)):
+    for row, written in enumerate(continued(decoder, prompts_BT, most=5, end=2)):
         text = prompts_BT[row : row + 1]
         for token in written:
             assert int(decoder(text)[0, -1].argmax()) == token != 2
@@ -194,3 +196,25 @@ def test_only_the_distance_between_tokens_counts() -> None:
 def test_settings_that_no_decoder_can_have(settings: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         DecoderConfig(**settings)
+
+
+def test_a_prefix_is_seen_both_ways_and_what_follows_is_not() -> None:
+    decoder, tokens_BT = built(CONFIGS[0]), some_tokens(batch=2)
+    embedded_BTD = decoder.embedded(tokens_BT).detach().requires_grad_()
+    decoder.embedded = lambda _: embedded_BTD
+    hidden_BTD = decoder.hidden(tokens_BT, torch.tensor([4, 2]))
+    for row, prefix in enumerate((4, 2)):
+        for at in range(7):
+            (gradient_BTD,) = torch.autograd.grad(hidden_BTD[row, at].sum(), embedded_BTD, retain_graph=True)
+            seen = max(prefix, at + 1) if at < prefix else at + 1
+            assert (gradient_BTD[row, :seen] != 0).any(-1).all() and (gradient_BTD[row, seen:] == 0).all()
+            assert (gradient_BTD[1 - row] == 0).all()
+
+
+def test_a_prefix_read_first_and_its_answer_after_it_is_the_whole() -> None:
+    decoder, tokens_BT = built(CONFIGS[0]), some_tokens(batch=2)
+    reading = PrefixReading(decoder)
+    first_BTD, past = reading.read(tokens_BT[:, :4])
+    then_BTD, _ = reading.read(tokens_BT[:, 4:], past=past)
+    whole_BTD = decoder.hidden(tokens_BT, torch.tensor([4, 4]))
+    torch.testing.assert_close(torch.cat([first_BTD, then_BTD], dim=1), whole_BTD)
