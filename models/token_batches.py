@@ -34,30 +34,18 @@ class TokenBatches(Protocol):
     def batch(self, step: int) -> TokenBatch: ...
 
 
-class ShuffledTexts:
-    """One shuffled pass over the texts after another, cut into steps of equal size."""
+class ShuffledPasses:
+    """Which of N texts each step sees: one shuffled pass over all of them after another, cut into equal steps."""
 
-    def __init__(
-        self,
-        tokens_NT: Int64[Tensor, "N T"],
-        learnt_NT: Bool[Tensor, "N T"],
-        lengths_N: Int64[Tensor, " N"],
-        asked_N: Bool[Tensor, " N"],
-        *,
-        exposures: int,
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        self._tokens_NT, self._learnt_NT, self._lengths_N = tokens_NT, learnt_NT, lengths_N
-        self._asked_N = asked_N
-        self._seed = seed
-        self.batch_size = min(batch_size, len(tokens_NT))
-        self.num_steps = -(-exposures * len(tokens_NT) // self.batch_size)
+    def __init__(self, num_texts: int, *, exposures: int, batch_size: int, seed: int) -> None:
+        self._num_texts, self._seed = num_texts, seed
+        self.batch_size = min(batch_size, num_texts)
+        self.num_steps = -(-exposures * num_texts // self.batch_size)
         self._passes: dict[int, Tensor] = {}
 
     def rows(self, step: int) -> Int64[Tensor, " B"]:
         """Texts of this step, the first being 0."""
-        num, first = len(self._tokens_NT), step * self.batch_size
+        num, first = self._num_texts, step * self.batch_size
         touched = range(first // num, (first + self.batch_size - 1) // num + 1)
         self._passes = {number: self._passes.get(number, self._order(number)) for number in touched}
         order = torch.cat([self._passes[number] for number in touched])
@@ -65,10 +53,26 @@ class ShuffledTexts:
 
     def _order(self, number: int) -> Int64[Tensor, " N"]:
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + number) % 2**63)
-        return torch.randperm(len(self._tokens_NT), generator=generator)
+        return torch.randperm(self._num_texts, generator=generator)
+
+
+class ShuffledTexts:
+    """Texts by themselves, in shuffled passes."""
+
+    def __init__(
+        self,
+        tokens_NT: Int64[Tensor, "N T"],
+        learnt_NT: Bool[Tensor, "N T"],
+        lengths_N: Int64[Tensor, " N"],
+        asked_N: Bool[Tensor, " N"],
+        passes: ShuffledPasses,
+    ) -> None:
+        self._tokens_NT, self._learnt_NT, self._lengths_N = tokens_NT, learnt_NT, lengths_N
+        self._asked_N, self._passes = asked_N, passes
+        self.num_steps = passes.num_steps
 
     def batch(self, step: int) -> TokenBatch:
-        rows_B = self.rows(step)
+        rows_B = self._passes.rows(step)
         longest = int(self._lengths_N[rows_B].max())
         return TokenBatch(self._tokens_NT[rows_B, :longest], self._learnt_NT[rows_B, :longest], self._asked_N[rows_B])
 

@@ -57,7 +57,7 @@ class ClosedBookMemory(WritingMemory):
         """Train on the texts of the facts, then round the weights to the precision they are stored in. Refused for
         facts without texts; UserError where a fact is longer than the context."""
         from models.decoder_training import DecoderModule, fit_decoder
-        from models.token_batches import ShuffledTexts
+        from models.token_batches import ShuffledPasses, ShuffledTexts
         from retromem.language.prompts import training_texts
 
         assert self._model is None, "a memory is written once"
@@ -77,20 +77,15 @@ class ClosedBookMemory(WritingMemory):
         self._training_files = facts_files(facts)
         budget = config.training
         decoder = self._new()
-        batches = ShuffledTexts(
-            texts.tokens_NT,
-            texts.learnt_NT,
-            texts.lengths_N,
-            texts.is_question_N,
-            exposures=budget.exposures,
-            batch_size=budget.batch_size,
-            seed=self.seed,
+        passes = ShuffledPasses(
+            len(texts.tokens_NT), exposures=budget.exposures, batch_size=budget.batch_size, seed=self.seed
         )
+        batches = ShuffledTexts(texts.tokens_NT, texts.learnt_NT, texts.lengths_N, texts.is_question_N, passes)
         module = DecoderModule(decoder, batches, budget)
         if budget.exposures:
             self.trained_on = fit_decoder(module, accelerator=self._accelerator)
         self._keep(decoder)
-        shown = module.steps_done * batches.batch_size
+        shown = module.steps_done * passes.batch_size
         positions = module.positions_done / max(1, shown)
         flops = config.decoder.training_flops(self._tokens.num_tokens, positions, module.learnt_done / max(1, shown))
         return WriteCost(

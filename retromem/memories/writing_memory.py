@@ -158,12 +158,15 @@ class WritingMemory(WeightMemory):
         return answer
 
     def write_answers(self, queries: Queries) -> list[str]:
-        """What it writes after each question by itself, the likeliest token each time."""
+        """What it writes after each question by itself, the likeliest token each time: no more tokens than the longest
+        answer to such questions has, and one more."""
         from models.continuation import continued
 
         answers = [""] * len(queries)
+        relations = np.unique(queries.relation_ids_Q).tolist()
+        longest = max((self._tree(relation).longest for relation in relations), default=0)
         for places, model, prompts_BT in self._prompted(queries):
-            most = max(1, self.config.decoder.context - prompts_BT.shape[1])
+            most = max(1, min(longest + 1, self.config.decoder.context - prompts_BT.shape[1]))
             written = continued(model, prompts_BT, most=most, end=self._tokens.end)
             for place, ids in zip(places, written, strict=True):
                 answers[place] = self._tokens.text(ids)

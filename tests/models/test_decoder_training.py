@@ -10,7 +10,7 @@ from models.decoder_budget import DecoderBudget
 from models.decoder_config import DecoderConfig
 from models.decoder_training import DecoderModule, fit_decoder
 from models.ffn_kinds import TopKConfig
-from models.token_batches import ShuffledTexts, padded
+from models.token_batches import ShuffledPasses, ShuffledTexts, padded
 from models.trainer_choice import checkpoints_kept_in, trained_by
 from models.trainers import _OneProcessTrainer
 from models.training_budget import TrainingDiverged
@@ -37,15 +37,18 @@ def module(budget=None, **settings):
 
 
 def test_each_pass_shows_each_text_once() -> None:
-    texts = batches(exposures=4, batch_size=8)
+    def passes(**settings):
+        return ShuffledPasses(30, **{"exposures": 4, "batch_size": 8, "seed": 0} | settings)
+
+    texts = passes()
     rows = torch.cat([texts.rows(step) for step in range(texts.num_steps)])
     assert texts.num_steps == 15 and len(rows) == 120
     for number in range(4):
         assert sorted(rows[30 * number : 30 * (number + 1)].tolist()) == list(range(30))
     assert rows[:30].tolist() != rows[30:60].tolist() != list(range(30))
-    assert torch.equal(batches(exposures=4, batch_size=8).rows(9), texts.rows(9))  # asked out of order
-    assert not torch.equal(batches(exposures=4, batch_size=8, seed=1).rows(9), texts.rows(9))
-    assert batches(batch_size=500).batch_size == 30
+    assert torch.equal(passes().rows(9), texts.rows(9))  # asked out of order
+    assert not torch.equal(passes(seed=1).rows(9), texts.rows(9))
+    assert passes(batch_size=500).batch_size == 30
 
 
 def test_a_batch_is_as_long_as_its_longest_text() -> None:
