@@ -25,9 +25,8 @@ def batches(*, exposures=12, batch_size=8, seed=0):
     learnt_NT = torch.zeros_like(tokens_NT, dtype=torch.bool)
     learnt_NT[:, 3:5] = True
     asked_N = torch.ones(len(TEXTS), dtype=torch.bool)
-    return ShuffledTexts(
-        tokens_NT, learnt_NT, lengths_N, asked_N, exposures=exposures, batch_size=batch_size, seed=seed
-    )
+    passes = ShuffledPasses(len(TEXTS), exposures=exposures, batch_size=batch_size, seed=seed)
+    return ShuffledTexts(tokens_NT, learnt_NT, lengths_N, asked_N, passes)
 
 
 def module(budget=None, **settings):
