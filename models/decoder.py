@@ -152,7 +152,12 @@ class Decoder(LanguageModel):
         return self.read(tokens_BT, mask_TS=mask_BTT)[0]
 
     def logits(self, hidden: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
-        return hidden @ (self.embeddings_VD if self.read_out_VD is None else self.read_out_VD).T
+        return hidden @ self.read_out.T
+
+    @property
+    def read_out(self) -> Float[Tensor, "V D"]:
+        """The matrix of the logits: the token embeddings where they are tied."""
+        return self.embeddings_VD if self.read_out_VD is None else self.read_out_VD
 
     def read(
         self,

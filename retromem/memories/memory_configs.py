@@ -21,6 +21,8 @@ MEMORIES: Mapping[str, str] = {
     "closed_book": "retromem.memories.closed_book_memory:ClosedBookConfig",
     "rag": "retromem.memories.rag_memory:RagMemoryConfig",
     "retro": "retromem.memories.retro_memory:RetroMemoryConfig",
+    "knn_lm": "retromem.memories.knn_lm_memory:KnnLmConfig",
+    "knn_distilled": "retromem.memories.distilled_memory:DistilledConfig",
     "paired": "retromem.memories.paired_memory:PairedMemoryConfig",
     "frequency": "retromem.memories.floors:FrequencyConfig",
     "static": "retromem.memories.static_function:StaticFunctionConfig",

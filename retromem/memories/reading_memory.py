@@ -6,6 +6,7 @@ answer; then the statements of the facts are stored, and its weights change no m
 Shape legend: Q questions, K statements a question, R statements of a relation.
 """
 
+import hashlib
 import time
 import zlib
 from abc import abstractmethod
@@ -22,7 +23,8 @@ from models.decoder_budget import DecoderBudget
 from retrieval.errors import Refused
 from retromem.knowledge.biographies import BiographiesConfig
 from retromem.language.swapped_facts import with_other_values
-from retromem.memories.saved import SavedFiles
+from retromem.memories.kept_readers import KeptReader, keep_reader, kept_reader
+from retromem.memories.saved import SavedFiles, facts_files
 from retromem.memories.statement_store import StatementStore
 from retromem.memories.untrained_cost import untrained_cost
 from retromem.memories.writing_memory import DecoderSettings, WritingMemory, texts_of
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from retromem.language.reading_texts import ReadingQuestions
 
 Taught = Literal["people", "halves", "stored", "swapped"]
-Neighbours = Literal["retrieved", "shuffled", "random", "oracle", "answer_removed"]
+Neighbours = Literal["retrieved", "shuffled", "random", "oracle", "answer_removed", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class ReadingSettings(DecoderSettings):
     """k, statements that are read; 0: no retrieval"""
     neighbours: Neighbours = "retrieved"
     """which statements are read when it is asked. The others are controls: the retrieved ones in another order, random
-    ones of the relation, the statement of the very fact asked for first, all but that one"""
+    ones of the relation, the statement of the very fact asked for first, all but that one, none at all"""
     taught: Taught = "people"
     """what it learns to read on. people: invented ones of `taught_on`, none of whom is asked for. halves: the other
     half of the facts (a block with `halves: true`). stored: the very facts that are stored. swapped: those, with
@@ -171,17 +173,7 @@ class ReadingMemory(WritingMemory):
         assert self._store is None, "a memory is written once"
         if facts.cues[0].texts is None:
             raise Refused(f"{self.name} needs texts, and these facts are vectors alone")
-        taught: WriteCost | None = None
-        if self._model is None:
-            match self.config.taught:
-                case "halves":
-                    raise Refused(f"{self.name} learns on one half of the facts: give its block `halves: true`")
-                case "people":
-                    taught = self.teach(self.config.taught_on.build().facts(statements=True))
-                case "stored":
-                    taught = self.teach(facts)
-                case "swapped":
-                    taught = self.teach(with_other_values(facts, seed=self.seed))
+        taught = self._teach_first(facts) if self._model is None else None
         start = time.perf_counter()
         self._know(facts.values, 0, "", {})
         self._trees = {}
@@ -190,6 +182,35 @@ class ReadingMemory(WritingMemory):
         if taught is None:
             return cost
         return replace(taught, seconds=taught.seconds + cost.seconds, exposures=1.0)
+
+    def _teach_first(self, facts: Facts) -> WriteCost:
+        """Learn to read on what the config names, or take the weights of a reader that was taught so before."""
+        from retromem.language.text_tokens import stored_tokens
+
+        if self.config.taught == "halves":
+            raise Refused(f"{self.name} learns on one half of the facts: give its block `halves: true`")
+        identity = self._identity_of_teaching(facts)
+        kept = kept_reader(identity)
+        if kept is not None:
+            self._use_tokens(stored_tokens(self.config.tokenizer, kept.tokenizer))
+            self._use(kept.packed)
+            return kept.cost
+        match self.config.taught:
+            case "people":
+                cost = self.teach(self.config.taught_on.build().facts(statements=True))
+            case "stored":
+                cost = self.teach(facts)
+            case _:
+                cost = self.teach(with_other_values(facts, seed=self.seed))
+        tokenizer = self._tokens.to_bytes() if self._tokens.is_learnt else b""
+        keep_reader(identity, KeptReader(packed=self._packed, tokenizer=tokenizer, cost=cost))
+        return cost
+
+    def _identity_of_teaching(self, facts: Facts) -> dict[str, object]:
+        """All that its weights depend on: what it is asked with afterwards is none of it."""
+        settings = {name: value for name, value in self.config.saved().items() if name != "neighbours"}
+        told = b"" if self.config.taught == "people" else facts_identity(facts)
+        return {"version": self.config.version, "seed": self.seed, **settings, "facts": told.hex()}
 
     def _keep_store(self, store: StatementStore) -> None:
         self._store = store
@@ -208,6 +229,8 @@ class ReadingMemory(WritingMemory):
         """Those to read, as rows of the store; -1 where there is none."""
         store, k, texts = self._store, self.config.chunks, texts_of(queries)
         assert store is not None, "write or load before recall"
+        if self.config.neighbours == "none":
+            return np.zeros((len(queries), 0), dtype=np.int64)
         if self.config.neighbours == "random":
             windows = [store.window(relation) for relation in queries.relation_ids_Q.tolist()]
             draws = [self._draw(text).integers(w.start, w.stop, size=k) for text, w in zip(texts, windows, strict=True)]
@@ -239,3 +262,12 @@ class ReadingMemory(WritingMemory):
     def _take(self, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> None:
         super()._take(folder, meta, values)
         self._keep_store(StatementStore.of_folder(folder))
+
+
+def facts_identity(facts: Facts) -> bytes:
+    """A hash of what these facts say, and how."""
+    digest = hashlib.sha256()
+    texts = [] if facts.statements is None else facts.statements.texts or ()
+    for content in (*facts_files(facts).values(), "\n".join(texts).encode()):
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.digest()

@@ -33,6 +33,7 @@ from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
 from retromem.measure.smallest_search import find_smallest
 from retromem.memories.floors import FrequencyConfig
+from retromem.memories.kept_readers import readers_kept_in
 from retromem.panels.points import Point
 from retromem.rows import CapacityRow, LawBroken, Row, SmallestRow
 from retromem.run.cells import Cell
@@ -44,6 +45,8 @@ CURVES = "curves"
 """the loss of each training of a cell, as Lightning's CSVLogger keeps it"""
 CHECKPOINTS = "checkpoints"
 """of a long training, while it runs: a cell that was killed goes on from there"""
+READERS = "readers"
+"""of a run, weights that were taught to read: cells that ask one reader in several ways teach it once"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +207,9 @@ def run_cell(cell: AnyCell, workplace: Workplace) -> str:
         if isinstance(cell, PanelCell):
             record["points"] = [asdict(point) for point in measure_panel(cell, workplace)]
         else:
-            with curves_kept_in(folder / CURVES), checkpoints_kept_in(folder / CHECKPOINTS):
+            readers = Path(workplace.cells_folder).parent / READERS
+            kept = curves_kept_in(folder / CURVES), checkpoints_kept_in(folder / CHECKPOINTS), readers_kept_in(readers)
+            with kept[0], kept[1], kept[2]:
                 measured = measure_cell(cell, workplace)
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
             record["rows"] = [asdict(row) for row in measured.rows]

@@ -22,6 +22,7 @@ from retromem.language.tokenizer_config import TokenizerConfig
 from retromem.measure.judgement import Setting, judge
 from retromem.measure.latency import EncoderCost
 from retromem.measure.settings import MeasureConfig
+from retromem.memories.kept_readers import readers_kept_in
 from retromem.memories.rag_memory import RagMemoryConfig
 from retromem.memories.retro_memory import RetroMemoryConfig
 from retromem.memories.statement_store import StatementStore
@@ -223,3 +224,17 @@ def test_retro_reads_of_people_that_it_was_never_taught_on_and_follows_what_was_
     setting, measures = Setting(study="s", role="arm", seed=0), MeasureConfig(robustness=False)
     rows = judge(config, people, setting=setting, measures=measures, encoder=EncoderCost(), only="identical").rows
     assert rows[0].accuracy > 0.9 and rows[0].exact_match > 0.85
+
+
+def test_one_reader_is_taught_for_all_that_differ_in_what_they_are_asked_with(tmp_path) -> None:
+    with readers_kept_in(tmp_path):
+        first = written(RETRO)
+        assert len(list(tmp_path.iterdir())) == 1
+        second = written(replace(RETRO, neighbours="random"))
+        assert len(list(tmp_path.iterdir())) == 1 and second._packed == first._packed
+        assert written(replace(RETRO, chunks=1))._packed != first._packed
+        assert written(RETRO, seed=1)._packed != first._packed
+        stored = written(replace(RETRO, taught="stored"))
+        assert written(replace(RETRO, taught="stored"), PEOPLE.twin(seed=3))._packed != stored._packed
+        assert len(list(tmp_path.iterdir())) == 5
+    assert written(RETRO)._packed == first._packed  # taught anew, and the same
