@@ -208,6 +208,11 @@ class ClosedBookMemory(WeightMemory):
         return self._trees[relation]
 
     @property
+    def decoder(self) -> "Decoder":
+        """What was trained, with the weights as they are stored."""
+        return self._written
+
+    @property
     def _written(self) -> "Decoder":
         assert self._decoder is not None, "write or load before recall"
         return self._decoder
