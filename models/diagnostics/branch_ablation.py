@@ -49,7 +49,7 @@ def _replacing(vector_D: Tensor) -> Callable[..., Any]:
 
 
 @torch.no_grad()
-def mean_outputs(decoder: Decoder, blocks_BT: Iterable[Int64[Tensor, "B T"]]) -> dict[Branch, Float[Tensor, " D"]]:
+def mean_outputs(decoder: Decoder, blocks_BT: Iterable[Int64[Tensor, "_ _"]]) -> dict[Branch, Float[Tensor, " D"]]:
     """Of each branch, over all tokens of all blocks."""
     every = branches(decoder)
     sums: dict[Branch, Tensor] = {}

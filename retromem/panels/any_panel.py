@@ -35,6 +35,7 @@ PANELS = {
     "change_prices": "retromem.panels.retrieval.change_prices:ChangePricesConfig",
     "plans": "retromem.panels.retrieval.plan_accuracy:PlanAccuracyConfig",
     "decoder_depth": "retromem.panels.decoders.decoder_depth:DecoderDepthConfig",
+    "decoder_layers_that_hold": "retromem.panels.decoders.layers_that_hold:LayersThatHoldConfig",
     "binary_perceptron_load": "retromem.panels.published.binary_perceptron_load:BinaryPerceptronLoadConfig",
     "capacity_ratio": "retromem.panels.published.capacity_ratio:CapacityRatioConfig",
     "ffn_capacity": "retromem.panels.published.ffn_capacity:FFNCapacityConfig",
