@@ -36,6 +36,7 @@ PANELS = {
     "plans": "retromem.panels.retrieval.plan_accuracy:PlanAccuracyConfig",
     "decoder_depth": "retromem.panels.decoders.decoder_depth:DecoderDepthConfig",
     "decoder_layers_that_hold": "retromem.panels.decoders.layers_that_hold:LayersThatHoldConfig",
+    "decoder_neurons": "retromem.panels.decoders.decoder_neurons:DecoderNeuronsConfig",
     "binary_perceptron_load": "retromem.panels.published.binary_perceptron_load:BinaryPerceptronLoadConfig",
     "capacity_ratio": "retromem.panels.published.capacity_ratio:CapacityRatioConfig",
     "ffn_capacity": "retromem.panels.published.ffn_capacity:FFNCapacityConfig",
