@@ -24,7 +24,7 @@ def decoder_depth_points(config: DecoderDepthConfig, seed: int) -> list[Point]:
     blocks = [tokens_BT for _, tokens_BT in question_blocks(people.ask("identical").queries)]
     points = [Point(quantity="demand_per_fact", series="demand", y=people.demand_bits() / people.num_facts, seed=seed)]
 
-    def add(when: str, series: str, states: list[list[Tensor]]) -> None:
+    def add(when: str, series: str, states: list[list[Tensor]], seed: int | None = seed) -> None:
         for layer, of_blocks in enumerate(states):
             for quantity, y in of_states(of_blocks).items():
                 points.append(Point(quantity=f"{quantity}_{when}", series=series, x=float(layer), y=y, seed=seed))
@@ -32,7 +32,7 @@ def decoder_depth_points(config: DecoderDepthConfig, seed: int) -> list[Point]:
     for arm in ARMS:
         add("untrained", arm, _written_states(config, arm, people, blocks, points, trained=False, seed=seed))
         add("trained", arm, _written_states(config, arm, people, blocks, points, trained=True, seed=seed))
-    add("untrained", AVERAGING, _averaged_states(config, people, blocks, seed=seed))
+    add("untrained", AVERAGING, _averaged_states(config, people, blocks, seed=seed), seed=None)
     return points
 
 

@@ -59,7 +59,7 @@ class DecoderNeuronsConfig(PeopleDecoderConfig):
     permutations: int = 50
     """of the labels over the questions"""
 
-    seconds_expected: ClassVar[float] = 30.0
+    seconds_expected: ClassVar[float] = 12.0
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -110,6 +110,7 @@ class DecoderNeuronsConfig(PeopleDecoderConfig):
                 Chart(
                     title="Rows that say the answer",
                     quantities=["top", "top_permuted"],
+                    labels=TRAINED,
                     x_label=f"layer, of {self.depth}",
                     y_label="share of units",
                     names={"top": "units", "top_permuted": "permuted labels"},

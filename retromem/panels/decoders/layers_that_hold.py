@@ -49,7 +49,7 @@ class LayersThatHoldConfig(PeopleDecoderConfig):
     exposures: int = 50
     """passes over the questions"""
 
-    seconds_expected: ClassVar[float] = 60.0
+    seconds_expected: ClassVar[float] = 35.0
     version: ClassVar[int] = 1
 
     @property
@@ -133,11 +133,17 @@ class LayersThatHoldConfig(PeopleDecoderConfig):
         lost, alone = self._single(points, "ffn"), self._alone(points)
         most = max(lost, key=lambda layer: lost[layer].median)
         best = max(alone, key=lambda layer: alone[layer].median)
-        which = "the same one" if best == most else "another one"
-        return (
-            f"Of decoders with as many parameters, one FFN alone serves best in layer {best} "
-            f"({significant_text(alone[best].median)} bits a fact), {which}."
-        )
+        if most not in alone:
+            raise NotMeasured(alone_in(most))
+        of_most = f"{significant_text(alone[most].median)} bits a fact with it in layer {most}"
+        if most == best:
+            compared = "no fewer than in any other"
+        else:
+            verdict = {"more": "more", "less": "fewer", "no clear difference": "no clear difference"}
+            compared = (
+                f"{significant_text(alone[best].median)} in layer {best}, {verdict[against(alone[best], alone[most])]}"
+            )
+        return f"Of decoders with as many parameters, those trained with one FFN hold {of_most}, {compared}."
 
     def _alone(self, points: Sequence[Point]) -> dict[int, Spread]:
         return of_each(lambda layer: known(points, "bits_per_fact", alone_in(layer)), range(1, self.depth + 1))
@@ -157,7 +163,7 @@ class LayersThatHoldConfig(PeopleDecoderConfig):
         verdict = (
             "layers stand in for each other"
             if single < 0.9 * every
-            else "each needs what others give"
+            else "a fact needs several of them"
             if single > 1.1 * every
             else "losses add up"
         )
@@ -176,7 +182,7 @@ class LayersThatHoldConfig(PeopleDecoderConfig):
         verdict = (
             "more than the FFN in every layer"
             if len(larger) == len(compared)
-            else f"more than the FFN in layer {list_text([str(layer) for layer in larger])}"
+            else f"more than the FFN in {_layers_text(larger)}"
             if larger
             else "in no layer more than the FFN"
         )
@@ -241,3 +247,8 @@ class LayersThatHoldConfig(PeopleDecoderConfig):
         header = ["trained with", "bits a fact", "accuracy", "hidden units of an FFN", "parameters"]
         rows = [line(arm, decoder) for arm, decoder in self.arms().items()]
         return medians_table(points, f"What decoders hold at the same exposures.{of_demand}", header, rows)
+
+
+def _layers_text(layers: Sequence[int]) -> str:
+    """`layer 2`, `layers 1 and 3`."""
+    return f"layer{'s' if len(layers) > 1 else ''} {list_text([str(layer) for layer in layers])}"

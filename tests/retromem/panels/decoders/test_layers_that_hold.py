@@ -99,14 +99,15 @@ def test_the_finding_follows_the_points(points: list[Point]) -> None:
 
     said = page((3.0, 1.0), 3.9, 2.0, (4.0, 6.0), 2.0)
     assert "Of 5.00 bits a fact the decoder loses most, 3.00, without the FFN of layer 1 of 2." in said
-    assert "one FFN alone serves best in layer 2 (6.00 bits a fact), another one." in said
+    assert "hold 4.00 bits a fact with it in layer 1, 6.00 in layer 2, more." in said
     assert "3.00 (layer 1) and 1.00 (layer 2), most clearly in layer 1." in said and ": losses add up." in said
     assert "more than the FFN in layer 2." in said and "the best, with layer 2, more than FFNs in all layers" in said
     assert said.endswith("attention and embeddings hold 2.00: FFNs add to it.")
     said = page((1.0, 2.0), 4.0, 5.0, (4.0, 4.5), 6.0)
-    assert "without the FFN of layer 2 of 2" in said and "in layer 2 (4.50 bits a fact), the same one." in said
+    assert "without the FFN of layer 2 of 2" in said
+    assert "hold 4.50 bits a fact with it in layer 2, no fewer than in any other." in said
     assert ": layers stand in for each other." in said and "more than the FFN in every layer." in said
     assert "less than FFNs in all layers hold" in said and ": FFNs are no help here." in said
     said = page((2.0, 2.0), 3.0, 1.0, (4.0, 5.0), 5.0)
-    assert "no layer clearly ahead" in said and ": each needs what others give." in said
+    assert "no layer clearly ahead" in said and ": a fact needs several of them." in said
     assert "in no layer more than the FFN." in said and ": FFNs make no clear difference." in said
