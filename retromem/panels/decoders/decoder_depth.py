@@ -188,8 +188,8 @@ class DecoderDepthConfig(PeopleDecoderConfig):
         faster = all(later > earlier for earlier, later in pairwise(factors))
         verdict = "ever faster, as a doubly exponential fall would" if faster else "not ever faster"
         return (
-            f"A layer of {BARE} divides it by {range_text(factors)}, the first by {significant_text(factors[0])} and "
-            f"the last by {significant_text(factors[-1])}: {verdict}."
+            f"A layer of {BARE} divides the distance by {range_text(factors)}, the first by "
+            f"{significant_text(factors[0])} and the last by {significant_text(factors[-1])}: {verdict}."
         )
 
     def _of_ffns(self, points: Sequence[Point]) -> str:
@@ -199,7 +199,7 @@ class DecoderDepthConfig(PeopleDecoderConfig):
             "less": "FFNs hasten the fall",
             "no clear difference": "FFNs make no clear difference",
         }[against(with_ffn, bare)]
-        return f"In {_BARE_WITH_FFN} it ends at {significant_text(with_ffn.median)}: {verdict}."
+        return f"In {_BARE_WITH_FFN} the distance ends at {significant_text(with_ffn.median)}: {verdict}."
 
     def _of_training(self, points: Sequence[Point]) -> str:
         def change(arm: str) -> str:

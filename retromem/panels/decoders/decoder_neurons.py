@@ -165,7 +165,9 @@ class DecoderNeuronsConfig(PeopleDecoderConfig):
         ]
         nowhere = [series for series, layer in peaks.items() if over[series][layer] <= 0]
         more = (
-            f"They exceed permuted labels most for {list_text(said)}" if said else "They exceed permuted labels nowhere"
+            f"Triggers exceed permuted labels most for {list_text(said)}"
+            if said
+            else "Triggers exceed permuted labels nowhere"
         )
         return f"{more}; in no layer for {list_text(nowhere)}." if said and nowhere else f"{more}."
 

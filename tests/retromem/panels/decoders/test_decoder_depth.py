@@ -85,7 +85,7 @@ def test_the_finding_follows_the_points(points: list[Point]) -> None:
     said = finding(bare=0.01, skips=0.6, ffn=0.02)
     assert "1.00 at first, is then 0.0100 in bare attention and 0.600 in attention with skips" in said
     assert "skip connections keep tokens apart." in said and "FFNs slow the fall." in said
-    assert "divides it by 2.00 to 50.0, the first by 2.00 and the last by 50.0: ever faster" in said
+    assert "divides the distance by 2.00 to 50.0, the first by 2.00 and the last by 50.0: ever faster" in said
     said = finding(bare=0.4, skips=0.2, ffn=0.2)
     assert "they bring them together." in said and "FFNs hasten the fall." in said and ": not ever faster." in said
     assert "no clear difference is made by skip connections." in finding(bare=0.4, skips=0.4)
