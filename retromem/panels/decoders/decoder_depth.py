@@ -35,16 +35,16 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     _BARE_WITH_FFN: {"residual": "none"},
     _SKIPPING: {},
     _SERIAL: {},
-    "parallel": {"parallel": True},
-    "LayerScale": {"residual": "layerscale"},
     "ReZero": {"residual": "rezero"},
     "DeepNorm": {"residual": "deepnorm"},
+    "parallel": {"parallel": True},
+    "LayerScale": {"residual": "layerscale"},
 }
 """settings of each decoder; those of attention alone have no FFN"""
 WITHOUT_FFN = (BARE, _SKIPPING)
 _WITH_SKIPS = [arm for arm, settings in ARMS.items() if settings.get("residual") != "none"]
 AVERAGING = "averaging of the past"
-# Seven colours are told apart at a glance; the others are in the tables.
+# Seven colours are told apart at a glance; the last ones are in the tables.
 _CHARTED = [arm for arm in ARMS if arm not in ("parallel", "LayerScale")]
 OF_TOKENS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "cosine": ("mean cosine of two tokens", significant_text),
@@ -132,7 +132,7 @@ class DecoderDepthConfig(PeopleDecoderConfig):
                     y_scale="log",
                 ),
                 through(
-                    title="Rank of questions, trained",
+                    title="Questions, trained",
                     quantities=["fact_rank_trained"],
                     y_label=f"effective rank, {self.dim} at most",
                 ),
