@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from models.any_ffn import AnyFFNConfig
 from models.dial_checks import check_one_or_more
 from models.ffn_kinds import DenseConfig, FFNConfig
 from models.ngram_kinds import NgramsConfig
-from models.residual_kinds import Normaliser
+from models.residual_kinds import Normaliser, Residual
 
 if TYPE_CHECKING:
     import torch
@@ -49,8 +49,8 @@ class DecoderConfig:
     """layers, counted from 0"""
     parallel: bool = False
     """attention and FFN read the same normalised stream (GPT-J, PaLM), instead of one after the other"""
-    residual: Literal["plain", "layerscale", "rezero", "deepnorm"] = "plain"
-    """how a branch joins the stream; deepnorm normalises after each, the others before"""
+    residual: Residual = "plain"
+    """how a branch joins the stream; deepnorm normalises after each, the others before; none: it takes its place"""
     normaliser: Normaliser = "rms"
     """RMSNorm, or LayerNorm without bias; both with a learned gain"""
     tied: bool = True
@@ -85,7 +85,7 @@ class DecoderConfig:
         if self.memory is not None:
             parts.append(f"{self.memory.label} in " + "+".join(map(str, self.memory_layers)))
         parts += ["parallel"] if self.parallel else []
-        parts += [] if self.residual == "plain" else [self.residual]
+        parts += [] if self.residual == "plain" else ["no-skip" if self.residual == "none" else self.residual]
         return "-".join(parts)
 
     def _around(self) -> int:

@@ -61,11 +61,23 @@ class NullComparison:
         return float(self.null_P.mean())
 
 
-def _lenders(triggers: Triggers, num_facts: int, permutations: int, generator: torch.Generator) -> Tensor:
+def _lenders(
+    triggers: Triggers, num_facts: int, permutations: int, generator: torch.Generator, groups_N: Tensor | None
+) -> Tensor:
     """[L, F, K] fact whose label each trigger bears: its own, then that of a random other, one permutation a row."""
     ids_FK = triggers.fact_ids_FK
-    permuted = (torch.randperm(num_facts, generator=generator).to(ids_FK.device)[ids_FK] for _ in range(permutations))
+    permuted = (_permuted(num_facts, groups_N, generator).to(ids_FK.device)[ids_FK] for _ in range(permutations))
     return torch.stack([ids_FK, *permuted])
+
+
+def _permuted(num_facts: int, groups_N: Tensor | None, generator: torch.Generator) -> Tensor:
+    """A random permutation of the facts, or of those of each group among themselves."""
+    order_N = torch.randperm(num_facts, generator=generator)
+    if groups_N is None:
+        return order_N
+    within_N = torch.empty_like(order_N)
+    within_N[groups_N.argsort(stable=True)] = order_N[groups_N[order_N].argsort(stable=True)]
+    return within_N
 
 
 def _compared(share_L: Tensor) -> NullComparison:
@@ -73,17 +85,23 @@ def _compared(share_L: Tensor) -> NullComparison:
 
 
 def trigger_purity(
-    triggers: Triggers, labels_N: Int64[Tensor, " N"], *, permutations: int, generator: torch.Generator
+    triggers: Triggers,
+    labels_N: Int64[Tensor, " N"],
+    *,
+    permutations: int,
+    generator: torch.Generator,
+    groups_N: Int64[Tensor, " N"] | None = None,
 ) -> NullComparison:
     """Share of the most common label (value or group, from 0) among a unit's triggers, mean over units that have any.
 
-    A unit of few triggers is pure by chance; so it is in the null.
+    A unit of few triggers is pure by chance; so it is in the null. Labels are permuted among all facts, or among those
+    of each group: of values that are those of one relation, triggers of that relation alone are no news.
     """
     missing_FK = triggers.fact_ids_FK < 0
     alone_K = -1 - torch.arange(missing_FK.shape[1], device=labels_N.device)
     counts_F = (~missing_FK).sum(1)
     share_L = []
-    for lenders_FK in _lenders(triggers, len(labels_N), permutations, generator):
+    for lenders_FK in _lenders(triggers, len(labels_N), permutations, generator, groups_N):
         labels_FK = torch.where(missing_FK, alone_K, labels_N[lenders_FK])
         common_F = (labels_FK == labels_FK.mode(dim=1, keepdim=True).values).sum(1)
         share_L.append((common_F / counts_F)[counts_F > 0].double().mean())
@@ -109,14 +127,15 @@ def key_value_agreement(
     *,
     permutations: int,
     generator: torch.Generator,
+    groups_N: Int64[Tensor, " N"] | None = None,
 ) -> Agreement:
     """Agreement of keys and values (Geva et al. 2021, section 4), with the candidates [first, end) of each fact.
 
-    A permuted fact brings its candidates along. Of equal scores the first value ranks higher. Units without triggers
-    do not count.
+    A permuted fact brings its candidates along; it comes from the same group where there are groups. Of equal scores
+    the first value ranks higher. Units without triggers do not count.
     """
     candidates_R2, set_N = torch.stack([first_candidates_N, end_candidates_N], 1).unique(dim=0, return_inverse=True)
-    lenders_LFK = _lenders(triggers, len(value_ids_N), permutations, generator)
+    lenders_LFK = _lenders(triggers, len(value_ids_N), permutations, generator, groups_N)
     values_LFK, set_LFK = value_ids_N[lenders_LFK], set_N[lenders_LFK]
     ranks_LFK = torch.zeros_like(values_LFK)
     for number, (first, end) in enumerate(candidates_R2.tolist()):

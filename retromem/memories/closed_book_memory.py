@@ -109,6 +109,14 @@ class ClosedBookMemory(WritingMemory):
             succeeded=module.succeeded,
         )
 
+    @property
+    def decoder(self) -> "Decoder":
+        """What was trained, with the weights as they are stored."""
+        from models.decoder import Decoder
+
+        assert isinstance(self._written, Decoder)
+        return self._written
+
     def _learns_from(self, facts: Facts) -> Facts:
         people = self.config.taught_on
         return facts if people is None else people.build().facts(statements=True)

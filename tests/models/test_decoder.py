@@ -25,6 +25,7 @@ CONFIGS = [
     DecoderConfig(dim=8, ffn=RELU, residual="layerscale"),
     DecoderConfig(dim=8, ffn=RELU, residual="rezero", parallel=True),
     DecoderConfig(dim=8, ffn=RELU, residual="deepnorm"),
+    DecoderConfig(dim=8, ffn=DenseConfig(width=9), residual="none"),
     DecoderConfig(dim=8, ffn=RELU, without_ffn=(0, 1)),
     DecoderConfig(dim=8, depth=3, ffn=GatedConfig(width=12), without_ffn=(0, 2)),
     DecoderConfig(dim=8, ffn=ExpertsConfig(experts=3, top_k=2, width=3)),
@@ -103,6 +104,17 @@ def test_a_parallel_layer_is_its_formula() -> None:
     torch.testing.assert_close(layer(x_BTD, rotation, None, None, None)[0], expected_BTD)
 
 
+def test_without_skip_connections_each_branch_takes_the_place_of_the_stream() -> None:
+    decoder = built(DecoderConfig(dim=8, ffn=RELU, residual="none", without_ffn=(1,)))
+    tokens_BT, rotation = some_tokens(), rotation_of(torch.arange(7), 4, torch.zeros((), dtype=torch.float64))
+    first, second = decoder.layers
+    read_BTD, _ = first.attention(first.norms[0](decoder.embedded(tokens_BT)), rotation)
+    after_BTD = (first.norms[1](read_BTD) @ first.ffn.w_in_DF).relu() @ first.ffn.w_out_FE
+    last_BTD, _ = second.attention(second.norms[0](after_BTD), rotation)
+    torch.testing.assert_close(decoder.states(tokens_BT)[1:], [after_BTD, last_BTD])
+    assert decoder.config.label == "2x8-relu-9-not in 1-no-skip"
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.label)
 def test_no_token_sees_a_later_one_or_another_text(config: DecoderConfig) -> None:
     decoder, tokens_BT = built(config), some_tokens()
@@ -130,7 +142,7 @@ def test_read_in_parts_it_says_what_it_says_of_the_whole(config: DecoderConfig) 
     assert past.num_tokens == 9
 
 
-@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[2], CONFIGS[12], CONFIGS[13]], ids=lambda config: config.label)
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[2], CONFIGS[13], CONFIGS[14]], ids=lambda config: config.label)
 def test_a_tree_of_answers_is_each_answer_read_by_itself(config: DecoderConfig) -> None:
     decoder, prompts_BT, end = built(config), some_tokens(length=4), 1
     answers = [[5], [6, 7], [6, 8, 9], [6, 8, 10], [6, 8], [11, 12, 13, 14], [7]]

@@ -66,6 +66,28 @@ def test_purity_is_the_share_of_the_most_common_value(seed, values):
     assert found.null_P.tolist() == pytest.approx(null)
 
 
+def test_labels_permuted_within_groups_stay_there() -> None:
+    generator = seeded(3)
+    groups = torch.randint(3, (60,), generator=generator)
+    labels = 4 * groups + torch.randint(4, (60,), generator=generator)  # that of a fact tells its group
+    h = torch.nn.functional.one_hot(groups, 3) + torch.rand(60, 3, generator=generator) / 2  # a unit for each group
+    triggers = top_triggers([h], num_triggers=8)
+    kinds = {"permutations": 200, "generator": generator}
+    of_groups = trigger_purity(triggers, groups, groups_N=groups, **kinds)
+    assert (of_groups.null_P == of_groups.observed).all() and of_groups.observed == 1
+    among_all, within = (trigger_purity(triggers, labels, groups_N=own, **kinds) for own in (None, groups))
+    assert float(among_all.null_P.mean()) < float(within.null_P.mean()) - 0.1
+    assert abs(z_of(within)) < 3 < z_of(among_all)  # the group is all that its triggers share
+    says = torch.zeros(3, 12)
+    for group in range(3):
+        says[group, 4 * group : 4 * group + 4] = 1  # each row any value of its group
+    first, end = everywhere(60, 12)
+    agreement = key_value_agreement(triggers, says, labels, first, end, groups_N=groups, **kinds)
+    assert abs(z_of(agreement.reciprocal_rank)) < 3
+    permuted = key_value_agreement(triggers, says, labels, first, end, **kinds)
+    assert float(permuted.reciprocal_rank.null_P.mean()) < float(agreement.reciprocal_rank.null_P.mean()) - 0.1
+
+
 def brute_agreement(triggers, scores, values, first, end):
     """Share of the first triggers that agree, mean 1 / rank of all."""
     agree, reciprocal = [], []

@@ -1,0 +1,1 @@
+"""What goes on inside decoders that were trained to write facts: depth, layers, hidden units."""
