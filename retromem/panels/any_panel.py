@@ -34,6 +34,7 @@ PANELS = {
     "index_recall": "retromem.panels.retrieval.index_recall:IndexRecallConfig",
     "change_prices": "retromem.panels.retrieval.change_prices:ChangePricesConfig",
     "plans": "retromem.panels.retrieval.plan_accuracy:PlanAccuracyConfig",
+    "decoder_capacity": "retromem.panels.decoders.decoder_capacity:DecoderCapacityConfig",
     "decoder_depth": "retromem.panels.decoders.decoder_depth:DecoderDepthConfig",
     "decoder_layers_that_hold": "retromem.panels.decoders.layers_that_hold:LayersThatHoldConfig",
     "decoder_neurons": "retromem.panels.decoders.decoder_neurons:DecoderNeuronsConfig",
