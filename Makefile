@@ -87,7 +87,7 @@ index: .venv/.cpu ## build a store from FACTS or DOCUMENTS into OUT and print it
 		$${ENCODER:+--encoder "$$ENCODER"}
 
 .PHONY: bench
-bench: .venv/.cpu ## our code beside bare FAISS, torch and the processor, timed in turns: ONLY=index, encoder, engines, training, search, curves or million; TIER=full
+bench: .venv/.cpu ## our code beside bare FAISS, torch and the processor, timed in turns: ONLY=index, encoder, engines, training, decoder, search, curves or million; TIER=full
 	@$(RETROMEM) bench $${ONLY:+--only "$$ONLY"} $${TIER:+--tier "$$TIER"}
 
 .PHONY: doctor

@@ -84,12 +84,15 @@ class DecoderModule(lightning.LightningModule):
         step = self._steps_done
         tokens_BL, learnt_BL, asked_B, context = self.batches.batch(step)
         share = slice(self.global_rank, None, self.trainer.world_size)  # of each process its own texts
+        every_token = bool(learnt_BL[share, 1:].all())  # then none need be picked out
         tokens_BL, learnt_BL = tokens_BL[share].to(self.device), learnt_BL[share].to(self.device)
         asked_B, context = asked_B[share].to(self.device), tuple(part[share].to(self.device) for part in context)
         hidden_BLD = self._hidden(tokens_BL[:, :-1], *context)
-        learnt_BL = learnt_BL[:, 1:]
-        logits_MV = self.decoder.logits(hidden_BLD[learnt_BL])
-        nats_M = functional.cross_entropy(logits_MV.float(), tokens_BL[:, 1:][learnt_BL], reduction="none")
+        learnt_BL, next_BL = learnt_BL[:, 1:], tokens_BL[:, 1:]
+        learnt_MD = hidden_BLD.flatten(0, 1) if every_token else hidden_BLD[learnt_BL]
+        next_M = next_BL.flatten() if every_token else next_BL[learnt_BL]
+        logits_MV = self.decoder.logits(learnt_MD)
+        nats_M = functional.cross_entropy(logits_MV.float(), next_M, reduction="none")
         loss = nats_M.mean()
         self.positions_done += tokens_BL[:, 1:].numel()
         self.learnt_done += len(logits_MV)

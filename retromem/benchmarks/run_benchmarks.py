@@ -11,6 +11,7 @@ from pathlib import Path
 from retrieval.atomic import write_text
 from retrieval.errors import UserError
 from retromem.benchmarks import (
+    decoder_speed,
     encoder_speed,
     engine_speed,
     index_cost,
@@ -36,6 +37,7 @@ _BENCHMARKS: dict[str, Callable[[Say, Path, str], Iterator[Timed]]] = {
     "training": lambda *_: chain(step_speed.measure(), training_speed.measure()),
     "search": lambda say, folder, tier: chain(step_speed.measure(), search_speed.measure(say, folder, tier)),
     "curves": lambda say, _, tier: training_curves.measure(say, tier),
+    "decoder": lambda *_: decoder_speed.measure(),
     "million": lambda say, *_: million_chunks.measure(say),
 }
 
