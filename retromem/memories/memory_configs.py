@@ -19,6 +19,7 @@ MEMORIES: Mapping[str, str] = {
     "bm25": "retromem.memories.lexical_memory:LexicalMemoryConfig",
     "hybrid": "retromem.memories.hybrid_memory:HybridMemoryConfig",
     "closed_book": "retromem.memories.closed_book_memory:ClosedBookConfig",
+    "causal_lm": "retromem.memories.causal_lm_config:CausalLMConfig",
     "paired": "retromem.memories.paired_memory:PairedMemoryConfig",
     "frequency": "retromem.memories.floors:FrequencyConfig",
     "static": "retromem.memories.static_function:StaticFunctionConfig",

@@ -26,7 +26,7 @@ from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSea
 from retromem.memories.dial import Dialled
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.run.experiment import ArmsConfig, ExperimentConfig
-from retromem.seam import Role, needs_keys
+from retromem.seam import Checked, Role, needs_keys
 
 MOST_PARAMS = 10**9
 """of an FFN, as float32 with gradients and Adam's two moments"""
@@ -201,6 +201,11 @@ class _Block:
             path = f"{self.path}.memories.{number}"
             if memory.stores == "statements" and whole.text is None:
                 raise UserError(f"{path}: {memory.name} reads statements, and {whole.name} has no text")
+            if isinstance(memory, Checked):
+                try:
+                    memory.check()
+                except UserError as error:
+                    raise UserError(f"{path}.{error}") from None
             most = int(whole.values.num_candidates_R().max(initial=0))
             if getattr(memory, "code_dim", None) == 1 and most > 2:
                 raise UserError(
