@@ -47,7 +47,7 @@ class PretrainedLM(LanguageModel):
         self._try_out()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PretrainedLM":
-        return self if self.stays else super()._apply(fn, recurse)
+        return self if self.stays else super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     @property
     def base(self) -> Any:
@@ -151,7 +151,9 @@ class PretrainedLM(LanguageModel):
     def _checkpoint(self) -> None:
         """Gradient checkpointing as the training wants it."""
         if self.recomputes and not self._checkpointed:
-            self.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            name = "activation_checkpointing_enable"  # as it is called from transformers 5.23 or so on
+            enable = getattr(self.base, name, None) or self.base.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
             self._checkpointed = True
 
     def _read(self, tokens_BT: Int64[Tensor, "B T"], *, use_cache: bool = True) -> tuple[Float[Tensor, "B T V"], Any]:

@@ -46,6 +46,15 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def own_random_numbers(seed: int | None = None) -> Iterator[None]:
+    """What draws from torch's own generators inside leaves them as they were."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
+
+
 def load_pretrained(
     folder: Path, *, load_in: LoadIn, trust_remote_code: bool = False, accelerator: str = "auto"
 ) -> PretrainedLM:
@@ -62,7 +71,7 @@ def load_pretrained(
         settings["quantization_config"] = BitsAndBytesConfig(**quantised)  # type: ignore[no-untyped-call]
     with _quiet():
         try:
-            model, told = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 use_safetensors=True,
                 local_files_only=True,
@@ -73,6 +82,7 @@ def load_pretrained(
             )
         except _REFUSED as error:
             raise ValueError(f"{folder} cannot be loaded: {_first_line(error)}") from error
+        model, told = loaded
         if lacking := sorted(told["missing_keys"]):
             raise ValueError(f"{folder} holds no weights for {lacking[0]} of {type(model).__name__}")
         return PretrainedLM(model, stays=spread or load_in in ("4bit", "8bit"))
@@ -84,15 +94,15 @@ def _first_line(error: BaseException) -> str:
 
 def adapter_settings(settings: Mapping[str, object]) -> Any:
     """A `PeftConfig` of peft, by its own table of types; ValueError names what it does not know."""
-    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
     from peft.mapping import get_peft_config
 
-    known = sorted(str(getattr(name, "value", name)) for name in PEFT_TYPE_TO_CONFIG_MAPPING)
+    known = sorted(kind.value for kind in map(PeftType, PEFT_TYPE_TO_CONFIG_MAPPING))
     name = str(settings.get("peft_type", ""))
     if name not in known:
         raise ValueError(f"peft_type: {name!r} is none of {', '.join(known)}")
     given = {"task_type": "CAUSAL_LM", **settings}
-    fields = PEFT_TYPE_TO_CONFIG_MAPPING[name].__dataclass_fields__
+    fields = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(name)].__dataclass_fields__
     if unknown := sorted(set(given) - set(fields)):
         raise ValueError(f"{unknown[0]}: is no setting of {name}; it has {', '.join(sorted(fields))}")
     if given["task_type"] != "CAUSAL_LM":
@@ -121,13 +131,11 @@ def adapter_files(lm: PretrainedLM, precision: StoredAs, *, base: str) -> dict[s
     with _quiet(), TemporaryDirectory() as folder:
         model: Any = lm.model
         settings = model.active_peft_config
-        kept = settings.base_model_name_or_path, settings.inference_mode
-        settings.base_model_name_or_path, settings.inference_mode = None, True  # None: nothing is looked up on a hub
+        settings.base_model_name_or_path = None  # or the vocabulary of that model would be looked up on a hub
         weights = get_peft_model_state_dict(model)
         settings.save_pretrained(folder)
-        settings.base_model_name_or_path, settings.inference_mode = kept
         told = json.loads((Path(folder) / ADAPTER_FILES[0]).read_text())
-    told = {**told, "base_model_name_or_path": base}
+    told = {**told, "base_model_name_or_path": base, "inference_mode": True}
     packed = {name: _rounded(weight, precision, name) for name, weight in weights.items()}
     return {
         ADAPTER_FILES[0]: (json.dumps(told, indent=1, sort_keys=True) + "\n").encode(),
@@ -146,7 +154,8 @@ def with_adapter(lm: PretrainedLM, files: Mapping[str, bytes]) -> PretrainedLM:
     """The same model with an adapter that was packed."""
     from peft import PeftModel
 
-    with _quiet(), TemporaryDirectory() as folder:
+    # peft draws an adapter before it reads its weights.
+    with _quiet(), own_random_numbers(), TemporaryDirectory() as folder:
         for name in ADAPTER_FILES:
             (Path(folder) / name).write_bytes(files[name])
         try:

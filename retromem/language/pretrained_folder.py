@@ -73,8 +73,8 @@ def find_pretrained(model: str, *, trust_remote_code: bool) -> PretrainedFolder:
     is_known = _is_causal_lm(str(config.get("model_type")))
     if not is_known and names_code and not trust_remote_code:
         raise UserError(
-            f"model: {model} is a {config.get('model_type')} that runs code from its own folder; say trust_remote_code: "
-            "true if you trust it, or name a model that transformers knows"
+            f"model: {model} is a {config.get('model_type')} that runs code from its own folder; say "
+            "trust_remote_code: true if you trust it, or name a model that transformers knows"
         )
     if not (names_code and trust_remote_code):
         if architectures and not set(architectures) & _all_architectures():
@@ -82,7 +82,9 @@ def find_pretrained(model: str, *, trust_remote_code: bool) -> PretrainedFolder:
         if not is_known:
             raise UserError(f"model: {model} is a {config.get('model_type')!r}, and what is wanted is {wanted}")
     if not _has(path, _WEIGHTS):
-        others = sorted(file.name for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".h5", ".msgpack"))
+        others = sorted(
+            file.name for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".h5", ".msgpack")
+        )
         has = f"only {others[0]}, which is never unpickled" if others else "none"
         raise UserError(f"model: {model} has no weights in safetensors ({has}); save it with save_pretrained")
     if not _has(path, _TOKENIZERS):
@@ -149,9 +151,7 @@ def load_tokenizer(found: PretrainedFolder, *, trust_remote_code: bool) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(
-            found.path, local_files_only=True, trust_remote_code=trust_remote_code
-        )
+        return AutoTokenizer.from_pretrained(found.path, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as error:  # several libraries read several formats
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"model: {found.model} has no tokenizer that can be read ({reason})") from None

@@ -306,9 +306,7 @@ def _shuffled(asked: Asked, setting: Setting) -> Asked:
     return replace(asked, value_ids_Q=asked.value_ids_Q[order], prior_Q=asked.prior_Q[order])
 
 
-def _facts(
-    knowledge: KnowledgeSet, setting: Setting, encoder: EncoderCost, *, shared_bytes: int = 0
-) -> dict[str, Any]:
+def _facts(knowledge: KnowledgeSet, setting: Setting, encoder: EncoderCost, *, shared_bytes: int = 0) -> dict[str, Any]:
     """What is the same of all that is measured on these facts."""
     return {
         "study": setting.study,
@@ -320,7 +318,7 @@ def _facts(
         "seed": setting.seed,
         "phrasing": "",
         "demand_bits": knowledge.demand_bits(),
-        "shared_bytes": encoder.file_bytes + shared_bytes,
+        "shared_bytes": None if encoder.file_bytes is None else encoder.file_bytes + shared_bytes,
     }
 
 

@@ -73,8 +73,12 @@ class CausalLMConfig(NamedConfig):
 
     @property
     def stores(self) -> Stores:
-        trained = self.write != "none" and self.training.exposures > 0
-        return "statements" if trained and self.trains_on == "questions_and_statements" else "questions"
+        return "statements" if self.trains_on_statements else "questions"
+
+    @property
+    def trains_on_statements(self) -> bool:
+        """Whether statements are among the texts it is trained on."""
+        return self.write != "none" and self.trains_on == "questions_and_statements"
 
     def named(self, setting: str | None = None) -> str:
         return f"causal-lm-{self.model.rstrip('/').rpartition('/')[2]}-{self.write_label}"

@@ -1,5 +1,5 @@
-"""A language model of transformers with what was written into it, in the bytes that are stored: what a memory of it alone
-and one that reads beside it have in common.
+"""A language model of transformers with what was written into it, in the bytes that are stored: what a memory of it
+alone and one that reads beside it have in common.
 
 Shape legend: B questions, M candidates of a relation.
 """
@@ -74,7 +74,9 @@ class WrittenLM:
         self.know(facts.values)
         if self.config.write == "none":
             self.use({})
-            return WriteCost(seconds=time.perf_counter() - start, texts_encoded=0, flops=0, exposures=0, optimizer_steps=0)
+            return WriteCost(
+                seconds=time.perf_counter() - start, texts_encoded=0, flops=0, exposures=0, optimizer_steps=0
+            )
         cost = self._trained(facts)
         return replace(cost, seconds=time.perf_counter() - start)
 
@@ -84,19 +86,16 @@ class WrittenLM:
         self._answers = {}
 
     def _trained(self, facts: Facts) -> WriteCost:
-        import torch
-
         from models.decoder_training import DecoderModule, fit_decoder
+        from models.pretrained_weights import own_random_numbers
         from models.token_batches import ShuffledTexts
         from retromem.language.prompts import training_texts
 
         config, budget = self.config, self.config.training
         texts = training_texts(
-            facts, self.tokens, statements=config.stores == "statements", whole_texts=config.learns == "texts"
+            facts, self.tokens, statements=config.trains_on_statements, whole_texts=config.learns == "texts"
         )
-        devices = range(torch.cuda.device_count())
-        with torch.random.fork_rng(devices=devices):  # first weights of an adapter and dropout are of torch's generators
-            torch.manual_seed(self.seed)
+        with own_random_numbers(self.seed):  # an adapter's first weights and dropout are of torch's own generators
             lm = self._to_be_trained()
             self._check_texts(lm, texts)
             batches = ShuffledTexts(
@@ -189,12 +188,13 @@ class WrittenLM:
         return was
 
     def _flops(self, lm: "PretrainedLM", trained: int, positions: int, learnt: int) -> float:
-        """Of the training. Forward and back through a weight are 4 an weight and position, its own gradient 2 more;
+        """Of the training. Forward and back are 4 a weight and position, its own gradient 2 more;
         the read-out meets tokens that have a loss alone. What attention takes beside its weights is left out."""
-        table = lm.base.get_input_embeddings().weight.numel()
-        inside = max(0, lm.num_weights - lm.num_embedding_weights)
-        share = 6.0 if self.config.write == "full" else 4.0
-        return share * (inside * positions + table * learnt) + (2.0 * trained * positions if share == 4 else 0.0)
+        table: int = lm.base.get_input_embeddings().weight.numel()
+        inside = lm.num_weights - lm.num_embedding_weights
+        if self.config.write == "full":
+            return 6.0 * (inside * positions + table * learnt)
+        return 4.0 * (inside * positions + table * learnt) + 2.0 * trained * positions
 
     def _check_texts(self, lm: "PretrainedLM", texts: "TrainingTexts") -> None:
         self.check_length(lm, int(texts.lengths_N.max()), "a fact")
@@ -234,7 +234,9 @@ class WrittenLM:
 
     def written_after(self, prompts: Sequence[Sequence[int]]) -> list[str]:
         """What it writes by itself after each prompt, the likeliest token each time."""
-        longest = max(len(answer) for relation in range(len(self._values.relations)) for answer in self.answers_of(relation))
+        longest = max(
+            len(answer) for relation in range(len(self._values.relations)) for answer in self.answers_of(relation)
+        )
         found, ends = [""] * len(prompts), {self.tokens.end, *self.lm.end_tokens}
         for places, tokens_BT in blocks_of_one_length(prompts, _PROMPTS_AT_ONCE):
             room = longest + _BESIDE_ANSWERS
