@@ -52,6 +52,9 @@ class ChatTokens(TextTokens):
     def answers(self, values: Sequence[str]) -> list[list[int]]:
         return self._encoded([self._spaces + value for value in values])
 
+    def joined(self, texts: Sequence[str]) -> str:
+        return "\n".join(texts)
+
 
 def tokens_of(tokenizer: Any, place: str) -> TextTokens:
     """Of a tokenizer of transformers, with its chat template where it has one; `place` is what messages call it."""

@@ -79,6 +79,10 @@ class TextTokens:
         """Each value as it stands behind a question."""
         return self.ids(values)
 
+    def joined(self, texts: Sequence[str]) -> str:
+        """Statements and the question behind them, as one text that is asked."""
+        return " ".join(texts)
+
     def text(self, ids: Sequence[int]) -> str:
         """What these tokens say."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False)).strip()

@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Literal
 
 from models.decoder_budget import DecoderBudget
 from retrieval.errors import UserError
+from retrieval.vector_index import IndexSpec
 from retromem.memories.named_config import NamedConfig
+from retromem.memories.neighbours import Neighbours
 from retromem.seam import Memory, Stores
 
 _LORA: Mapping[str, object] = {"peft_type": "LORA", "r": 8}
@@ -40,7 +42,16 @@ class CausalLMConfig(NamedConfig):
     trust_remote_code: bool = False
     """of a model that brings Python code of its own: run it"""
 
+    reads: int = 0
+    """k, statements that a search over the written ones finds, put before the question; 0: it reads nothing, and no
+    encoder is needed"""
+    neighbours: Neighbours = "retrieved"
+    """random and oracle (the statement of the very fact asked for) are controls"""
+    factory: str = "Flat"
+    """FAISS factory string of the store it reads from"""
+
     def __post_init__(self) -> None:
+        _ = self.spec
         if not self.model:
             raise ValueError("model is missing: name a folder or a hub id of a causal language model")
         if self.write == "full" and self.load_in != "float32":
@@ -67,13 +78,18 @@ class CausalLMConfig(NamedConfig):
                 raise UserError(f"peft.{error}") from None
 
     @property
+    def spec(self) -> IndexSpec:
+        """Of the store it reads from."""
+        return IndexSpec(factory=self.factory)
+
+    @property
     def needs_keys(self) -> bool:
-        """Of an encoder."""
-        return False
+        """Of an encoder: for the search."""
+        return self.reads > 0
 
     @property
     def stores(self) -> Stores:
-        return "statements" if self.trains_on_statements else "questions"
+        return "statements" if self.trains_on_statements or self.reads else "questions"
 
     @property
     def trains_on_statements(self) -> bool:
@@ -81,7 +97,9 @@ class CausalLMConfig(NamedConfig):
         return self.write != "none" and self.trains_on == "questions_and_statements"
 
     def named(self, setting: str | None = None) -> str:
-        return f"causal-lm-{self.model.rstrip('/').rpartition('/')[2]}-{self.write_label}"
+        arm = f"-k{self.reads}" if self.neighbours == "retrieved" else f"-{self.neighbours}"
+        model = self.model.rstrip("/").rpartition("/")[2]
+        return f"causal-lm-{model}-{self.write_label}{arm if self.reads else ''}"
 
     @property
     def write_label(self) -> str:
@@ -100,9 +118,13 @@ class CausalLMConfig(NamedConfig):
 
     @property
     def family(self) -> str:
-        return f"causal-lm-{self.write}"
+        return f"causal-lm-{self.write}{'-reading' if self.reads else ''}"
 
     def build(self, *, seed: int) -> Memory:
+        if self.reads:
+            from retromem.memories.reading_lm_memory import ReadingLMMemory
+
+            return ReadingLMMemory(self, seed=seed)
         from retromem.memories.causal_lm_memory import CausalLMMemory
 
         return CausalLMMemory(self, seed=seed)

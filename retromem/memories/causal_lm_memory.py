@@ -74,9 +74,14 @@ class CausalLMMemory(FiledMemory):
 
     def before(self) -> "CausalLMMemory":
         """The same model before it was written: what it answers was no fact of these."""
-        was = CausalLMMemory(self.written.before().config, seed=self.seed)
-        was.written, was._values = self.written.before(), self._values
-        return was
+        return CausalLMMemory.of(self.written.before(), self._known)
+
+    @classmethod
+    def of(cls, written: WrittenLM, values: ValueTable) -> "CausalLMMemory":
+        """Of a model that is there already."""
+        memory = cls(written.config, seed=written.seed)
+        memory.written, memory._values = written, values
+        return memory
 
     def _saved_files(self) -> SavedFiles:
         shared = self.written.shared

@@ -179,7 +179,7 @@ class WrittenLM:
 
     def before(self) -> "WrittenLM":
         """The same model as it was before: with an adapter that is switched off, or loaded once more."""
-        was = WrittenLM(replace(self.config, write="none"), seed=self.seed, accelerator=self._accelerator)
+        was = WrittenLM(replace(self.config, write="none", reads=0), seed=self.seed, accelerator=self._accelerator)
         was.know(self._values)
         if self.config.write == "full":
             was.use({})

@@ -39,7 +39,7 @@ def _tiny_model(folder: Path, texts: Sequence[str], *, chat: bool = False, seed:
 
     own = _tokenizer(texts, chat=chat)
     sizes: dict[str, Any] = {"vocab_size": len(own), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128}
+    heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256}
     marks: dict[str, Any] = {"bos_token_id": own.bos_token_id, "eos_token_id": own.eos_token_id}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
