@@ -217,6 +217,20 @@ class PretrainedLM(LanguageModel):
         return found_RL.view(num_prompts, num_answers, longest - 1)
 
     @torch.inference_mode()
+    def log_likelihoods_of_ends(
+        self, texts_RT: Int64[Tensor, "R T"], lengths_R: Int64[Tensor, " R"], behind_R: Int64[Tensor, " R"]
+    ) -> tuple[Float[Tensor, " R"], Bool[Tensor, " R"]]:
+        """In nats, of the last `behind_R` tokens of texts padded on the right; and whether each of these tokens
+        was the likeliest one."""
+        texts_RT, places_T = texts_RT.to(self.device), torch.arange(1, texts_RT.shape[1], device=self.device)
+        lengths_R1, behind_R1 = lengths_R.to(self.device)[:, None], behind_R.to(self.device)[:, None]
+        counts_RT = (places_T >= lengths_R1 - behind_R1) & (places_T < lengths_R1)
+        log_probs_RTV = self._read(texts_RT[:, :-1], use_cache=False)[0].float().log_softmax(-1)
+        said_RT = log_probs_RTV.gather(2, texts_RT[:, 1:, None])[..., 0]
+        is_likeliest_RT = log_probs_RTV.argmax(-1) == texts_RT[:, 1:]
+        return (said_RT * counts_RT).sum(-1).cpu(), (is_likeliest_RT | ~counts_RT).all(-1).cpu()
+
+    @torch.inference_mode()
     def continued(self, prompts_BT: Int64[Tensor, "B T"], *, most: int, ends: Collection[int]) -> list[list[int]]:
         """What is written after each prompt, the likeliest token each time, up to and without one of `ends`."""
         text_BT = prompts_BT.to(self.device)

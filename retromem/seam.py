@@ -298,6 +298,10 @@ class Checked(Protocol):
         """UserError, which begins with the setting, where it is not."""
         ...
 
+    def content_hash(self) -> str:
+        """Of what lies there: part of the cell's identity, as what is written and answered depends on it."""
+        ...
+
 
 def needs_keys(config: MemoryConfig) -> bool:
     """Whether a memory is asked by vectors of an encoder: all are, unless their config says `needs_keys` is false."""

@@ -40,7 +40,7 @@ class CausalLMConfig(NamedConfig):
     load_in: Literal["float32", "bfloat16", "8bit", "4bit"] = "float32"
     """the model that is shared; 8 and 4 bits by bitsandbytes, where that is installed"""
     trust_remote_code: bool = False
-    """of a model that brings Python code of its own: run it"""
+    """of a model that brings Python code of its own: run it. No saved memory says so, whoever has saved it"""
 
     reads: int = 0
     """k, statements that a search over the written ones finds, put before the question; 0: it reads nothing, and no
@@ -76,6 +76,12 @@ class CausalLMConfig(NamedConfig):
                 adapter_settings(self.peft)
             except ValueError as error:
                 raise UserError(f"peft.{error}") from None
+
+    def content_hash(self) -> str:
+        """Of the files of the model."""
+        from retromem.language.pretrained_folder import find_pretrained
+
+        return find_pretrained(self.model, trust_remote_code=self.trust_remote_code).content().sha256
 
     @property
     def spec(self) -> IndexSpec:
@@ -130,4 +136,4 @@ class CausalLMConfig(NamedConfig):
         return CausalLMMemory(self, seed=seed)
 
     def saved(self) -> dict[str, Any]:
-        return {**super().saved(), "peft": dict(self.peft)}
+        return {**super().saved(), "peft": dict(self.peft), "trust_remote_code": False}

@@ -102,7 +102,8 @@ class CausalLMMemory(FiledMemory):
 
     @classmethod
     def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:
-        memory = cls(build(CausalLMConfig, meta["config"], source=str(folder)), seed=meta["seed"])
+        settings = {**meta["config"], "trust_remote_code": False}  # whoever has saved it
+        memory = cls(build(CausalLMConfig, settings, source=str(folder)), seed=meta["seed"])
         refuse_another(folder, memory.written, meta)
         memory.written.know(values)
         memory.written.use({name: (folder / name).read_bytes() for name in meta["written"]})

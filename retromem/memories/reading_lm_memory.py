@@ -75,10 +75,11 @@ class ReadingLMMemory(StoreMemory):
             for cue in facts.cues if self.is_told else ():
                 self.reveal(dict(zip(cue.texts or (), facts.ids_N.tolist(), strict=True)))
             facts = replace(facts, cues=[replace(cue, texts=self._with_read(cue)) for cue in facts.cues])
+        seconds = time.perf_counter() - start
         cost = self.written.train(facts)
         return replace(
             cost,
-            seconds=time.perf_counter() - start,
+            seconds=seconds + cost.seconds,
             texts_encoded=len(facts) * (1 + len(facts.cues) * is_trained),
             exposures=max(1.0, cost.exposures),
         )
@@ -133,6 +134,9 @@ class ReadingLMMemory(StoreMemory):
         return Footprint((*holdings, shared), resident_bytes=resident)
 
     def _take(self, folder: Path, meta: Mapping[str, Any]) -> None:
+        if self.config.trust_remote_code:  # whoever has saved it
+            self.config = replace(self.config, trust_remote_code=False)
+            self.written = WrittenLM(self.config, seed=self.seed)
         refuse_another(folder, self.written, meta)
         self.written.know(self._values)
         self.written.use({name: (folder / name).read_bytes() for name in meta["written"]})

@@ -44,6 +44,8 @@ class Cell:
     """'' for the keys task"""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """whose hash that is"""
+    model_hash: str = ""
+    """of a language model that the memory is made of; empty where there is none"""
     max_calibration: int = 512
     """of the set"""
     place: str = field(default="", compare=False)
@@ -67,6 +69,8 @@ class Cell:
         settings = asdict(self)
         for name in ("knowledge", "encoder", "place"):  # hashes stand for two; where it stands is no matter
             del settings[name]
+        if not self.model_hash:
+            del settings["model_hash"]
         versions: dict[str, Any] = {"measure_version": VERSION, "memory_version": self.memory.version}
         if parts := versions_of_others(self.memory):
             versions["versions_of_others"] = parts
@@ -141,6 +145,7 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                     knowledge_hash=whole.content_hash,
                     encoder_hash=study_hash if whole.text and needs_keys(memory) else "",
                     encoder=study.encoder or config.encoder,
+                    model_hash=memory.content_hash() if isinstance(memory, Checked) else "",
                     max_calibration=whole.max_calibration,
                     place=f"arms {number}, memory {place}",
                     memory=memory,

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -14,11 +15,21 @@ from transformers import (
 )
 
 from models.decoder_budget import DecoderBudget
-from models.decoder_training import DecoderModule
+from models.decoder_training import DecoderModule, fit_decoder
 from models.pretrained_lm import PretrainedLM, with_ends
-from models.pretrained_weights import adapter_files, adapter_settings, count_numbers, with_adapter, with_new_adapter
-from models.token_batches import ShuffledTexts
+from models.pretrained_weights import (
+    adapter_files,
+    adapter_settings,
+    count_numbers,
+    own_random_numbers,
+    with_adapter,
+    with_new_adapter,
+)
+from models.token_batches import ShuffledTexts, padded
+from models.trainer_choice import checkpoints_kept_in, trained_by
+from models.trainers import _OneProcessTrainer
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
 V, END = 67, 2
 SIZES = {"vocab_size": V, "hidden_size": 16, "num_hidden_layers": 2}
 HEADS = {"intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1}
@@ -39,8 +50,7 @@ PROMPT = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3}
 def loud(config, *, seed=0):
     """As large weights as that what is said differs."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with own_random_numbers(seed):
         model = AutoModelForCausalLM.from_config(config)
     for weight in model.parameters():
         weight.data.normal_(0, 0.3, generator=generator)
@@ -97,12 +107,23 @@ def test_many_answers_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     torch.testing.assert_close(alone_1M[0], whole_BM[1], atol=1e-5, rtol=1e-5)
 
 
+def test_ends_of_texts_are_scored_as_answers_are() -> None:
+    model = loud(CONFIGS["gpt2"])
+    lm, prompts_BT = PretrainedLM(model), prompts()
+    (likeliest,) = lm.continued(prompts_BT[:1], most=3, ends=())
+    answers = [likeliest, [5, 6], [7]]
+    texts_RT, lengths_R = padded([[*prompts_BT[0].tolist(), *answer] for answer in answers])
+    found_R, is_likeliest_R = lm.log_likelihoods_of_ends(texts_RT, lengths_R, torch.tensor([3, 2, 1]))
+    expected_R = torch.cat([by_itself(model, prompts_BT[:1], answer) for answer in answers])
+    torch.testing.assert_close(found_R, expected_R, atol=1e-5, rtol=1e-5)
+    assert is_likeliest_R.tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize("settings", [LORA, PREFIX, PROMPT], ids=lambda settings: settings["peft_type"])
 def test_an_adapter_is_packed_and_switched_off(settings: dict) -> None:
     plain, prompts_BT = PretrainedLM(loud(CONFIGS["llama"])), prompts()
     before_BM = plain.log_likelihoods(prompts_BT, ANSWERS)
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
+    with own_random_numbers(1):
         lm = with_new_adapter(plain, settings)
     learnt = [weight for weight in lm.parameters() if weight.requires_grad]
     for weight in learnt:
@@ -143,6 +164,38 @@ def test_a_step_of_a_training_moves_the_adapter_alone() -> None:
     assert any(getattr(part, "gradient_checkpointing", False) for part in lm.modules())
     (optimizer,), _ = module.configure_optimizers()
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(moved)
+
+
+def test_an_adapter_goes_on_from_its_checkpoint_which_has_no_frozen_weights(tmp_path) -> None:
+    def module() -> DecoderModule:
+        with own_random_numbers(3):
+            lm = with_new_adapter(PretrainedLM(loud(CONFIGS["llama"])), LORA)
+        tokens_NT = prompts(12, 6)
+        lengths_N, asked_N = torch.full((12,), 6), torch.ones(12).bool()
+        texts = ShuffledTexts(tokens_NT, tokens_NT > 0, lengths_N, asked_N, exposures=8, batch_size=4, seed=0)
+        return DecoderModule(lm, texts, DecoderBudget(goal_nats=0.0, learning_rate=1e-2))
+
+    class Fails(Callback):
+        def on_train_batch_end(self, trainer, *_) -> None:
+            if trainer.global_step == 15:
+                raise RuntimeError("the machine went down")
+
+    def failing(**settings):
+        settings["callbacks"][0]._train_time_interval = None
+        settings["callbacks"][0]._every_n_train_steps = 10
+        return _OneProcessTrainer(**settings | {"callbacks": [*settings["callbacks"], Fails()]})
+
+    whole, resumed = module(), module()
+    fit_decoder(whole, accelerator="cpu")
+    with checkpoints_kept_in(tmp_path), trained_by(failing), pytest.raises(RuntimeError, match="went down"):
+        fit_decoder(module(), accelerator="cpu")
+    kept = torch.load(tmp_path / "decoder.ckpt", weights_only=True)["state_dict"]
+    assert kept and all("lora" in name for name in kept)
+    with checkpoints_kept_in(tmp_path):
+        fit_decoder(resumed, accelerator="cpu")
+    assert resumed.steps_done == whole.steps_done == 24
+    for one, other in zip(resumed.decoder.parameters(), whole.decoder.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_what_is_no_language_model_from_left_to_right_is_refused() -> None:

@@ -1,7 +1,7 @@
 """A model of transformers as a memory: what it scores and writes, what is stored of it, what it refuses."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +171,20 @@ def test_a_chat_model_learns_its_facts_as_turns(chatty: Path, write: str) -> Non
     assert row.accuracy == row.exact_match == 1.0 and row.bits_stored > 0.6 * row.demand_bits
 
 
+def test_an_answer_depends_on_its_question_alone(lora: CausalLMMemory) -> None:
+    asked, alone = THINGS.ask("identical"), log_probs(lora)
+    for relation in (0, 1):
+        rows = np.flatnonzero(asked.queries.relation_ids_Q == relation)
+        candidates = np.tile(THINGS.values.candidates(relation), (len(rows), 1))
+        together = lora.recall(asked.queries.rows(rows), top_k=9, score=candidates)
+        assert np.allclose(together.scored_QC, alone[rows, : candidates.shape[1]], atol=1e-5)
+        unscored = lora.recall(asked.queries.rows(rows), top_k=9)
+        assert np.array_equal(unscored.value_ids_QK, together.value_ids_QK) and unscored.scored_QC.shape[1] == 0
+        assert np.allclose(np.exp(together.scored_QC).sum(axis=1), 1, atol=1e-5)
+    none = lora.recall(asked.queries.rows(np.arange(0)))
+    assert none.value_ids_QK.shape == (0, 10)
+
+
 def test_without_the_adapter_it_is_the_model_that_everybody_has(lora: CausalLMMemory, folder: Path) -> None:
     base = written(CausalLMConfig(model=str(folder), write="none"))
     assert np.array_equal(log_probs(lora.before()), log_probs(base))
@@ -263,6 +277,21 @@ def copied(folder: Path, to: Path, *, without: str = "", **settings) -> Path:
     return to
 
 
+def test_a_saved_memory_lets_no_model_run_its_own_code(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    own = copied(folder, tmp_path / "own")
+    memory = written(CausalLMConfig(model=str(own), write="none", trust_remote_code=True))
+    monkeypatch.setattr(CausalLMConfig, "saved", asdict)  # as somebody else may have written it
+    memory.save(tmp_path / "saved")
+    assert '"trust_remote_code": true' in (tmp_path / "saved" / "manifest.json").read_text()
+    assert not CausalLMMemory.load(tmp_path / "saved").config.trust_remote_code
+    settings = json.loads((own / "config.json").read_text())
+    code = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.Mine"}}
+    (own / "config.json").write_text(json.dumps({**settings, **code}))
+    (own / "mine.py").write_text("raise SystemExit('it ran')")
+    with pytest.raises(UserError, match="runs code from its own folder"):
+        CausalLMMemory.load(tmp_path / "saved")
+
+
 def said(**settings) -> str:
     with pytest.raises(UserError) as refused:
         build(CausalLMConfig, {"memory": "causal_lm", **settings}, source="mine.yaml").check()
@@ -332,7 +361,7 @@ def test_an_adapter_of_another_model_is_refused(lora: CausalLMMemory, folder: Pa
             (folder / name).write_bytes(content)
 
 
-def test_a_config_is_planned_or_refused_with_its_place(folder: Path) -> None:
+def test_a_config_is_planned_or_refused_with_its_place(folder: Path, tmp_path: Path) -> None:
     def planned(model: str) -> list[Cell]:
         memory = {"memory": "causal_lm", "model": model, "write": "peft", "peft": {"peft_type": "IA3"}}
         arms = [{"memories": [memory], "num_facts": [20]}]
@@ -342,6 +371,9 @@ def test_a_config_is_planned_or_refused_with_its_place(folder: Path) -> None:
 
     (cell, *_) = planned(str(folder))
     assert cell.name == "causal-lm-tiny-ia3" and cell.encoder_hash == "" and cell.memory.stores == "statements"
+    assert planned(str(folder))[0] == cell
+    other = copied(folder, tmp_path / "tiny", bos_token_id=1)  # of the same name, with other files
+    assert planned(str(other))[0].identity()["model_hash"] != cell.identity()["model_hash"]
     json.dumps(cell.identity())
     with pytest.raises(
         UserError, match=r"^studies\.own\.arms\.0\.memories\.0\.model: org/none is neither a folder nor"
