@@ -3,12 +3,13 @@
 Prompts that are asked together have one length, so that none is padded on its left, where an architecture may see it.
 What stands after a prompt is padded on the right, which nothing before it can see.
 
-Shape legend: B prompts, T tokens of a prompt, M answers, C answers of one block, R rows given to the model together
-(B times C), L tokens of the longest answer of a block, D dimension of the stream, V tokens of the vocabulary.
+Shape legend: B prompts, T tokens of a prompt, M answers, A answers of one block, C texts of the block, R rows given to
+the model together (B times C), L tokens of the longest text of a block, D dimension of the stream, V tokens of the
+vocabulary.
 """
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from models.answer_rows import AnswerRows
 from models.language_model import LanguageModel
-from models.token_batches import padded
 
 _LOGITS_AT_ONCE = 1 << 25
 _ROWS_AT_ONCE = 256
@@ -172,49 +173,37 @@ class PretrainedLM(LanguageModel):
         return logits.to(tokens_RL.device)
 
     @torch.inference_mode()
-    def log_likelihoods(
-        self, prompts_BT: Int64[Tensor, "B T"], answers: Sequence[Sequence[int]]
-    ) -> Float[Tensor, "B M"]:
+    def log_likelihoods(self, prompts_BT: Int64[Tensor, "B T"], answers: AnswerRows) -> Float[Tensor, "B M"]:
         """In nats, of each of the answers after each prompt, which is read once."""
-        prompts_BT = prompts_BT.to(self.device)
+        prompts_BT, num_prompts = prompts_BT.to(self.device), len(prompts_BT)
         logits_BTV, past = self._read(prompts_BT)
-        first_BV = logits_BTV[:, -1].float().log_softmax(-1)
-        found_BM = torch.empty(len(prompts_BT), len(answers))
-        longer: dict[int, list[int]] = {}
-        for number, answer in enumerate(answers):
-            longer.setdefault(len(answer), []).append(number)
-        for length in sorted(longer):
-            if length == 1:
-                tokens = torch.tensor([answers[number][0] for number in longer[1]], device=self.device)
-                found_BM[:, longer[1]] = first_BV[:, tokens].cpu()
-        order = [number for length in sorted(longer) if length > 1 for number in longer[length]]
-        for block in _blocks(order, answers, len(prompts_BT), self.num_tokens):
-            answers_CL, lengths_C = padded([answers[number] for number in block])
-            answers_CL, lengths_C = answers_CL.to(self.device), lengths_C.to(self.device)
-            is_said_CL = torch.arange(answers_CL.shape[1], device=self.device) < lengths_C[:, None]
-            following_BCL = self._following(prompts_BT, answers_CL, is_said_CL, past)
-            found_BC = first_BV[:, answers_CL[:, 0]] + (following_BCL * is_said_CL[:, 1:]).sum(-1)
-            found_BM[:, block] = found_BC.cpu()
-        return found_BM
+        found_BM = logits_BTV[:, -1].float().log_softmax(-1)[:, answers.firsts_M.to(self.device)]
+        blocks = answers.blocks(_LOGITS_AT_ONCE // (num_prompts * self.num_tokens), _ROWS_AT_ONCE // num_prompts)
+        for block in blocks:
+            texts_CL, is_text_CL, answers_A, rows_A, tokens_AL, is_said_AL = (part.to(self.device) for part in block)
+            log_probs_BCLV = self._behind(prompts_BT, texts_CL, is_text_CL, past).float().log_softmax(-1)
+            places_L = torch.arange(texts_CL.shape[1], device=self.device)
+            said_BAL = log_probs_BCLV[:, rows_A[:, None], places_L, tokens_AL]
+            found_BM[:, answers_A] += (said_BAL * is_said_AL).sum(-1)
+        return found_BM.cpu()
 
-    def _following(
+    def _behind(
         self,
         prompts_BT: Int64[Tensor, "B T"],
-        answers_CL: Int64[Tensor, "C L"],
-        is_said_CL: Bool[Tensor, "C L"],
+        texts_CL: Int64[Tensor, "C L"],
+        is_text_CL: Bool[Tensor, "C L"],
         past: Any,
-    ) -> Float[Tensor, "B C J"]:
-        """Log-likelihood of each token of the answers but the first."""
-        num_prompts, (num_answers, longest) = len(prompts_BT), answers_CL.shape
-        answers_RL = answers_CL.repeat(num_prompts, 1)
+    ) -> Float[Tensor, "B C L V"]:
+        """Logits after each token of each text behind each prompt."""
+        num_prompts, num_texts = len(prompts_BT), len(texts_CL)
+        texts_RL = texts_CL.repeat(num_prompts, 1)
         if self._reads_on:
-            mask_RL = is_said_CL[:, :-1].repeat(num_prompts, 1).long()
-            logits_RLV = self._read_on(answers_RL[:, :-1], mask_RL, _expanded(past, num=num_prompts, times=num_answers))
+            mask_RL = is_text_CL.repeat(num_prompts, 1).long()
+            logits_RLV = self._read_on(texts_RL, mask_RL, _expanded(past, num=num_prompts, times=num_texts))
         else:
-            whole = torch.cat([prompts_BT.repeat_interleave(num_answers, dim=0), answers_RL[:, :-1]], dim=1)
+            whole = torch.cat([prompts_BT.repeat_interleave(num_texts, dim=0), texts_RL], dim=1)
             logits_RLV = self._read(whole, use_cache=False)[0][:, prompts_BT.shape[1] :]
-        found_RL = logits_RLV.float().log_softmax(-1).gather(2, answers_RL[:, 1:, None])[..., 0]
-        return found_RL.view(num_prompts, num_answers, longest - 1)
+        return logits_RLV.view(num_prompts, num_texts, *logits_RLV.shape[1:])
 
     @torch.inference_mode()
     def log_likelihoods_of_ends(
@@ -265,22 +254,7 @@ def _until(tokens: Sequence[int], ends: Collection[int]) -> list[int]:
     return list(tokens[:first])
 
 
-def _blocks(
-    order: Sequence[int], answers: Sequence[Sequence[int]], num_prompts: int, num_tokens: int
-) -> Iterator[list[int]]:
-    """Answers that are read together, the shortest first."""
-    block: list[int] = []
-    for number in order:
-        rows = (len(block) + 1) * num_prompts
-        if block and (rows > _ROWS_AT_ONCE or rows * len(answers[number]) * num_tokens > _LOGITS_AT_ONCE):
-            yield block
-            block = []
-        block.append(number)
-    if block:
-        yield block
-
-
 def with_ends(answers: Sequence[Sequence[int]], *, end: int) -> list[list[int]]:
-    """The answers as they are scored: one that another goes on from has to be ended as well."""
+    """Answers as they are scored: one that another goes on from has to be ended as well."""
     begun = {tuple(answer[:cut]) for answer in answers for cut in range(len(answer))}
     return [[*answer, end] if tuple(answer) in begun else list(answer) for answer in answers]

@@ -52,8 +52,6 @@ class CausalLMConfig(NamedConfig):
 
     def __post_init__(self) -> None:
         _ = self.spec
-        if not self.model:
-            raise ValueError("model is missing: name a folder or a hub id of a causal language model")
         if self.write == "full" and self.load_in != "float32":
             raise ValueError("write: full trains the weights themselves: load_in must be float32")
         if self.write == "peft" and "peft_type" not in self.peft:
@@ -63,6 +61,8 @@ class CausalLMConfig(NamedConfig):
         """UserError for whatever could not be loaded or trained, before anything is."""
         from retromem.language.pretrained_folder import find_pretrained, load_tokenizer, refuse_missing
 
+        if not self.model:
+            raise UserError("model: is missing; name a folder or a hub id of a causal language model")
         if self.load_in in ("8bit", "4bit"):
             refuse_missing("bitsandbytes", f"load_in: {self.load_in}", "bitsandbytes")
             refuse_missing("accelerate", f"load_in: {self.load_in}", "accelerate")

@@ -155,9 +155,7 @@ class PairedMemory(StoreMemory):
         import torch
 
         keys_QD, k = queries.key_vectors(), self.config.chunks
-        positions_QK = statements_to_read(
-            store, queries, k=k, neighbours=self.config.neighbours, seed=self.seed, revealed=self._revealed
-        )
+        positions_QK = self._positions(store, queries)
         vectors_QKD = np.zeros((len(queries), k, keys_QD.shape[1]), dtype=np.float32)
         found_QK = positions_QK >= 0
         if found_QK.any():
@@ -168,6 +166,10 @@ class PairedMemory(StoreMemory):
             flat = self._ffn.rotated(vectors_QKD.reshape(-1, self._dim))
             vectors_QKD = flat.reshape(len(queries), k, self.config.rotate_to)
         return torch.from_numpy(vectors_QKD), torch.from_numpy(similarities_QK)
+
+    def _positions(self, store: ChunkStore, queries: Queries) -> Int64[ndarray, "Q K"]:
+        k, neighbours = self.config.chunks, self.config.neighbours
+        return statements_to_read(store, queries, k=k, neighbours=neighbours, seed=self.seed, revealed=self._revealed)
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         import torch

@@ -21,6 +21,7 @@ from retromem.memories.closed_book_memory import blocks_of_one_length
 from retromem.seam import Facts, ValueTable, WriteCost
 
 if TYPE_CHECKING:
+    from models.answer_rows import AnswerRows
     from models.pretrained_lm import PretrainedLM
     from retromem.language.prompts import TrainingTexts
     from retromem.language.text_tokens import TextTokens
@@ -39,7 +40,7 @@ class WrittenLM:
         """that were written: of an adapter, or of the whole model"""
         self.num_params, self.num_embedding_params = 0, 0
         self.trained_on = "cpu"
-        self._answers: dict[int, list[list[int]]] = {}
+        self._answers: dict[int, AnswerRows] = {}
         self._is_before = False
         self._lm: PretrainedLM | None = None
 
@@ -207,21 +208,22 @@ class WrittenLM:
         if lm.context is not None and num_tokens > lm.context:
             raise UserError(f"model: {what} takes {num_tokens} tokens, and {self.config.model} reads {lm.context}")
 
-    def answers_of(self, relation: int) -> list[list[int]]:
+    def answers_of(self, relation: int) -> "AnswerRows":
         """The candidates as they are scored."""
+        from models.answer_rows import AnswerRows
         from models.pretrained_lm import with_ends
 
         if relation not in self._answers:
             strings, starts = self._values.strings, self._values.starts
             assert strings is not None
             plain = self.tokens.answers(strings[starts[relation] : starts[relation + 1]])
-            self._answers[relation] = with_ends(plain, end=self.tokens.end)
+            self._answers[relation] = AnswerRows(with_ends(plain, end=self.tokens.end))
         return self._answers[relation]
 
     def log_probs(self, prompts: Sequence[Sequence[int]], relation: int) -> Float32[ndarray, "B M"]:
         """Of each candidate of the relation, after each prompt; exp sums to 1."""
         answers = self.answers_of(relation)
-        self.check_length(self.lm, max(map(len, prompts)) + max(map(len, answers)), "a question and its longest answer")
+        self.check_length(self.lm, max(map(len, prompts)) + answers.longest, "a question and its longest answer")
         found_BM = np.zeros((len(prompts), len(answers)), dtype=np.float32)
         for places, tokens_BT in blocks_of_one_length(prompts, _PROMPTS_AT_ONCE):
             with self.lm.adapter_is(not self._is_before):
@@ -232,9 +234,7 @@ class WrittenLM:
 
     def written_after(self, prompts: Sequence[Sequence[int]]) -> list[str]:
         """What it writes by itself after each prompt, the likeliest token each time."""
-        longest = max(
-            len(answer) for relation in range(len(self._values.relations)) for answer in self.answers_of(relation)
-        )
+        longest = max(self.answers_of(relation).longest for relation in range(len(self._values.relations)))
         found, ends = [""] * len(prompts), {self.tokens.end, *self.lm.end_tokens}
         for places, tokens_BT in blocks_of_one_length(prompts, _PROMPTS_AT_ONCE):
             room = longest + _BESIDE_ANSWERS

@@ -14,6 +14,7 @@ from transformers import (
     MistralConfig,
 )
 
+from models.answer_rows import AnswerRows
 from models.decoder_budget import DecoderBudget
 from models.decoder_training import DecoderModule, fit_decoder
 from models.pretrained_lm import PretrainedLM, with_ends
@@ -75,12 +76,25 @@ def test_an_answer_that_another_goes_on_from_is_ended() -> None:
     assert ANSWERS == [[5], [6, 7], [6, 8, 9], [6, 8, 10], [6, 8, END], [11, 12, 13, 14], [7]]
 
 
+def test_answers_that_begin_alike_are_read_once() -> None:
+    rows = AnswerRows(ANSWERS)
+    assert rows.num_texts == 2 and rows.longest == 4  # 6 is read with 6 8
+    (block,) = rows.blocks(100, 100)
+    assert block.texts_CL.tolist() == [[6, 8, 0], [11, 12, 13]]
+    assert block.answers_A.tolist() == [1, 2, 3, 4, 5] and block.rows_A.tolist() == [0, 0, 0, 0, 1]
+    dates = AnswerRows([[month, day, year] for month in range(12) for day in range(20, 30) for year in (40, 41)])
+    assert dates.num_texts == 120
+    several = dates.blocks(20, 100)  # tokens of ten texts
+    assert len(several) == 12 and [len(block.answers_A) for block in several] == [20] * 12
+    assert sorted(torch.cat([block.answers_A for block in several]).tolist()) == list(range(240))
+
+
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_scores_and_writing_are_those_of_texts_read_whole(kind: str) -> None:
     model = loud(CONFIGS[kind])
     lm, prompts_BT = PretrainedLM(model), prompts()
     assert lm._head_alone == (kind != "capped logits") and lm._reads_on == (kind != "no attention")
-    found_BM = lm.log_likelihoods(prompts_BT, ANSWERS)
+    found_BM = lm.log_likelihoods(prompts_BT, AnswerRows(ANSWERS))
     for column, answer in enumerate(ANSWERS):
         torch.testing.assert_close(found_BM[:, column], by_itself(model, prompts_BT, answer), atol=2e-5, rtol=1e-5)
     ends = {END, 9}
@@ -100,10 +114,10 @@ def test_scores_and_writing_are_those_of_texts_read_whole(kind: str) -> None:
 
 def test_many_answers_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, prompts_BT = PretrainedLM(loud(CONFIGS["llama"])), prompts()
-    whole_BM = lm.log_likelihoods(prompts_BT, ANSWERS)
-    monkeypatch.setattr("models.pretrained_lm._ROWS_AT_ONCE", 6)
-    torch.testing.assert_close(lm.log_likelihoods(prompts_BT, ANSWERS), whole_BM, atol=1e-5, rtol=1e-5)
-    alone_1M = lm.log_likelihoods(prompts_BT[1:2], ANSWERS)
+    whole_BM = lm.log_likelihoods(prompts_BT, AnswerRows(ANSWERS))
+    monkeypatch.setattr("models.pretrained_lm._ROWS_AT_ONCE", 4)  # of three prompts: a text at a time
+    torch.testing.assert_close(lm.log_likelihoods(prompts_BT, AnswerRows(ANSWERS)), whole_BM, atol=1e-5, rtol=1e-5)
+    alone_1M = lm.log_likelihoods(prompts_BT[1:2], AnswerRows(ANSWERS))
     torch.testing.assert_close(alone_1M[0], whole_BM[1], atol=1e-5, rtol=1e-5)
 
 
@@ -122,7 +136,7 @@ def test_ends_of_texts_are_scored_as_answers_are() -> None:
 @pytest.mark.parametrize("settings", [LORA, PREFIX, PROMPT], ids=lambda settings: settings["peft_type"])
 def test_an_adapter_is_packed_and_switched_off(settings: dict) -> None:
     plain, prompts_BT = PretrainedLM(loud(CONFIGS["llama"])), prompts()
-    before_BM = plain.log_likelihoods(prompts_BT, ANSWERS)
+    before_BM = plain.log_likelihoods(prompts_BT, AnswerRows(ANSWERS))
     with own_random_numbers(1):
         lm = with_new_adapter(plain, settings)
     learnt = [weight for weight in lm.parameters() if weight.requires_grad]
@@ -131,14 +145,14 @@ def test_an_adapter_is_packed_and_switched_off(settings: dict) -> None:
     files = adapter_files(lm, "float32", base="a base")
     assert count_numbers(files) == sum(weight.numel() for weight in learnt)
     again = with_adapter(PretrainedLM(loud(CONFIGS["llama"])), files)
-    found_BM = again.log_likelihoods(prompts_BT, ANSWERS)
-    torch.testing.assert_close(found_BM, lm.log_likelihoods(prompts_BT, ANSWERS), atol=1e-5, rtol=1e-5)
+    found_BM = again.log_likelihoods(prompts_BT, AnswerRows(ANSWERS))
+    torch.testing.assert_close(found_BM, lm.log_likelihoods(prompts_BT, AnswerRows(ANSWERS)), atol=1e-5, rtol=1e-5)
     assert (found_BM - before_BM).abs().max() > 0.1
     for column, answer in enumerate(ANSWERS):
         expected_B = by_itself(again.model, prompts_BT, answer)
         torch.testing.assert_close(found_BM[:, column], expected_B, atol=2e-5, rtol=1e-5)
     with again.adapter_is(False):
-        assert torch.equal(again.log_likelihoods(prompts_BT, ANSWERS), before_BM)
+        assert torch.equal(again.log_likelihoods(prompts_BT, AnswerRows(ANSWERS)), before_BM)
     written = again.continued(prompts_BT, most=4, ends={END})
     text_BT = prompts_BT[:1]
     for token in written[0]:

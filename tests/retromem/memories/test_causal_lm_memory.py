@@ -328,7 +328,7 @@ def test_models_that_cannot_be_had_are_refused_before_anything_is_loaded(
 
 def test_settings_that_cannot_be(folder: Path) -> None:
     own = {"model": str(folder)}
-    assert "model is missing" in said()
+    assert "model: is missing; name a folder or a hub id" in said()
     assert "load_in must be float32" in said(**own, write="full", load_in="bfloat16")
     assert "peft.peft_type: 'LORRA' is none of" in said(**own, peft={"peft_type": "LORRA"})
     assert "peft.rank: is no setting of LORA" in said(**own, peft={"peft_type": "LORA", "rank": 3})
