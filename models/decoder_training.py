@@ -39,6 +39,9 @@ class DecoderModule(lightning.LightningModule):
         self._steps_done = 0
         self._hidden: Any = torch.compile(decoder.hidden) if budget.compiled else decoder.hidden
         decoder.recomputes = budget.recomputes
+        self._frozen = {name for name, weight in self.named_parameters() if not weight.requires_grad}
+        """what an adapter stands in: in no checkpoint"""
+        self.strict_loading = not self._frozen
 
     @property
     def steps_done(self) -> int:
@@ -74,6 +77,8 @@ class DecoderModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["done"] = [self._steps_done, self.positions_done, self.learnt_done]
         checkpoint["losses"] = [float(loss) for loss in self._losses]
+        for name in self._frozen:
+            checkpoint["state_dict"].pop(name, None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._steps_done, self.positions_done, self.learnt_done = checkpoint["done"]

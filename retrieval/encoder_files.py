@@ -6,7 +6,7 @@ The hub's client (0.2 seconds) is imported only where a place outside this envir
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -55,8 +55,9 @@ def _package_folder() -> Path:
     return Path(spec.origin).parent / "model"  # the package itself is not imported
 
 
-def hub_folder(model: str, *, local_files_only: bool) -> Path:
-    """Folder of a hub model's files: from the local Hugging Face cache alone, or downloaded into it.
+def hub_folder(model: str, *, local_files_only: bool, extra: Sequence[str] = ()) -> Path:
+    """Folder of a hub model's files: from the local Hugging Face cache alone, or downloaded into it; `extra`: endings
+    of files that are wanted beside those that an encoder has.
 
     Raises UserError with the client's reason: no such model, no network, not in the cache.
     """
@@ -65,7 +66,7 @@ def hub_folder(model: str, *, local_files_only: bool) -> Path:
     try:
         folder = snapshot_download(
             model,
-            allow_patterns=[f"*{suffix}" for suffix in _READ_SUFFIXES],
+            allow_patterns=[f"*{suffix}" for suffix in (*_READ_SUFFIXES, *extra)],
             ignore_patterns=["onnx/*", "openvino/*", _NEVER_READ],
             local_files_only=local_files_only,
         )

@@ -5,6 +5,7 @@
     python -m retromem report RUN_FOLDER
     python -m retromem reproduce [--tier full] [--only WORDS] [--limit-small FOLDER]
     python -m retromem diff RUN_FOLDER RUN_FOLDER
+    python -m retromem lm-eval MEMORY_FOLDER --tasks TASKS
     python -m retromem bench | doctor
 
 A user's mistake is one line on stderr and exit status 2, a failed cell or claim is 1, Ctrl-C 130; every other exception
@@ -108,6 +109,8 @@ def _run(arguments: list[str]) -> None:
             print(diff_runs(Path(chosen.first), Path(chosen.second)))
         case "reproduce":
             _reproduce(chosen, _shown(arguments))
+        case "lm-eval":
+            _lm_eval(chosen)
         case "bench":
             from retromem.benchmarks.run_benchmarks import run_benchmarks
 
@@ -249,6 +252,18 @@ def _parser() -> ArgumentParser:
     option("--engine", default="loky", help="as of compare")
 
     option = new(
+        "lm-eval",
+        help="ask a saved memory: causal_lm the tasks of lm-evaluation-harness",
+        description="Ask a saved memory of a language model the tasks of lm-evaluation-harness (pip install '.[lm]').",
+    ).add_argument
+    option("memory", help="folder that such a memory was saved to")
+    option("--tasks", required=True, help="names of tasks, with commas between them")
+    option("--limit", type=_count, help="questions of each task, at most")
+    option("--shots", type=_count, help="examples before each question; as the task says where empty")
+    option("--include", help="folder with tasks of yours")
+    option("--chat", action="store_true", help="ask by the chat template")
+
+    option = new(
         "bench",
         help="our code beside FAISS's, torch's and the processor's, in turns",
         description="Time our code beside what it stands on, in turns within one run.",
@@ -269,6 +284,19 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} should be a whole number, 1 or more")
     return int(text)
+
+
+def _lm_eval(chosen: Namespace) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("lm_eval") is None:
+        raise UserError("lm-eval needs lm-evaluation-harness, which is not installed: pip install '.[lm]'")
+    from retromem.language.harness_lm import evaluated
+
+    include = Path(chosen.include) if chosen.include else None
+    tasks = [name.strip() for name in chosen.tasks.split(",")]
+    folder, shots = Path(chosen.memory), chosen.shots
+    print(evaluated(folder, tasks, limit=chosen.limit, shots=shots, include=include, chat=chosen.chat))
 
 
 def _compare(chosen: Namespace, overrides: list[tuple[str, str]], command: str) -> None:

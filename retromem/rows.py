@@ -82,7 +82,8 @@ class Row:
     bits_ce_clipped: float | None = None
     """clipped per fact; only to compare with Morris et al. 2025"""
     bits_stored: float | None = None
-    """bits_ce minus those of the same memory written with the other four fifths of the subjects (identical rows)"""
+    """bits_ce minus those of the same memory written with the other four fifths of the subjects, or of a language model
+    before it was written (identical rows)"""
     num_params: int | None = None
     """numbers that were trained"""
     num_active_params: int | None = None
@@ -96,7 +97,7 @@ class Row:
     value_bytes: int | None = None
     """the value strings, compressed"""
     shared_bytes: int | None = None
-    """the encoder's files"""
+    """the files of the encoder, and those of a language model that is not trained itself"""
     seeded_bytes: int | None = None
     """arrays that a seed gives again, in no sum"""
     resident_bytes: int | None = None

@@ -290,6 +290,19 @@ class MemoryConfig(Protocol):
     def build(self, *, seed: int) -> Memory: ...
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """A config that names what lies outside of it, and can say before a run whether that is there."""
+
+    def check(self) -> None:
+        """UserError, which begins with the setting, where it is not."""
+        ...
+
+    def content_hash(self) -> str:
+        """Of what lies there: part of the cell's identity, as what is written and answered depends on it."""
+        ...
+
+
 def needs_keys(config: MemoryConfig) -> bool:
     """Whether a memory is asked by vectors of an encoder: all are, unless their config says `needs_keys` is false."""
     return bool(getattr(config, "needs_keys", True))

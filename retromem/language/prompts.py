@@ -30,7 +30,7 @@ class TrainingTexts:
 
 def prompts_of(tokens: TextTokens, questions: Sequence[str]) -> list[list[int]]:
     """What the answer is written after."""
-    return [[tokens.begin, *ids] for ids in tokens.ids(questions)]
+    return tokens.prompts(questions)
 
 
 def training_texts(facts: Facts, tokens: TextTokens, *, statements: bool, whole_texts: bool) -> TrainingTexts:
@@ -40,7 +40,7 @@ def training_texts(facts: Facts, tokens: TextTokens, *, statements: bool, whole_
     """
     assert facts.values.strings is not None
     values = [facts.values.strings[value] for value in facts.value_ids_N.tolist()]
-    answers = [[*ids, tokens.end] for ids in tokens.ids(values)]
+    answers = [[*ids, tokens.end] for ids in tokens.answers(values)]
     texts: list[list[int]] = []
     first_learnt: list[tuple[int, int]] = []
     for cue in facts.cues:

@@ -71,6 +71,18 @@ class TextTokens:
         ]
         return encoding.ids, inside[0], inside[-1] + 1
 
+    def prompts(self, questions: Sequence[str]) -> list[list[int]]:
+        """What the answer to each question is written after."""
+        return [[self.begin, *ids] for ids in self.ids(questions)]
+
+    def answers(self, values: Sequence[str]) -> list[list[int]]:
+        """Each value as it stands behind a question."""
+        return self.ids(values)
+
+    def joined(self, texts: Sequence[str]) -> str:
+        """Statements and the question behind them, as one text that is asked."""
+        return " ".join(texts)
+
     def text(self, ids: Sequence[int]) -> str:
         """What these tokens say."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False)).strip()
@@ -146,6 +158,11 @@ def model_tokens(model: str) -> TextTokens:
         reason = str(error).splitlines()[0]
         kind = "folder without a tokenizer" if Path(model).is_dir() else "neither a folder nor a hub id that can be had"
         raise UserError(f"{place} is a {kind} ({reason}); name one with a tokenizer.json") from None
+    return marked_tokens(found, place)
+
+
+def marked_tokens(found: Any, place: str) -> TextTokens:
+    """The fast tokenizer that transformers has found, with its marks; `place` is what messages call it."""
     if not found.is_fast:
         raise UserError(f"{place} has no fast tokenizer; name one with a tokenizer.json")
     begin = next(
@@ -154,4 +171,4 @@ def model_tokens(model: str) -> TextTokens:
     end = next((mark for mark in (found.eos_token_id, found.sep_token_id) if mark is not None), None)
     if begin is None or end is None:
         raise UserError(f"{place} has no token for the beginning or the end of a text; name one with eos_token")
-    return TextTokens(Tokenizer.from_str(found.backend_tokenizer.to_str()), begin=begin, end=end, source=model)
+    return TextTokens(Tokenizer.from_str(found.backend_tokenizer.to_str()), begin=begin, end=end, source=place)

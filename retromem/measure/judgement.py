@@ -75,6 +75,15 @@ class Writes(Protocol):
     def write_answers(self, queries: Queries) -> list[str]: ...
 
 
+@runtime_checkable
+class KnewBefore(Protocol):
+    """A memory made of a model that knew something before: what that answers was not written here."""
+
+    def before(self) -> Memory:
+        """The same one as it was before it was written."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What a row says beside its measurements."""
@@ -182,7 +191,7 @@ def judge(
         precision=getattr(config, "precision", None),
         device=getattr(memory, "trained_on", "cpu"),
         num_embedding_params=memory.num_embedding_params if isinstance(memory, Writes) else None,
-        **_facts(knowledge, setting, encoder),
+        **_facts(knowledge, setting, encoder, shared_bytes=footprint.num_bytes(Part.SHARED) or 0),
         **_ledger(footprint),
         **_costs(costs, encoder),
         **({} if latency is None else asdict(latency)),
@@ -202,7 +211,12 @@ def judge(
             row = _with_robustness(row, memory, identical, seed=setting.seed)
         if phrasing == "identical" and (use := slot_use(memory, questions.queries)) is not None:
             row = replace(row, slots_used=use.share_used, slot_kl_bits=use.kl_bits)
-        if phrasing == "identical" and measures.cross_fit and not (quick or setting.shuffled or setting.halves):
+        if phrasing == "identical" and isinstance(memory, KnewBefore) and not (quick or setting.shuffled):
+            before, num_facts = memory.before(), knowledge.num_facts
+            known = fit_calibration(before, cues, knowledge.values, num_facts=num_facts)
+            log2_p_Q = answers(before, questions, knowledge.values, known).log2_p_Q
+            row = replace(row, bits_stored=_more_than(row, bits_ce(knowledge.demand_bits(), log2_p_Q, num_facts)))
+        elif phrasing == "identical" and measures.cross_fit and not (quick or setting.shuffled or setting.halves):
             row = _with_bits_stored(row, config, knowledge)
         rows.append(row)
     return Judged(memory=memory, rows=tuple(rows))
@@ -252,8 +266,12 @@ def _with_bits_stored(row: Row, config: MemoryConfig, knowledge: KnowledgeSet) -
     folds = knowledge.folds(5, seed=row.seed)
     if knowledge.is_twin or knowledge.uniform or min(fold.num_facts for fold in folds) < 2:
         return row
+    return replace(row, bits_stored=_more_than(row, reference_bits(config, knowledge, folds, seed=row.seed)))
+
+
+def _more_than(row: Row, reference_bits: float) -> float:
     assert row.bits_ce is not None
-    return replace(row, bits_stored=row.bits_ce - reference_bits(config, knowledge, folds, seed=row.seed))
+    return row.bits_ce - reference_bits
 
 
 def reference_bits(config: MemoryConfig, knowledge: KnowledgeSet, folds: Sequence[KnowledgeSet], *, seed: int) -> float:
@@ -288,7 +306,7 @@ def _shuffled(asked: Asked, setting: Setting) -> Asked:
     return replace(asked, value_ids_Q=asked.value_ids_Q[order], prior_Q=asked.prior_Q[order])
 
 
-def _facts(knowledge: KnowledgeSet, setting: Setting, encoder: EncoderCost) -> dict[str, Any]:
+def _facts(knowledge: KnowledgeSet, setting: Setting, encoder: EncoderCost, *, shared_bytes: int = 0) -> dict[str, Any]:
     """What is the same of all that is measured on these facts."""
     return {
         "study": setting.study,
@@ -300,7 +318,7 @@ def _facts(knowledge: KnowledgeSet, setting: Setting, encoder: EncoderCost) -> d
         "seed": setting.seed,
         "phrasing": "",
         "demand_bits": knowledge.demand_bits(),
-        "shared_bytes": encoder.file_bytes,
+        "shared_bytes": None if encoder.file_bytes is None else encoder.file_bytes + shared_bytes,
     }
 
 

@@ -23,6 +23,7 @@ MEMORIES: Mapping[str, str] = {
     "retro": "retromem.memories.retro_memory:RetroMemoryConfig",
     "knn_lm": "retromem.memories.knn_lm_memory:KnnLmConfig",
     "knn_distilled": "retromem.memories.distilled_memory:DistilledConfig",
+    "causal_lm": "retromem.memories.causal_lm_config:CausalLMConfig",
     "paired": "retromem.memories.paired_memory:PairedMemoryConfig",
     "frequency": "retromem.memories.floors:FrequencyConfig",
     "static": "retromem.memories.static_function:StaticFunctionConfig",

@@ -20,6 +20,7 @@ from retrieval.chunk_store import ChunkStore
 from retrieval.errors import Refused
 from retrieval.vector_index import IndexSpec
 from retromem.memories.ffn_settings import FFNSettings
+from retromem.memories.neighbours import Neighbours, statements_to_read
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.store_memory import StoreMemory, build_store, load_faiss, store_footprint
 from retromem.memories.stored_ffn import StoredFFN
@@ -47,7 +48,7 @@ class PairedMemoryConfig(FFNSettings):
     """dimensions of a random rotation from a seed, of the key and of what is read beside it; None: as they are"""
     chunks: int = 1
     """k, statements that are read; 0 = no retrieval"""
-    neighbours: Literal["retrieved", "random", "oracle"] = "retrieved"
+    neighbours: Neighbours = "retrieved"
     """random and oracle (the statement of the very fact asked for) are controls"""
     factory: str = "Flat"
     """FAISS factory string of the store; its vectors are read, so it must be able to give them back"""
@@ -154,10 +155,7 @@ class PairedMemory(StoreMemory):
         import torch
 
         keys_QD, k = queries.key_vectors(), self.config.chunks
-        positions_QK = np.full((len(queries), k), -1, dtype=np.int64)
-        for relation in np.unique(queries.relation_ids_Q) if k else ():
-            rows = np.flatnonzero(queries.relation_ids_Q == relation)
-            positions_QK[rows] = self._positions(store, queries.rows(rows), int(relation))
+        positions_QK = self._positions(store, queries)
         vectors_QKD = np.zeros((len(queries), k, keys_QD.shape[1]), dtype=np.float32)
         found_QK = positions_QK >= 0
         if found_QK.any():
@@ -169,21 +167,9 @@ class PairedMemory(StoreMemory):
             vectors_QKD = flat.reshape(len(queries), k, self.config.rotate_to)
         return torch.from_numpy(vectors_QKD), torch.from_numpy(similarities_QK)
 
-    def _positions(self, store: ChunkStore, queries: Queries, relation: int) -> Int64[ndarray, "Q K"]:
-        k = self.config.chunks
-        if self.config.neighbours == "retrieved":
-            return store.search(queries.key_vectors(), k, relation)[0]
-        own = np.flatnonzero((store.groups_N == relation) & store.is_live_N)
-        if self.config.neighbours == "random":
-            draws = [
-                np.random.default_rng([self.seed, *np.frombuffer(key_D.tobytes()[:32], np.uint32).tolist()])
-                for key_D in queries.key_vectors()
-            ]
-            return np.array([own[draw.integers(len(own), size=k)] for draw in draws])
-        place = {fact: row for row, fact in zip(own.tolist(), store.ids_N[own].tolist(), strict=True)}
-        positions_QK = np.full((len(queries), k), -1, dtype=np.int64)
-        positions_QK[:, 0] = [place[self._revealed[text]] for text in queries.texts or ()]
-        return positions_QK
+    def _positions(self, store: ChunkStore, queries: Queries) -> Int64[ndarray, "Q K"]:
+        k, neighbours = self.config.chunks, self.config.neighbours
+        return statements_to_read(store, queries, k=k, neighbours=neighbours, seed=self.seed, revealed=self._revealed)
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
         import torch

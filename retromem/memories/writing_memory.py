@@ -211,3 +211,13 @@ def places_by_length(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
     for place, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(place)
     return list(by_length.values())
+
+
+def blocks_of_one_length(prompts: Sequence[Sequence[int]], at_once: int) -> "Iterator[tuple[list[int], torch.Tensor]]":
+    """(places, tokens) of prompts that are equally long, at most so many together."""
+    import torch
+
+    for places in places_by_length(prompts):
+        for start in range(0, len(places), at_once):
+            block = places[start : start + at_once]
+            yield block, torch.tensor([prompts[place] for place in block])

@@ -26,7 +26,7 @@ from retromem.measure.settings import CapacitySearch, MeasureConfig, SmallestSea
 from retromem.memories.dial import Dialled
 from retromem.memories.memory_configs import AnyMemoryConfig, Sizable
 from retromem.run.experiment import ArmsConfig, ExperimentConfig
-from retromem.seam import Role, needs_keys
+from retromem.seam import Checked, Role, needs_keys
 
 MOST_PARAMS = 10**9
 """of an FFN, as float32 with gradients and Adam's two moments"""
@@ -44,6 +44,8 @@ class Cell:
     """'' for the keys task"""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """whose hash that is"""
+    model_hash: str = ""
+    """of a language model that the memory is made of; empty where there is none"""
     max_calibration: int = 512
     """of the set"""
     place: str = field(default="", compare=False)
@@ -67,6 +69,8 @@ class Cell:
         settings = asdict(self)
         for name in ("knowledge", "encoder", "place"):  # hashes stand for two; where it stands is no matter
             del settings[name]
+        if not self.model_hash:
+            del settings["model_hash"]
         versions: dict[str, Any] = {"measure_version": VERSION, "memory_version": self.memory.version}
         if parts := versions_of_others(self.memory):
             versions["versions_of_others"] = parts
@@ -141,6 +145,7 @@ def plan(config: ExperimentConfig, *, encoder_hash: str, text_dim: int) -> list[
                     knowledge_hash=whole.content_hash,
                     encoder_hash=study_hash if whole.text and needs_keys(memory) else "",
                     encoder=study.encoder or config.encoder,
+                    model_hash=memory.content_hash() if isinstance(memory, Checked) else "",
                     max_calibration=whole.max_calibration,
                     place=f"arms {number}, memory {place}",
                     memory=memory,
@@ -201,6 +206,11 @@ class _Block:
             path = f"{self.path}.memories.{number}"
             if memory.stores == "statements" and whole.text is None:
                 raise UserError(f"{path}: {memory.name} reads statements, and {whole.name} has no text")
+            if isinstance(memory, Checked):
+                try:
+                    memory.check()
+                except UserError as error:
+                    raise UserError(f"{path}.{error}") from None
             most = int(whole.values.num_candidates_R().max(initial=0))
             if getattr(memory, "code_dim", None) == 1 and most > 2:
                 raise UserError(

@@ -335,7 +335,7 @@ def test_the_oracle_reads_the_statement_of_the_fact_asked_for():
     pair.reveal(dict(zip(asked.queries.texts, asked.fact_ids_Q.tolist(), strict=True)))
     relation = int(asked.queries.relation_ids_Q[0])
     rows = np.flatnonzero(asked.queries.relation_ids_Q == relation)
-    positions = pair._positions(pair._store, asked.queries.rows(rows), relation)
+    positions = pair._positions(pair._store, asked.queries.rows(rows))
     assert (pair._store.ids_N[positions[:, 0]] == asked.fact_ids_Q[rows]).all()
 
 
@@ -460,7 +460,7 @@ def test_what_a_pair_reads_is_of_the_relation_it_is_asked_for(neighbours, chunks
         pair.reveal(dict(zip(asked.queries.texts, asked.fact_ids_Q.tolist(), strict=True)))
     for relation in (0, 1):
         queries = asked.queries.rows(np.flatnonzero(asked.queries.relation_ids_Q == relation))
-        read_QK = pair._positions(pair._store, queries, relation)
+        read_QK = pair._positions(pair._store, queries)
         assert len(read_QK) and (pair._store.groups_N[read_QK] == relation).all()
         assert neighbours != "random" or len(np.unique(read_QK)) > 10, "not the same few for all"
 

@@ -6,7 +6,6 @@ Shape legend: B questions of one length, T their tokens.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from models.decoder_config import DecoderConfig
@@ -15,7 +14,7 @@ from retromem.language.prompts import prompts_of
 from retromem.language.text_tokens import people_tokens
 from retromem.measure.answers import answers, bits_recalled, fit_calibration
 from retromem.memories.closed_book_memory import ClosedBookMemory
-from retromem.memories.writing_memory import places_by_length, texts_of
+from retromem.memories.writing_memory import blocks_of_one_length, texts_of
 from retromem.panels.decoders.people_decoder import PeopleDecoderConfig
 from retromem.rows import TAU
 from retromem.seam import Queries
@@ -58,8 +57,4 @@ def held(memory: ClosedBookMemory, people: KnowledgeSet) -> Held:
 
 def question_blocks(queries: Queries) -> Iterator[tuple[list[int], Tensor]]:
     """(places, tokens_BT) of questions that are equally long."""
-    prompts = prompts_of(people_tokens(), texts_of(queries))
-    for places in places_by_length(prompts):
-        for start in range(0, len(places), _AT_ONCE):
-            block = places[start : start + _AT_ONCE]
-            yield block, torch.tensor([prompts[place] for place in block])
+    yield from blocks_of_one_length(prompts_of(people_tokens(), texts_of(queries)), _AT_ONCE)
