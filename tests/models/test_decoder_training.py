@@ -101,6 +101,7 @@ def test_activations_computed_again_give_the_same_gradients() -> None:
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_it_learns_and_ends_at_its_goal() -> None:
     learnt = DecoderModule(module().decoder, batches(exposures=400), DecoderBudget(goal_nats=0.05, learning_rate=1e-2))
     fit_decoder(learnt, accelerator="cpu")

@@ -55,6 +55,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return few, run(folder, "many", steps=400)
 
 
+@pytest.mark.slow
 def test_settings_and_numbers_that_differ_stand_side_by_side(runs: tuple[Path, Path]) -> None:
     told = diff_runs(*runs)
     lines = told.splitlines()

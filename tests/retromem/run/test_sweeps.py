@@ -119,6 +119,7 @@ def test_a_sweep_is_drawn_over_its_setting_and_its_rows_say_the_value(tmp_path: 
     assert kept == with_sweeps_expanded(experiment(STEPS))
 
 
+@pytest.mark.slow
 def test_values_that_are_no_numbers_stand_side_by_side(tmp_path: Path) -> None:
     sweep = SweepConfig(settings=("arms.0.memories.0.ffn.kind",), values=("relu", "gelu"))
     report = run(experiment(sweep), tmp_path)
