@@ -250,12 +250,21 @@ def _beside_storage(contest: Contest) -> str:
                 return ""
             medians.setdefault(column, []).append(bytes_text(found.median))
     in_memory, to_change = (" and ".join(medians[column]) for column in ("resident_bytes", "maintain_bytes"))
-    encoders = [size for size in dict.fromkeys(medians["shared_bytes"]) if size != bytes_text(0)]
-    encoder = f"; both need the encoder, {' and '.join(encoders)}" if encoders else ""
+    encoder = _encoder_text(*medians["shared_bytes"])
     return (
         f" Beside these bytes, index and weights take {in_memory} of memory while they answer and keep {to_change} to "
         f"change a fact{encoder}."
     )
+
+
+def _encoder_text(of_index: str, of_weights: str) -> str:
+    """Who needs the encoder, by the shared bytes of each: decoders take words as they are."""
+    none = bytes_text(0)
+    if of_index == of_weights:
+        return "" if of_index == none else f"; both need the encoder, {of_index}"
+    if of_weights == none:
+        return f"; the index alone needs the encoder, {of_index}"
+    return f"; both need the encoder, {of_index} and {of_weights}"
 
 
 def _warning(run: RunFacts) -> str:
