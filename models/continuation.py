@@ -3,7 +3,7 @@
 Shape legend: B batch, T tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Int64
@@ -24,9 +24,10 @@ def continued(model: Reads, tokens_BT: Int64[Tensor, "B T"], *, most: int, end: 
         next_B = model.logits(hidden_BTD[:, -1]).argmax(-1)
         written.append(next_B)
         ended_B |= next_B == end
-    return [_until(end, row) for row in torch.stack(written, dim=1).tolist()]
+    return [until(row, {end}) for row in torch.stack(written, dim=1).tolist()]
 
 
-def _until(end: int, tokens: Sequence[int]) -> list[int]:
-    kept = list(tokens)
-    return kept[: kept.index(end)] if end in kept else kept
+def until(tokens: Sequence[int], ends: Collection[int]) -> list[int]:
+    """Those before the first of the ends."""
+    first = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+    return list(tokens[:first])

@@ -1,6 +1,7 @@
 """What one training of a decoder may cost. Free of torch, so that a config can be read without it."""
 
 from dataclasses import dataclass
+from math import cos, pi
 from typing import Literal
 
 from models.dial_checks import check_above_zero, check_one_or_more
@@ -47,8 +48,6 @@ class DecoderBudget:
 
     def rate_factor(self, step: int, num_steps: int) -> float:
         """Of the learning rate in this step, the first being 0."""
-        from math import cos, pi
-
         warming = round(self.warm_up * num_steps)
         if step < warming:
             return (step + 1) / warming

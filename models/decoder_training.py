@@ -1,16 +1,20 @@
 """The training of a decoder, as a Lightning module: one optimisation step a call of `training_step`.
 
 Shape legend: B texts of a step, L tokens of the longest of them, D dimension of the stream, V tokens of the vocabulary,
-M tokens of a step that have a loss.
+M tokens of a step that have a loss, P numbers of weights and moments.
 """
 
+import hashlib
 import math
 import time
 from collections import deque
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
+from jaxtyping import Float32
+from numpy import ndarray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,6 +26,8 @@ from models.training_budget import TrainingDiverged
 
 _LOOKED_BACK = 50
 """steps over which the loss is averaged"""
+_WEIGHTS_TOLD_BY = 16
+"""numbers of each matrix that tell first weights from others"""
 
 
 class DecoderModule(lightning.LightningModule):
@@ -36,6 +42,7 @@ class DecoderModule(lightning.LightningModule):
         """tokens read, and tokens that had a loss, in all steps"""
         self._losses: deque[Tensor] = deque(maxlen=_LOOKED_BACK)
         self._deadline = math.inf
+        self._optimizer: torch.optim.Optimizer | None = None
         self._steps_done = 0
         self._hidden: Any = torch.compile(decoder.hidden) if budget.compiled else decoder.hidden
         decoder.recomputes = budget.recomputes
@@ -56,7 +63,7 @@ class DecoderModule(lightning.LightningModule):
                 decay = self.budget.weight_decay if weight.dim() > 1 else 0.0
                 groups.setdefault((factors.get(name, 1.0), decay), []).append(weight)
         rate, num_steps = self.budget.learning_rate, self.batches.num_steps
-        optimizer = torch.optim.AdamW(
+        self._optimizer = torch.optim.AdamW(
             [
                 {"params": weights, "lr": rate * factor, "weight_decay": decay}
                 for (factor, decay), weights in groups.items()
@@ -64,12 +71,37 @@ class DecoderModule(lightning.LightningModule):
             betas=(0.9, 0.98),
             fused=True,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.budget.rate_factor(step, num_steps))
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: self.budget.rate_factor(step, num_steps)
+        )
+        return [self._optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """By torch: Lightning's own refuses the fused AdamW in bfloat16, though no gradient is scaled there."""
         nn.utils.clip_grad_norm_(self.decoder.parameters(), self.budget.most_gradient)
+
+    def identity(self) -> str:
+        """Of this training before it begins: its budget, a part of its first weights, its first texts and its last."""
+        digest = hashlib.sha256(repr((self.budget, self.batches.num_steps)).encode())
+        for name, weight in self.decoder.named_parameters():
+            if weight.requires_grad:
+                few = weight.detach().flatten()[:_WEIGHTS_TOLD_BY].float().cpu().numpy()
+                digest.update(f"{name} {tuple(weight.shape)}".encode() + few.tobytes())
+        for step in {0, max(0, self.batches.num_steps - 1)}:
+            batch = self.batches.batch(step)
+            for part in (batch.tokens_BL, batch.learnt_BL, *batch.context):
+                digest.update(part.numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def trained_state(self) -> Float32[ndarray, " P"]:
+        """The trained weights before they are rounded, each with what the optimiser remembers of it."""
+        state: list[Tensor] = []
+        for weight in self.decoder.parameters():
+            if weight.requires_grad:
+                kept = self._optimizer.state.get(weight, {}) if self._optimizer is not None else {}
+                moments = [part for part in kept.values() if isinstance(part, Tensor) and part.shape == weight.shape]
+                state += [weight.detach(), *moments]
+        return np.concatenate([part.float().cpu().flatten().numpy() for part in state])
 
     def on_fit_start(self) -> None:
         self._deadline = time.monotonic() + self.budget.max_seconds
@@ -136,6 +168,7 @@ def _mean_where(nats_M: Tensor, counts_M: Tensor) -> Tensor:
 def fit_decoder(module: DecoderModule, *, accelerator: str, name: str = "decoder") -> str:
     """Run the training to its goal, its steps or its deadline; returns the kind of device it ran on (cpu, cuda)."""
     precision = "bf16-mixed" if module.budget.computes_in == "bfloat16" else "32-true"
-    device = run_resumable(module, module.batches.num_steps, accelerator=accelerator, precision=precision, name=name)
+    own = f"{name}-{module.identity()}"  # what is measured may train several: none goes on from another's checkpoint
+    device = run_resumable(module, module.batches.num_steps, accelerator=accelerator, precision=precision, name=own)
     module.decoder.cpu().eval()
     return device

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from models.answer_rows import AnswerRows
+from models.continuation import until
 from models.language_model import LanguageModel
 
 _LOGITS_AT_ONCE = 1 << 25
@@ -239,7 +240,7 @@ class PretrainedLM(LanguageModel):
             else:
                 logits_BTV, _ = self._read(text_BT, use_cache=False)
         rows = torch.stack(written, dim=1).tolist() if written else [[] for _ in text_BT]
-        return [_until(row, ends) for row in rows]
+        return [until(row, ends) for row in rows]
 
 
 def _expanded(past: Any, *, num: int, times: int) -> Any:
@@ -247,11 +248,6 @@ def _expanded(past: Any, *, num: int, times: int) -> Any:
     copied = copy.deepcopy(past)
     copied.reorder_cache(torch.arange(num).repeat_interleave(times))
     return copied
-
-
-def _until(tokens: Sequence[int], ends: Collection[int]) -> list[int]:
-    first = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
-    return list(tokens[:first])
 
 
 def with_ends(answers: Sequence[Sequence[int]], *, end: int) -> list[list[int]]:

@@ -36,6 +36,18 @@ class ReadingQuestions:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    @property
+    def read_tokens(self) -> float:
+        """Tokens of the statements of a question, mean."""
+        mean = sum(map(len, self.texts)) / max(1, len(self.texts))
+        return float(mean * self.statements_NK.shape[1])
+
+    def longest(self, *, in_prompt: bool) -> int:
+        """Tokens of the longest question with its answer, and with its statements where they stand in the prompt."""
+        lengths = np.array([0, *map(len, self.texts)])[self.statements_NK + 1].sum(1) if in_prompt else 0
+        both = [len(prompt) + len(answer) for prompt, answer in zip(self.prompts, self.answers, strict=True)]
+        return int((np.array(both) + lengths).max())
+
 
 class ReadingTexts:
     """Questions with their statements, in shuffled passes."""

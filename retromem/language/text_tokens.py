@@ -87,6 +87,11 @@ class TextTokens:
         """What these tokens say."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False)).strip()
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the whole tokenizer, compressed."""
+        return len(zlib.compress(self._tokenizer.to_str().encode(), 9))
+
     def to_bytes(self) -> bytes:
         """The merges that were learnt, compressed: what else there is of such a tokenizer is the same for all."""
         merges = json.loads(self._tokenizer.to_str())["model"]["merges"]

@@ -19,7 +19,7 @@ class CausalLMConfig(NamedConfig):
     """Any causal language model of transformers: as it is, with an adapter of peft trained on the facts, or trained
     itself. It answers by the likelihood of each candidate, and writes."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["causal_lm"] = "causal_lm"
     model: str = ""
     """folder or hub id of a model with its tokenizer, weights in safetensors; it must be given"""

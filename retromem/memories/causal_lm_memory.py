@@ -48,7 +48,8 @@ class CausalLMMemory(FiledMemory):
         assert self._values is None, "a memory is written once"
         cost = self.written.train(facts)
         self._values = facts.values
-        self._training_files = {} if self.config.write == "none" else facts_files(facts)
+        both = self.config.trains_on_statements
+        self._training_files = {} if self.config.write == "none" else facts_files(facts, statements=both)
         return cost
 
     @property

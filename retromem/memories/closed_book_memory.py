@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from retrieval.chunks import npy_bytes
 from retrieval.errors import Refused
 from retromem.knowledge.biographies import BiographiesConfig
-from retromem.memories.saved import facts_files
+from retromem.memories.saved import FACTS_FILES, facts_files
 from retromem.memories.writing_memory import DecoderSettings, WritingMemory, places_by_length, texts_of
 from retromem.seam import Facts, Queries, Stores, WriteCost
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from models.language_model import LanguageModel
     from retromem.language.prompts import TrainingTexts
 
+_OPTIMIZER = "optimizer.npy"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClosedBookSettings(DecoderSettings):
@@ -31,7 +34,6 @@ class ClosedBookSettings(DecoderSettings):
     """what it is trained on: every question that is written, with its answer, and the fact's statement too"""
     learns: Literal["values", "texts"] = "values"
     """which tokens have a loss: those of the value and the end, or all (it then learns to name the subjects, too)"""
-
     taught_on: BiographiesConfig | None = None
     """people that the decoder is trained on in the place of the facts, which it then never saw; empty: the facts"""
 
@@ -50,7 +52,7 @@ class ClosedBookSettings(DecoderSettings):
 class ClosedBookConfig(ClosedBookSettings):
     """A decoder trained on questions with their answers and on statements, which then answers from its weights."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     memory: Literal["closed_book"] = "closed_book"
 
     def named(self, setting: str | None = None) -> str:
@@ -69,6 +71,7 @@ class ClosedBookMemory(WritingMemory):
 
     kind: ClassVar[str] = "closed-book"
     config_type: ClassVar[type[Any]] = ClosedBookConfig
+    training_files: ClassVar[tuple[str, ...]] = (*FACTS_FILES, _OPTIMIZER)
 
     def write(self, facts: Facts) -> WriteCost:
         """Train on the texts of the facts, then round the weights to the precision they are stored in. Refused for
@@ -86,7 +89,6 @@ class ClosedBookMemory(WritingMemory):
         self._use_tokens(self._tokens_for(learnt))
         texts = self._training_texts(learnt)
         self._check_length(int(texts.lengths_N.max()), "a fact")
-        self._training_files = facts_files(facts)
         budget = config.training
         decoder = self._new_decoder()
         passes = ShuffledPasses(
@@ -96,6 +98,9 @@ class ClosedBookMemory(WritingMemory):
         module = DecoderModule(decoder, batches, budget)
         if budget.exposures:
             self.trained_on = fit_decoder(module, accelerator=self._accelerator)
+        both = config.trains_on == "questions_and_statements"
+        state = npy_bytes(module.trained_state())
+        self._training_files = {**facts_files(facts, statements=both), _OPTIMIZER: state}
         self._keep(self._completed(decoder, learnt))
         shown = module.steps_done * passes.batch_size
         positions = module.positions_done / max(1, shown)

@@ -3,7 +3,7 @@
 Shape legend: N states, K neighbours, D dimension of a state, B questions of equally long prompts.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from models.any_ffn import AnyFFNConfig
@@ -14,7 +14,7 @@ from retromem.memories.closed_book_memory import ClosedBookMemory, ClosedBookSet
 from retromem.memories.knn_lm_memory import fitted, neighbours_elsewhere
 from retromem.memories.state_store import StateStore, states_of
 from retromem.memories.store_memory import load_faiss
-from retromem.seam import Facts
+from retromem.seam import Facts, WriteCost
 
 if TYPE_CHECKING:
     from models.decoder import Decoder
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class DistilledConfig(ClosedBookSettings):
     """A decoder beside an FFN that learnt to say what a search among the decoder's states says (MLP Memory)."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "knn-distilled"
     memory: Literal["knn_distilled"] = "knn_distilled"
     ffn: AnyFFNConfig = field(default_factory=DenseConfig)
@@ -54,6 +54,13 @@ class DistilledMemory(ClosedBookMemory):
 
     kind: ClassVar[str] = "knn-distilled"
     config_type: ClassVar[type[Any]] = DistilledConfig
+
+    def write(self, facts: Facts) -> WriteCost:
+        """As a closed book, with the distillation behind it."""
+        cost, config = super().write(facts), self.config
+        dim, shown = config.decoder.dim, config.distillation_steps * config.training.batch_size
+        a_state = config.ffn.training_flops(dim, dim) + 4 * self._tokens.num_tokens * dim  # the read-out is kept
+        return replace(cost, flops=cost.flops + shown * a_state)
 
     def _new(self) -> "DistilledNeighbours":
         return self._around(self._new_decoder())

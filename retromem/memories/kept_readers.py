@@ -3,7 +3,6 @@
 A training is a pure function of what its identity names.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.atomic import write_bytes
+from retromem.knowledge.knowledge_set import content_hash
 from retromem.seam import WriteCost
 
 _FOLDER: ContextVar[Path | None] = ContextVar("where taught readers are kept", default=None)
@@ -42,7 +42,7 @@ class KeptReader:
 
 def _place(identity: Mapping[str, Any]) -> Path | None:
     folder = _FOLDER.get()
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    name = content_hash(json.dumps(identity, sort_keys=True).encode())
     return None if folder is None else folder / f"{name}.npz"
 
 

@@ -34,7 +34,7 @@ _INTERPOLATION = "interpolation.npy"
 class KnnLmConfig(ClosedBookSettings):
     """A decoder whose next token is interpolated with those of its nearest stored states."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "knn-lm"
     memory: Literal["knn_lm"] = "knn_lm"
     chunks: int = 16

@@ -25,6 +25,7 @@ from retrieval.payload import (
     unpack_payload,
 )
 from retromem.memories.chunk_votes import recall_by_votes
+from retromem.memories.common_words import COMMON_WORDS, CommonWords
 from retromem.memories.indexed_texts import IndexedTexts
 from retromem.memories.saved import FiledMemory, SavedFiles
 from retromem.memories.store_memory import label_bits
@@ -46,6 +47,9 @@ class LexicalMemoryConfig(IndexedTexts):
     """how soon a repeated word adds no more"""
     b: float = 0.75
     """how much longer texts are discounted"""
+    common_words: Literal["searched", "left_out"] = "searched"
+    """words that the written questions of a relation have in common: searched as all others, or left out of a question,
+    so that what is left tells its subject"""
 
     def __post_init__(self) -> None:
         _ = self.spec  # which refuses dials out of their range
@@ -55,7 +59,8 @@ class LexicalMemoryConfig(IndexedTexts):
         return LexicalSpec(method=self.method, k1=self.k1, b=self.b)
 
     def named(self, setting: str | None = None) -> str:
-        return self.family + self.spec.label.removeprefix("bm25")
+        names = "-names" if self.common_words == "left_out" else ""
+        return self.family + self.spec.label.removeprefix("bm25") + names
 
     def build(self, *, seed: int) -> "LexicalMemory":
         return LexicalMemory(self)
@@ -71,6 +76,7 @@ class LexicalMemory(FiledMemory):
         self.config = config
         self._index: LexicalIndex | None = None
         self._counts_R: LabelCounts | None = None
+        self._common: CommonWords | None = None
 
     def write(self, facts: Facts) -> WriteCost:
         """Index the texts. Refused for facts without any."""
@@ -86,6 +92,8 @@ class LexicalMemory(FiledMemory):
         self._know(labels[order], relation_ids[order], ids[order])
         self._counts_R = count_labels(labels, relation_ids, self._values.num_candidates_R().tolist())
         self._index = LexicalIndex.build(self._texts, self.config.spec)
+        if self.config.common_words == "left_out":
+            self._common = CommonWords.of(facts)
         return untrained_cost(start, texts_encoded=0, exposures=float(len(sources)))
 
     def _know(self, labels_N: ndarray, groups_N: ndarray, ids_N: ndarray) -> None:
@@ -93,13 +101,16 @@ class LexicalMemory(FiledMemory):
         self._starts = np.searchsorted(groups_N, np.arange(len(self._values.relations) + 1))
 
     def recall(self, queries: Queries, *, top_k: int = 10, score: Int64[ndarray, "Q C"] | None = None) -> Recall:
-        index, texts = self._index, queries.texts
+        index, texts, common = self._index, queries.texts, self._common
         assert index is not None, "write or load before recall"
         assert texts is not None, "a lexical index is asked in words"
 
         def search(relation: int, rows: Int64[ndarray, " B"]) -> tuple[Int64[ndarray, "B 1"], Float32[ndarray, "B 1"]]:
             window = range(int(self._starts[relation]), int(self._starts[relation + 1]))
-            return index.search([texts[row] for row in rows.tolist()], 1, window)
+            asked = [texts[row] for row in rows.tolist()]
+            if common is not None:
+                asked = [common.left_out(text, relation) for text in asked]
+            return index.search(asked, 1, window)
 
         return recall_by_votes(
             queries,
@@ -120,6 +131,8 @@ class LexicalMemory(FiledMemory):
         files = SavedFiles(self.kind, meta, self._values, self.calibration)
         files.add(_INDEX, Part.STORAGE, self._index.storage())
         files.add(_PAYLOAD, Part.STORAGE, payload.content)
+        if self._common is not None:
+            files.add(COMMON_WORDS, Part.STORAGE, self._common.to_bytes())
         files.add(_IDS, Part.MAINTAIN, npy_bytes(self._ids_N))
         files.add(_TEXTS, Part.MAINTAIN, "\n".join(text.replace("\n", " ") for text in self._texts).encode())
         return files
@@ -139,4 +152,6 @@ class LexicalMemory(FiledMemory):
         memory._know(labels_N, groups_N, ids_N)
         memory._texts = (folder / _TEXTS).read_bytes().decode().split("\n")  # `read_text` would end lines at \r too
         memory._index = LexicalIndex.from_storage((folder / _INDEX).read_bytes())
+        if memory.config.common_words == "left_out":
+            memory._common = CommonWords.from_bytes((folder / COMMON_WORDS).read_bytes())
         return memory

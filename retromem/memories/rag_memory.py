@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RagMemoryConfig(ReadingSettings):
     """A decoder whose prompt holds the statements that its question retrieved."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "rag"
     memory: Literal["rag"] = "rag"
     prefix: Literal["causal", "both_ways"] = "both_ways"

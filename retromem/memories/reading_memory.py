@@ -6,7 +6,6 @@ answer; then the statements of the facts are stored, and its weights change no m
 Shape legend: Q questions, K statements a question, R statements of a relation.
 """
 
-import hashlib
 import time
 import zlib
 from abc import abstractmethod
@@ -22,6 +21,7 @@ from numpy import ndarray
 from models.decoder_budget import DecoderBudget
 from retrieval.errors import Refused
 from retromem.knowledge.biographies import BiographiesConfig
+from retromem.knowledge.knowledge_set import content_hash
 from retromem.language.swapped_facts import with_other_values
 from retromem.memories.kept_readers import KeptReader, keep_reader, kept_reader
 from retromem.memories.saved import SavedFiles, facts_files
@@ -31,7 +31,6 @@ from retromem.memories.writing_memory import DecoderSettings, WritingMemory, tex
 from retromem.seam import Facts, Part, Queries, Side, Stores, ValueTable, WriteCost
 
 if TYPE_CHECKING:
-    from models.decoder_training import DecoderModule
     from models.language_model import LanguageModel
     from retromem.language.reading_texts import ReadingQuestions
 
@@ -103,6 +102,8 @@ class ReadingMemory(WritingMemory):
         from models.token_batches import ShuffledPasses
         from retromem.language.reading_texts import ReadingTexts
 
+        in_prompt = chunk_tokens is None and not closed_book
+        self._check_length(questions.longest(in_prompt=in_prompt), "a question with its answer")
         if closed_book:
             questions = replace(questions, statements_NK=questions.statements_NK[:, :0])
         passes = ShuffledPasses(
@@ -120,18 +121,20 @@ class ReadingMemory(WritingMemory):
         if budget.exposures:
             self.trained_on = fit_decoder(module, accelerator=self._accelerator, name=name)
         shown = module.steps_done * passes.batch_size
+        positions, learnt = module.positions_done / max(1, shown), module.learnt_done / max(1, shown)
         return WriteCost(
             seconds=0.0,
             texts_encoded=0,
-            flops=self._training_flops(module, shown),
+            flops=shown * self._flops_a_text(positions, learnt, 0.0 if chunk_tokens is None else questions.read_tokens),
             exposures=shown / len(questions),
             optimizer_steps=module.steps_done,
             succeeded=module.succeeded,
         )
 
-    def _training_flops(self, module: "DecoderModule", shown: int) -> float:
-        positions, learnt = module.positions_done / max(1, shown), module.learnt_done / max(1, shown)
-        return float(shown * self.config.decoder.training_flops(self._tokens.num_tokens, positions, learnt))
+    def _flops_a_text(self, positions: float, learnt: float, read_tokens: float) -> float:
+        """Of one step; `read_tokens`: beside the text."""
+        flops: float = self.config.decoder.training_flops(self._tokens.num_tokens, positions, learnt)
+        return flops
 
     @property
     def is_told(self) -> bool:
@@ -163,7 +166,6 @@ class ReadingMemory(WritingMemory):
             statements_NK=np.concatenate(statements_NK),
             texts=self._statement_tokens(store.texts),
         )
-        self._read_tokens = sum(map(len, questions.texts)) / len(questions.texts) * self.config.chunks
         cost = self._train(questions)
         return replace(cost, seconds=time.perf_counter() - start, exposures=cost.exposures * len(facts.cues))
 
@@ -209,8 +211,8 @@ class ReadingMemory(WritingMemory):
     def _identity_of_teaching(self, facts: Facts) -> dict[str, object]:
         """All that its weights depend on: what it is asked with afterwards is none of it."""
         settings = {name: value for name, value in self.config.saved().items() if name != "neighbours"}
-        told = b"" if self.config.taught == "people" else facts_identity(facts)
-        return {"version": self.config.version, "seed": self.seed, **settings, "facts": told.hex()}
+        told = [] if self.config.taught == "people" else facts_files(facts, statements=True).values()
+        return {"version": self.config.version, "seed": self.seed, **settings, "facts": content_hash(*told)}
 
     def _keep_store(self, store: StatementStore) -> None:
         self._store = store
@@ -262,12 +264,3 @@ class ReadingMemory(WritingMemory):
     def _take(self, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> None:
         super()._take(folder, meta, values)
         self._keep_store(StatementStore.of_folder(folder))
-
-
-def facts_identity(facts: Facts) -> bytes:
-    """A hash of what these facts say, and how."""
-    digest = hashlib.sha256()
-    texts = [] if facts.statements is None else facts.statements.texts or ()
-    for content in (*facts_files(facts).values(), "\n".join(texts).encode()):
-        digest.update(len(content).to_bytes(8, "big") + content)
-    return digest.digest()

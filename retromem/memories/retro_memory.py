@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import torch
 
     from models.candidate_tree import Reads
-    from models.decoder_training import DecoderModule
     from models.retro import Retro
     from retromem.language.reading_texts import ReadingQuestions
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 class RetroMemoryConfig(ReadingSettings):
     """A decoder that attends to what its question retrieved, encoded by an encoder that sees both ways."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "retro"
     memory: Literal["retro"] = "retro"
     encoder_depth: int = 1
@@ -75,7 +74,6 @@ class RetroMemory(ReadingMemory):
 
     def _train(self, questions: "ReadingQuestions") -> WriteCost:
         config, model = self.config, self._new()
-        self._reader = model
         before: WriteCost | None = None
         if config.decoder_exposures:
             budget = replace(config.training, exposures=config.decoder_exposures)
@@ -107,12 +105,11 @@ class RetroMemory(ReadingMemory):
                 encoded = model.encoded(neighbours)
             yield places, model.reading(encoded, lacking_B), prompts_BT
 
-    def _training_flops(self, module: "DecoderModule", shown: int) -> float:
-        if module.decoder is not self._reader:
-            return super()._training_flops(module, shown)
-        positions, learnt = module.positions_done / max(1, shown), module.learnt_done / max(1, shown)
-        num_tokens = self._tokens.num_tokens
-        return float(shown * self.config.retro.training_flops(num_tokens, positions, learnt, self._read_tokens))
+    def _flops_a_text(self, positions: float, learnt: float, read_tokens: float) -> float:
+        if not read_tokens:
+            return super()._flops_a_text(positions, learnt, read_tokens)
+        flops: float = self.config.retro.training_flops(self._tokens.num_tokens, positions, learnt, read_tokens)
+        return flops
 
     def _weights(self) -> tuple[bytes, int, int]:
         num_params = self.config.retro.num_params(self._tokens.num_tokens)

@@ -124,13 +124,17 @@ class FiledMemory(ABC):
 _CUE_KEYS = "training_cues.npy"
 _CUE_TEXTS = "training_cues.json.zlib"
 _TRAINING_VALUES = "training_values.npy"
-FACTS_FILES = (_CUE_KEYS, _CUE_TEXTS, _TRAINING_VALUES)
+_STATEMENTS = "training_statements.json.zlib"
+FACTS_FILES = (_CUE_KEYS, _CUE_TEXTS, _TRAINING_VALUES, _STATEMENTS)
 
 
-def facts_files(facts: Facts) -> dict[str, bytes]:
-    """The facts as they were written: what weights are fitted on anew when one of them changes."""
+def facts_files(facts: Facts, *, statements: bool = False) -> dict[str, bytes]:
+    """The facts as they were written: what weights are fitted on anew when one of them changes; `statements`: too."""
     if facts.cues[0].texts is None:
         cues = {_CUE_KEYS: npy_bytes(np.concatenate([cue.key_vectors() for cue in facts.cues]))}
     else:
         cues = {_CUE_TEXTS: zlib.compress(json.dumps([list(cue.texts or ()) for cue in facts.cues]).encode(), 9)}
-    return {**cues, _TRAINING_VALUES: npy_bytes(facts.value_ids_N)}
+    told = {}
+    if statements and facts.statements is not None:
+        told = {_STATEMENTS: zlib.compress(json.dumps(list(facts.statements.texts or ())).encode(), 9)}
+    return {**cues, **told, _TRAINING_VALUES: npy_bytes(facts.value_ids_N)}

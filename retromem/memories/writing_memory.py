@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
+from scipy.special import log_softmax
 
 from models.decoder_budget import DecoderBudget
 from models.decoder_config import DecoderConfig
@@ -23,7 +24,7 @@ from retromem.memories.named_config import NamedConfig
 from retromem.memories.ranking import rank_candidates
 from retromem.memories.saved import SavedFiles
 from retromem.memories.weight_memory import WeightMemory
-from retromem.seam import Facts, Footprint, Part, Queries, Recall, ValueTable
+from retromem.seam import Facts, Footprint, Holding, Part, Queries, Recall, ValueTable
 
 if TYPE_CHECKING:
     import torch
@@ -140,9 +141,8 @@ class WritingMemory(WeightMemory):
                 for places, model, prompts_BT in self._prompted(queries.rows(block)):
                     self._check_length(prompts_BT.shape[1] + tree.longest, "a question and its longest answer")
                     likelihoods_BM[np.array(places) + start] = self._log_likelihoods(tree, model, prompts_BT)
-            likelihoods_BM -= likelihoods_BM.max(axis=1, keepdims=True)
-            likelihoods_BM -= np.log(np.exp(likelihoods_BM).sum(axis=1, keepdims=True))
-            return likelihoods_BM
+            answer: Float32[ndarray, "B M"] = log_softmax(likelihoods_BM, axis=1)
+            return answer
 
         return rank_candidates(queries, self._values, log_probs, top_k=top_k, score=score)
 
@@ -185,7 +185,12 @@ class WritingMemory(WeightMemory):
         return files
 
     def footprint(self) -> Footprint:
-        return self._saved_files().footprint(resident_bytes=4 * self._weights()[1])
+        own = self._saved_files().footprint(resident_bytes=4 * self._weights()[1])
+        if self._tokens.is_learnt:
+            return own
+        # Another's tokenizer is there for everybody, like an encoder.
+        shared = Holding(name="tokenizer", part=Part.SHARED, num_bytes=self._tokens.num_bytes)
+        return Footprint((*own.holdings, shared), resident_bytes=own.resident_bytes)
 
     @classmethod
     def _loaded(cls, folder: Path, meta: Mapping[str, Any], values: ValueTable) -> Self:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
+from scipy.special import log_softmax
 
 from retrieval.errors import Refused, UserError
 from retromem.language.pretrained_folder import Content, PretrainedFolder, find_pretrained, load_tokenizer
@@ -223,9 +224,8 @@ class WrittenLM:
         for places, tokens_BT in blocks_of_one_length(prompts, _PROMPTS_AT_ONCE):
             with self.lm.adapter_is(not self._is_before):
                 found_BM[places] = self.lm.log_likelihoods(tokens_BT, answers).numpy()
-        found_BM -= found_BM.max(axis=1, keepdims=True)
-        found_BM -= np.log(np.exp(found_BM).sum(axis=1, keepdims=True))
-        return found_BM
+        answer: Float32[ndarray, "B M"] = log_softmax(found_BM, axis=1)
+        return answer
 
     def written_after(self, prompts: Sequence[Sequence[int]]) -> list[str]:
         """What it writes by itself after each prompt, the likeliest token each time."""

@@ -264,7 +264,7 @@ def _encoder_text(of_index: str, of_weights: str) -> str:
         return "" if of_index == none else f"; both need the encoder, {of_index}"
     if of_weights == none:
         return f"; the index alone needs the encoder, {of_index}"
-    return f"; both need the encoder, {of_index} and {of_weights}"
+    return f"; what everybody has is {of_index} for the index (the encoder) and {of_weights} for the weights"
 
 
 def _warning(run: RunFacts) -> str:

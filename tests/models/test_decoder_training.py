@@ -76,7 +76,14 @@ def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_p
     cut = module()
     with checkpoints_kept_in(tmp_path), trained_by(failing), pytest.raises(RuntimeError, match="went down"):
         fit_decoder(cut, accelerator="cpu")
-    assert [file.name for file in tmp_path.iterdir()] == ["decoder.ckpt"]
+    assert [file.name for file in tmp_path.iterdir()] == [f"decoder-{module().identity()}.ckpt"]
+    other = DecoderModule(module().decoder, batches(seed=1), DecoderBudget(goal_nats=0.0))
+    with checkpoints_kept_in(tmp_path):
+        fit_decoder(other, accelerator="cpu")  # what is measured may train several: it begins at its own beginning
+    assert other.steps_done == 45 and len(list(tmp_path.iterdir())) == 1
+    alone = DecoderModule(module().decoder, batches(seed=1), DecoderBudget(goal_nats=0.0))
+    fit_decoder(alone, accelerator="cpu")
+    assert all(torch.equal(*pair) for pair in zip(alone.decoder.parameters(), other.decoder.parameters(), strict=True))
     resumed = module()
     with checkpoints_kept_in(tmp_path):
         fit_decoder(resumed, accelerator="cpu")
@@ -87,6 +94,28 @@ def test_a_training_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_p
     assert list(tmp_path.iterdir()) == []  # a training that came to its end leaves none
     for one, other in zip(cut.decoder.parameters(), whole.decoder.parameters(), strict=True):
         assert not torch.equal(one, other)
+
+
+def test_a_training_is_told_from_others_by_all_that_it_depends_on() -> None:
+    same = {module().identity() for _ in range(2)}
+    others = [
+        DecoderModule(module().decoder, batches(exposures=13), DecoderBudget(goal_nats=0.0)),
+        DecoderModule(module().decoder, batches(seed=1), DecoderBudget(goal_nats=0.0)),
+        module(DecoderBudget(goal_nats=0.0, learning_rate=0.02)),
+        module(tied=False),
+    ]
+    assert len(same) == 1 and len(same | {other.identity() for other in others}) == 5
+
+
+def test_what_a_change_of_a_fact_starts_from_is_weights_and_two_moments_each() -> None:
+    trained = module()
+    num_params = sum(weight.numel() for weight in trained.decoder.parameters())
+    assert trained.trained_state().shape == (num_params,)  # before it is trained there are no moments
+    fit_decoder(trained, accelerator="cpu")
+    state = trained.trained_state()
+    assert state.shape == (3 * num_params,)
+    first = next(iter(trained.decoder.parameters())).detach().flatten().numpy()
+    assert (state[: len(first)] == first).all() and (state[2 * len(first) : 3 * len(first)] >= 0).all()
 
 
 def test_activations_computed_again_give_the_same_gradients() -> None:

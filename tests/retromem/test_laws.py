@@ -85,6 +85,7 @@ ON_TEXT = [
     ClosedBookConfig(decoder=TINY, training=DecoderBudget(exposures=4), precision="int8"),
     LexicalMemoryConfig(),
     LexicalMemoryConfig(key_by="statement", k1=0.9, b=0.4),
+    LexicalMemoryConfig(key_by="statement", common_words="left_out"),
     HybridMemoryConfig(),
     HybridMemoryConfig(key_by="statement", factory="LSH", rotate_to=64, depth=20),
     FrequencyConfig(),

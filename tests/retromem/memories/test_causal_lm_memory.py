@@ -148,6 +148,7 @@ def test_scores_are_likelihoods_of_the_texts_that_transformers_would_make(kind: 
         assert ours.startswith(tokenizer.decode(theirs, skip_special_tokens=True).strip())
 
 
+@pytest.mark.slow
 def test_an_adapter_is_written_recalled_and_weighed(lora_written: Written) -> None:
     config = lora_written.memory.config
     row = judged(config, lora_written)

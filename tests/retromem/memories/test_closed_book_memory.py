@@ -45,12 +45,16 @@ def test_what_is_written_is_recalled_and_written_letter_for_letter() -> None:
     assert identical.bits_ce > 0.97 * identical.demand_bits
     assert identical.num_embedding_params == 32 * people_tokens().num_tokens
     assert identical.num_params == identical.num_embedding_params + 4 * 32**2 + 2 * 32 * 64 + 3 * 32
-    assert identical.side == "parametric" and identical.accuracy_noise_10 is None and identical.shared_bytes == 0
+    assert (
+        identical.side == "parametric"
+        and identical.accuracy_noise_10 is None
+        and identical.shared_bytes == people_tokens().num_bytes
+    )
     assert by_phrasing["heldout"].accuracy < 1
 
 
 def test_scores_are_the_likelihoods_of_the_values_as_texts(written: ClosedBookMemory) -> None:
-    asked = PEOPLE.ask("identical", num=2)
+    asked = PEOPLE.ask("identical", num=2)  # a date and a major
     recall = written.recall(asked.queries, top_k=100)
     tokens, decoder = people_tokens(), written._written
     for row in range(2):
@@ -93,10 +97,19 @@ def test_whole_texts_and_questions_alone_are_settings_of_their_own() -> None:
     assert 4 <= cost.exposures <= 4 * 1.5 and cost.flops > 0 and cost.succeeded
 
 
-def test_one_more_exposure_is_one_more_pass(written: ClosedBookMemory) -> None:
+def test_one_more_exposure_is_one_more_pass() -> None:
     memory = replace(SMALL, training=DecoderBudget(exposures=3, batch_size=60)).build(seed=0)
     cost = memory.write(PEOPLE.facts(statements=True))
     assert cost.exposures == 9 and cost.optimizer_steps == 6  # two questions and a statement, three times
+
+
+def test_what_a_change_needs_is_facts_statements_and_optimiser(written: ClosedBookMemory) -> None:
+    parts = {holding.name: holding for holding in written.footprint().holdings}
+    kept = {name for name, holding in parts.items() if holding.part == "maintain"}
+    files = {"training_cues.json.zlib", "training_values.npy", "training_statements.json.zlib", "optimizer.npy"}
+    assert kept == {*files, "manifest.json"}
+    assert parts["optimizer.npy"].num_bytes >= 3 * 4 * written.footprint().num_params
+    assert parts["tokenizer"].part == "shared" and parts["tokenizer"].num_bytes > 1000
 
 
 def test_noise_and_flipped_bits_make_it_forget(written: ClosedBookMemory) -> None:

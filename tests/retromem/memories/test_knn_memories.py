@@ -83,6 +83,14 @@ def test_people_that_were_only_stored_are_answered_as_they_were_written() -> Non
     assert right(memory) > 0.9 > 0.3 > right(closed)
 
 
+def test_the_distillation_is_charged() -> None:
+    memory = DISTILLED.build(seed=0)
+    cost = memory.write(PEOPLE.facts(statements=True))
+    without = replace(DISTILLED, distillation_steps=0).build(seed=0).write(PEOPLE.facts(statements=True))
+    a_state = DISTILLED.ffn.training_flops(16, 16) + 4 * 16 * memory._tokens.num_tokens
+    assert cost.flops - without.flops == pytest.approx(100 * 30 * a_state)
+
+
 def test_dials_are_refused() -> None:
     with pytest.raises(ValueError, match="buckets must be 1 or more"):
         replace(KNN, buckets=0)

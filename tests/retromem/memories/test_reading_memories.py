@@ -11,7 +11,7 @@ from models.decoder_config import DecoderConfig
 from models.ffn_kinds import DenseConfig
 from models.retro import NO_TOKEN
 from models.token_batches import ShuffledPasses
-from retrieval.errors import Refused
+from retrieval.errors import Refused, UserError
 from retromem.knowledge.biographies import BiographiesConfig
 from retromem.knowledge.random_keys import KeysConfig, keys_set
 from retromem.language.prompts import prompts_of
@@ -197,6 +197,10 @@ def test_what_they_refuse() -> None:
         written(replace(RETRO, taught="halves"))
     with pytest.raises(Refused, match="needs texts"):
         RAG.build(seed=0).write(keys_set(KeysConfig()).facts())
+    for config, wanted in ((RAG, 40), (RETRO, 12)):
+        short = replace(config, decoder=replace(config.decoder, context=wanted // 3))
+        with pytest.raises(UserError, match=r"decoder\.context: a question with its answer takes \d+ tokens of words"):
+            written(short)
     with pytest.raises(ValueError, match="chunks must be 0 or more"):
         replace(RAG, chunks=-1)
     with pytest.raises(ValueError, match="reading_layers must name layers from 0 to 1"):

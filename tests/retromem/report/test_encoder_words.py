@@ -10,7 +10,7 @@ from retromem.report.compose import _encoder_text
     [
         ("91.6 MB", "91.6 MB", "; both need the encoder, 91.6 MB"),
         ("91.6 MB", "0 B", "; the index alone needs the encoder, 91.6 MB"),
-        ("91.6 MB", "90.1 MB", "; both need the encoder, 91.6 MB and 90.1 MB"),
+        ("91.6 MB", "12 kB", "; what everybody has is 91.6 MB for the index (the encoder) and 12 kB for the weights"),
         ("0 B", "0 B", ""),
     ],
 )

@@ -110,7 +110,9 @@ def test_random_keys_need_no_encoder_and_chosen_ones_the_same_texts_for_every_se
 
 
 @pytest.mark.parametrize("keys", ["cities", "shaped"])
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "architecture" else ()) for name in TINY]
+)
 def test_every_panel_measures_chosen_keys_as_it_does_random_ones(name: str, keys: str, encoded_names: Encoded) -> None:
     random, chosen = TINY[name], replace(TINY[name], keys=keys)
     points = chosen.measure(0, encoded_names)
